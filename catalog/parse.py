@@ -1,0 +1,194 @@
+"""From the bytes a hub sent to facts about an adapter. Pure: no request, no disk, no torch.
+
+Knows: adapter_config.json, the safetensors header, PEFT's names for LoRA tensors, bounds on all of them.
+Does not know: whether the facts are good (catalog/rules) or how bytes are fetched (catalog/hub).
+
+The safetensors layout is 8 bytes little-endian header length N, N bytes of JSON, then the tensors.
+Everything here may be hostile: lengths are checked before use, JSON depth and size are bounded, and a
+fault becomes a `Problem` with a named reason, never an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from catalog.adapter import LoraShape
+
+CONFIG_LIMIT = 1 << 20  # bytes of adapter_config.json
+HEADER_LIMIT = 4 << 20  # bytes of safetensors header; a 70B model's LoRA needs about 0.2 MiB
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LORA_KEY = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[\w-]+)?(?:\.weight)$")
+_DTYPE_BYTES = {
+    "F64": 8,
+    "I64": 8,
+    "F32": 4,
+    "I32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Bytes that could not be read as what they claim to be: a reason's name and the evidence."""
+
+    reason: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One entry of a safetensors header. `end` is the offset past its last byte, from the data's start."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    end: int
+
+
+def is_lfs_pointer(head: bytes) -> bool:
+    """Whether the bytes are a git-LFS pointer's text in place of the file."""
+    return head.startswith(_LFS_POINTER)
+
+
+def parse_config(raw: bytes) -> dict[str, Any] | Problem:
+    """adapter_config.json as a dict, or why not (`bad_config`, `lfs_pointer`)."""
+    if is_lfs_pointer(raw):
+        return Problem("lfs_pointer", "adapter_config.json is a git-LFS pointer")
+    value = _parse_object(raw, CONFIG_LIMIT)
+    if isinstance(value, str):
+        return Problem("bad_config", f"adapter_config.json: {value}")
+    return value
+
+
+def header_length(head: bytes, size: int | None) -> int | Problem:
+    """The header length that the first 8 bytes declare, checked against bounds and the file's size."""
+    if is_lfs_pointer(head):
+        return Problem("lfs_pointer", "the weights are a git-LFS pointer, the file itself is missing")
+    if len(head) < 8:
+        return Problem("bad_header", f"the file has {len(head)} bytes, a safetensors file has at least 8")
+    length = int.from_bytes(head[:8], "little")
+    if length > HEADER_LIMIT:
+        return Problem("bad_header", f"the header declares {length} bytes, the limit is {HEADER_LIMIT}")
+    if size is not None and 8 + length > size:
+        return Problem("bad_header", f"the header declares {length} bytes, the file has {size}")
+    return length
+
+
+def parse_header(header: bytes, size: int | None) -> tuple[Tensor, ...] | Problem:
+    """The tensors of a safetensors header (the JSON alone), sorted by name, or why not.
+
+    Args:
+        header: the N header bytes. size: the whole file's size in bytes where known; a file that is
+            shorter than its tensors is `truncated`.
+    """
+    value = _parse_object(header, HEADER_LIMIT)
+    if isinstance(value, str):
+        return Problem("bad_header", f"safetensors header: {value}")
+    tensors = []
+    for name, entry in sorted(value.items()):
+        if name == "__metadata__":
+            continue
+        tensor = _parse_tensor(name, entry)
+        if tensor is None:
+            return Problem("bad_header", f"safetensors header: tensor {name[:80]!r} is malformed")
+        tensors.append(tensor)
+    needed = 8 + len(header) + max((t.end for t in tensors), default=0)
+    if size is not None and size < needed:
+        return Problem("truncated", f"the tensors end at byte {needed}, the file has {size}")
+    return tuple(tensors)
+
+
+def lora_shapes(tensors: tuple[Tensor, ...]) -> tuple[tuple[LoraShape, ...], tuple[str, ...]]:
+    """LoRA pairs by module, and the names of all other tensors.
+
+    A pair needs A (r × d_in) and B (d_out × r) of one rank; halves and 1-D tensors count as other.
+    """
+    sides: dict[str, dict[str, Tensor]] = {}
+    other = []
+    for tensor in tensors:
+        match = _LORA_KEY.match(tensor.name)
+        if match and len(tensor.shape) == 2:
+            sides.setdefault(module_name(match["module"]), {})[match["side"]] = tensor
+        else:
+            other.append(tensor.name)
+    shapes = []
+    for module, pair in sorted(sides.items()):
+        a, b = pair.get("A"), pair.get("B")
+        if a and b and a.shape[0] == b.shape[1]:
+            shapes.append(LoraShape(module, a.shape[0], a.shape[1], b.shape[0], a.dtype))
+        else:
+            other.extend(t.name for t in pair.values())
+    return tuple(shapes), tuple(other)
+
+
+def module_name(key: str) -> str:
+    """The base's module name in a PEFT key: without `base_model.model.`, however often it repeats."""
+    while key.startswith("base_model.model."):
+        key = key.removeprefix("base_model.model.")
+    return key
+
+
+def base_modules(tensors: tuple[Tensor, ...]) -> dict[str, tuple[int, int]]:
+    """Linear-like modules of a base from its checkpoint's header: name → (d_in, d_out)."""
+    return {
+        t.name.removesuffix(".weight"): (t.shape[1], t.shape[0])
+        for t in tensors
+        if t.name.endswith(".weight") and len(t.shape) == 2
+    }
+
+
+def _parse_tensor(name: str, entry: object) -> Tensor | None:
+    if not isinstance(entry, Mapping):
+        return None
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not (isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2):
+        return None
+    start, end = offsets
+    width = _DTYPE_BYTES.get(dtype)
+    if end < start or (width is not None and end - start != math.prod(shape) * width):
+        return None
+    return Tensor(name, dtype, tuple(shape), end)
+
+
+def _naturals(value: object) -> TypeGuard[list[int]]:
+    return (
+        isinstance(value, list)
+        and len(value) <= 8
+        and all(type(n) is int and 0 <= n < 1 << 53 for n in value)
+    )
+
+
+def _parse_object(raw: bytes, limit: int) -> dict[str, Any] | str:
+    """A JSON object, or a sentence about why not."""
+    if len(raw) > limit:
+        return f"longer than {limit} bytes"
+    try:
+        value = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 (byte {error.start})"
+    except RecursionError:
+        return "nested too deeply"
+    except ValueError as error:
+        return f"not JSON ({str(error)[:120]})"
+    return value if isinstance(value, dict) else f"a JSON {type(value).__name__}, not an object"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key appears twice")
+    return result
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

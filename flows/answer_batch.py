@@ -1,0 +1,188 @@
+"""The flow `answer_batch`: route queries by a published snapshot, answer them, store the answers as Parquet.
+
+Knows: queries, routers by name, the answers' table. Does not know: how a router weighs or the engine answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from prefect import flow
+
+from catalog.errors import SettingError
+from catalog.metrics import METRICS
+from catalog.task import DEFAULT_TEMPLATE, content_hash
+from flows.generate import RunShard, ensure_outputs
+from flows.home import Home, open_home
+from flows.progress import stage
+from flows.refresh import shard_runner
+from lorauter.loading import load
+from lorauter.routers import ROUTERS
+from lorauter.routing import Route
+from lorauter.task_index import load_index
+from warehouse.files import write_table
+from warehouse.plans import Work
+from warehouse.schemas import ANSWERS
+from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
+from warehouse.tasks import read_rows
+
+MAJORITY = "majority"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query. `task`, `target` and `metric` are known for evaluation queries only."""
+
+    id: str
+    input: str
+    max_new_tokens: int
+    task: str | None = None
+    target: str | None = None
+    metric: str | None = None
+
+
+@flow(name="answer-batch", persist_result=False, validate_parameters=False)
+def answer_batch(
+    queries: str,
+    out: str,
+    routers: Sequence[str] = ("lorauter",),
+    snapshot: str | None = None,
+    settings: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Answer a file of queries by each router and write one Parquet file.
+
+    Args:
+        queries: .jsonl, .csv or .parquet with a column `input`, and optionally id, task, target, metric,
+            max_new_tokens. out: the Parquet file to write. routers: names of `lorauter.routers.ROUTERS`, or
+            "majority": the most frequent validation target of the query's task, without a model.
+        snapshot: folder of a snapshot; the current one where left out. settings: as for `refresh`.
+    """
+    home = open_home(**(settings or {}))
+    opened = open_snapshot(Path(snapshot)) if snapshot else current_snapshot(home.snapshots)
+    asked = read_queries(Path(queries))
+    rows, new = answer(
+        home, opened, asked, [name for name in routers if name != MAJORITY], shard_runner(home)
+    )
+    if MAJORITY in routers:
+        rows += majority_rows(opened, asked)
+    write_table(Path(out), pa.Table.from_pylist(rows, schema=ANSWERS))
+    return {"answers": len(rows), "new": new, "snapshot": opened.id, "out": out}
+
+
+def answer(
+    home: Home, snapshot: Snapshot, queries: Sequence[Query], routers: Sequence[str], run: RunShard
+) -> tuple[list[dict[str, Any]], int]:
+    """Rows of the answers' table, router by router, and how many answers had to be made."""
+    routes = _route(home, snapshot, queries, routers)
+    work = [
+        _work(query, route) for name in routers for query, route in zip(queries, routes[name], strict=True)
+    ]
+    index = load_index(snapshot, home.settings.base)
+    conditions = home.conditions(index.base, index.base_sha)
+    with stage("answer", len(work), "answers") as advance:
+        texts, new = ensure_outputs(home, work, conditions, run, advance)
+    pairs = [
+        (name, query, route) for name in routers for query, route in zip(queries, routes[name], strict=True)
+    ]
+    rows = [
+        _row(snapshot.id, name, query, route, text)
+        for (name, query, route), text in zip(pairs, texts, strict=True)
+    ]
+    return rows, new
+
+
+def check_routers(routers: Sequence[str]) -> None:
+    """Raise SettingError for a router that does not exist."""
+    for name in routers:
+        if name not in (*ROUTERS, MAJORITY):
+            raise SettingError(
+                f"There is no router {name!r}.", f"Choose one of: {', '.join((*ROUTERS, MAJORITY))}."
+            )
+
+
+def majority_rows(snapshot: Snapshot, queries: Sequence[Query]) -> list[dict[str, Any]]:
+    """The answers of a control that needs no model: each task's most frequent validation target."""
+    majority = {row["task"]: row["majority"] for row in snapshot.read("tasks")}
+    return [_row(snapshot.id, MAJORITY, q, Route(()), majority.get(q.task, "")) for q in queries]
+
+
+def read_queries(path: Path) -> list[Query]:
+    """Queries of a file. Raises TaskError or SettingError naming the row and field."""
+    queries = []
+    for number, row in read_rows(path):
+        text = row.get("input")
+        if not isinstance(text, str) or not text.strip():
+            raise SettingError(
+                f"{path}, row {number}: field input must be text that is not empty.", "Mend the row."
+            )
+        bound = row.get("max_new_tokens") or 32
+        if not str(bound).isdecimal() or not 1 <= int(bound) <= 4096:
+            raise SettingError(f"{path}, row {number}: field max_new_tokens is {bound!r}.", "Use 1 to 4096.")
+        queries.append(
+            Query(
+                id=str(row.get("id") or content_hash([number, text])),
+                input=text,
+                max_new_tokens=int(bound),
+                task=row.get("task"),
+                target=row.get("target"),
+                metric=_metric(path, number, row.get("metric")),
+            )
+        )
+    if not queries:
+        raise SettingError(f"{path} holds no queries.", "Give at least one row with a field input.")
+    return queries
+
+
+def _metric(path: Path, number: int, name: str | None) -> str | None:
+    if name is not None and name not in METRICS:
+        raise SettingError(
+            f"{path}, row {number}: field metric is {name!r}.", f"Use one of {', '.join(METRICS)}."
+        )
+    return name
+
+
+def _route(
+    home: Home, snapshot: Snapshot, queries: Sequence[Query], routers: Sequence[str]
+) -> Mapping[str, list[Route]]:
+    truth = {query.input: query.task for query in queries if query.task}
+    texts = [query.input for query in queries]
+    routes = {}
+    with stage("route", len(routers) * len(texts), "queries") as advance:
+        for name in routers:
+            router = load(
+                snapshot.folder,
+                base=home.settings.base,
+                router=name,
+                options=home.settings.routing,
+                truth=truth,
+            )
+            routes[name] = router.route(texts)
+            advance(len(texts))
+    return routes
+
+
+def _work(query: Query, route: Route) -> Work:
+    prompt = DEFAULT_TEMPLATE.replace("{input}", query.input)
+    return Work(prompt, route.mixture, query.max_new_tokens, query.task, query.id)
+
+
+def _row(snapshot: str, router: str, query: Query, route: Route, text: str) -> dict[str, Any]:
+    scored = query.metric and query.target is not None
+    return {
+        "id": query.id,
+        "router": router,
+        "input": query.input,
+        "text": text,
+        "tasks": [{"task": m.task, "similarity": m.similarity, "weight": m.weight} for m in route.tasks],
+        "adapters": [{"adapter": key, "weight": weight} for key, weight in route.mixture],
+        "confidence": route.confidence,
+        "task": query.task,
+        "target": query.target,
+        "metric": query.metric,
+        "score": METRICS[str(query.metric)].score(text, str(query.target)) if scored else None,
+        "snapshot": snapshot,
+    }

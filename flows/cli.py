@@ -1,0 +1,352 @@
+"""The command line `lorauter`.
+
+Knows: commands, their help, exit codes, how errors are told. Does not know: any work; each command imports
+what it needs when it runs, so `lorauter --help` stays quick.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed with a told cause, 2 wrong use,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from catalog.errors import LorauterError
+
+_PATH = click.Path(path_type=Path)
+
+
+class _Commands(click.Group):
+    """Lists commands in the order of the work, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.option("--home", type=_PATH, help="Folder for all state. [env: LORAUTER_HOME, default ~/.lorauter]")
+@click.version_option(package_name="lorauter")
+@click.pass_context
+def cli(ctx: click.Context, home: Path | None) -> None:
+    """Crawl, validate and score public LoRA adapters; query the catalog with SQL; route and answer with it.
+
+    \b
+    Try first:      lorauter demo
+    Then your own:  lorauter tasks add my_tasks/ && lorauter refresh --base org/model
+    """
+    ctx.obj = home
+
+
+@cli.command()
+@click.option("--small", is_flag=True, help="Three tasks and four adapters only: about a minute.")
+@click.pass_obj
+def demo(home: Path | None, small: bool) -> None:
+    """Run the whole thread on real weights, from crawl to routed answers, on a hub of its own.
+
+    Writes demo.json to the home folder. A second run repeats no request and no evaluation.
+    """
+    from flows.settings import load_settings
+
+    root = load_settings(home=home).home
+    _say_what_comes(root)
+    from rich.console import Console
+
+    from flows.demo.run import QUALITY_SQL, run_demo
+    from flows.report import show_demo
+
+    figures = run_demo(root, small)
+    show_demo(root, figures, QUALITY_SQL.format(answers=figures["answers"]), Console())
+    _say_what_next(root)
+
+
+@cli.command()
+@click.option("--base", help="Base model id, e.g. meta-llama/Llama-2-7b-hf.")
+@click.option("--endpoint", help="Address of the hub. [default: the public Hub]")
+@click.pass_obj
+def crawl(home: Path | None, base: str | None, endpoint: str | None) -> None:
+    """List a base's adapters on the hub into the ledger."""
+    from flows import crawl_hub
+
+    listed = crawl_hub.crawl(_home(home, base=base, endpoint=endpoint))
+    click.echo(f"{listed} repos listed.")
+
+
+@cli.command()
+@click.option("--base", help="Base model id.")
+@click.option("--endpoint", help="Address of the hub.")
+@click.pass_obj
+def validate(home: Path | None, base: str | None, endpoint: str | None) -> None:
+    """Judge every listed adapter; download and check those that are admitted.
+
+    The config and the weights' header are read before any download. Each rejection has a named reason:
+    `lorauter why REPO` tells it.
+    """
+    from flows import validate_adapters
+
+    opened = _home(home, base=base, endpoint=endpoint)
+    judged = validate_adapters.validate(opened)
+    rows = validate_adapters.verdicts(opened, judged)
+    admitted = sum(row["admitted"] for row in rows)
+    click.echo(f"{len(rows)} adapters seen: {admitted} admitted, {len(rows) - admitted} rejected.")
+
+
+@cli.group()
+def tasks() -> None:
+    """The tasks that adapters are scored on."""
+
+
+@tasks.command("add")
+@click.argument("source", type=_PATH)
+@click.option("--name", help="Name of the task, for a single file. [default: the file's]")
+@click.option("--metric", default="exact_match", show_default=True, help="Metric, for a single file.")
+@click.option("--max-new-tokens", default=8, show_default=True, help="Longest answer, for a single file.")
+@click.option("--template", help="Prompt template with {input}, for a single file.")
+@click.pass_obj
+def tasks_add(
+    home: Path | None, source: Path, name: str | None, metric: str, max_new_tokens: int, template: str | None
+) -> None:
+    """Add tasks from SOURCE: a task folder, a folder of them, or one .jsonl, .csv or .parquet file.
+
+    A folder has task.json and validation.jsonl (test.jsonl and train.jsonl if you like). A file has the
+    columns input and target, and split if it holds more than validation examples.
+    """
+    from warehouse import tasks as store
+
+    if source.is_dir():
+        found = store.read_tasks(source)
+    else:
+        fields = {"name": name, "metric": metric, "max_new_tokens": max_new_tokens, "template": template}
+        found = [store.read_task_file(source, {k: v for k, v in fields.items() if v is not None})]
+    opened = _home(home)
+    for task in found:
+        store.store_task(opened.task_folder, task)
+        click.echo(f"{task.name}: {len(task.validation)} validation, {len(task.test)} test examples")
+
+
+@tasks.command("list")
+@click.pass_obj
+def tasks_list(home: Path | None) -> None:
+    """List the tasks, one a line: name, metric, examples, content hash."""
+    for task in _home(home).tasks():
+        click.echo(f"{task.name}\t{task.metric}\t{len(task.validation)}\t{len(task.test)}\t{task.hash}")
+
+
+@cli.command()
+@click.option("--base", help="Base model id.")
+@click.option("--endpoint", help="Address of the hub.")
+@click.pass_obj
+def score(home: Path | None, base: str | None, endpoint: str | None) -> None:
+    """Score the admitted adapters on every task by successive halving. Stored outputs are not made again."""
+    from flows import generate, score_adapters, validate_adapters
+
+    opened = _home(home, base=base, endpoint=endpoint)
+    scores = score_adapters.score(opened, validate_adapters.read_base(opened), generate.run_shard)
+    for found in scores.tasks:
+        click.echo(f"{found.task.name}\t{found.best or '(base)'}")
+    click.echo(f"{scores.spent} evaluations, {scores.new} new; exhaustive: {scores.exhaustive}.", err=True)
+
+
+@cli.command()
+@click.option("--base", help="Base model id.")
+@click.option("--endpoint", help="Address of the hub.")
+@click.pass_obj
+def publish(home: Path | None, base: str | None, endpoint: str | None) -> None:
+    """Freeze the scored catalog as an immutable snapshot and make it the current one."""
+    from flows import generate, publish_catalog, score_adapters, validate_adapters
+
+    opened = _home(home, base=base, endpoint=endpoint)
+    judged = validate_adapters.read_base(opened)
+    scores = score_adapters.score(opened, judged, generate.run_shard)
+    click.echo(publish_catalog.publish_catalog(opened, judged, scores).folder)
+
+
+@cli.command()
+@click.option("--base", help="Base model id.")
+@click.option("--endpoint", help="Address of the hub.")
+@click.pass_obj
+def refresh(home: Path | None, base: str | None, endpoint: str | None) -> None:
+    """Crawl, validate, score and publish: the Prefect flow `refresh`, here and now."""
+    opened = _home(home, base=base, endpoint=endpoint)
+    opened.tasks()  # a missing task is better told before an hour of crawling
+    _prepare_prefect(opened.root)
+    from flows.refresh import refresh as flow
+
+    outcome = flow(opened.reference)
+    click.echo(outcome["folder"])
+
+
+@cli.command()
+@click.argument("repo")
+@click.pass_obj
+def why(home: Path | None, repo: str) -> None:
+    """Tell why REPO (org/name or org/name:folder) was admitted or rejected, with the evidence."""
+    from flows.why import tell
+
+    for line in tell(_home(home), repo):
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("query")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
+)
+@click.pass_obj
+def sql(home: Path | None, query: str, form: str) -> None:
+    """Run a QUERY over the published snapshot and the ledger, read-only.
+
+    \b
+    Views: catalog, best, tasks, adapters, rejections, scores, rungs, funnel, ledger_*
+    lorauter sql "FROM catalog"
+    lorauter sql "SELECT reason, adapters FROM rejections" --format csv
+    """
+    from flows.sql_output import print_result
+
+    print_result(_home(home), query, form, sys.stdout)
+
+
+@cli.command()
+@click.argument("text")
+@click.option("--router", default="lorauter", show_default=True)
+@click.option("--snapshot", type=_PATH, help="Snapshot folder. [default: the published one]")
+@click.option("--explain", is_flag=True, help="Tasks with similarities, and each adapter's score and lift.")
+@click.pass_obj
+def route(home: Path | None, text: str, router: str, snapshot: Path | None, explain: bool) -> None:
+    """Show which adapters would answer TEXT, and with what weights."""
+    from flows.route_text import explain_route
+
+    for line in explain_route(_home(home), text, router, snapshot, explain):
+        click.echo(line)
+
+
+@cli.command()
+@click.option(
+    "--in", "source", type=_PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input."
+)
+@click.option("--out", type=_PATH, required=True, help="Parquet file to write.")
+@click.option("--router", "routers", multiple=True, default=["lorauter"], show_default=True)
+@click.option("--snapshot", type=_PATH, help="Snapshot folder. [default: the published one]")
+@click.pass_obj
+def answer(
+    home: Path | None, source: Path, out: Path, routers: tuple[str, ...], snapshot: Path | None
+) -> None:
+    """Route and answer a file of queries: the Prefect flow `answer_batch`, here and now."""
+    from flows.answer_batch import check_routers, read_queries
+
+    opened = _home(home)
+    check_routers(routers)
+    read_queries(source)  # a bad row is better told before a model is loaded
+    _prepare_prefect(opened.root)
+    from flows.answer_batch import answer_batch
+
+    where = str(snapshot) if snapshot else None
+    outcome = answer_batch(str(source), str(out), list(routers), where, settings=opened.reference)
+    click.echo(
+        f"{outcome['answers']} answers in {out} ({outcome['new']} new), snapshot {outcome['snapshot']}."
+    )
+
+
+@cli.group()
+def hub() -> None:
+    """A mirror of the Hub."""
+
+
+@hub.command("serve")
+@click.argument("folder", type=_PATH)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8321, show_default=True, help="0 picks a free one.")
+def hub_serve(folder: Path, host: str, port: int) -> None:
+    """Serve FOLDER (ORG/NAME/files) with the Hub's own routes and limits, until Ctrl-C.
+
+    \b
+    lorauter hub serve /data/mirror
+    HF_ENDPOINT=http://127.0.0.1:8321 hf download org/name
+    """
+    from flows.mirror.server import serve
+
+    serve(folder, host, port, lambda line: click.echo(line, err=True))
+
+
+@cli.command()
+@click.pass_obj
+def doctor(home: Path | None) -> None:
+    """Check endpoint, token, disk, devices and versions, and say what to do. Exit code 1 if anything fails."""
+    from flows.doctor import examine
+
+    findings = examine(_home(home))
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.fine else 'FAIL'} {finding.name}: {finding.said}")
+    if not all(finding.fine for finding in findings):
+        sys.exit(1)
+
+
+def main() -> None:
+    """Run the command line; every known error becomes a paragraph and an exit code."""
+    try:
+        cli(standalone_mode=False)
+    except LorauterError as error:
+        _fail(error.cause, error.next_step)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\nInterrupted. What was finished is kept; run the same command to go on.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nothing is wrong
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EFBIG,
+            errno.EACCES,
+            errno.EROFS,
+            errno.EPERM,
+        ):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(
+            f"Cannot write: {error.strerror}{where}.",
+            "Free some space or set LORAUTER_HOME; nothing is damaged.",
+        )
+
+
+def _fail(cause: str, next_step: str) -> None:
+    click.echo(f"Error: {cause} {next_step}".strip(), err=True)
+    sys.exit(1)
+
+
+def _home(home: Path | None, **overrides: Any) -> Any:
+    from flows.home import open_home
+
+    return open_home(home=home, **overrides)
+
+
+def _prepare_prefect(root: Path) -> None:
+    from flows.prefect_setup import prepare_prefect
+
+    prepare_prefect(root)
+
+
+def _say_what_comes(root: Path) -> None:
+    click.echo(f"The demo: crawl, validate, score, publish, route, answer. Home: {root}", err=True)
+
+
+def _say_what_next(root: Path) -> None:
+    prefix = f"lorauter --home {root}"
+    click.echo("Next:")
+    for line in ('sql "FROM catalog"', 'sql "FROM rejections"', "tasks list", "doctor"):
+        click.echo(f"  {prefix} {line}")
+    click.echo(f'  {prefix} route "Who gets the parcel that Ann sent to Tom?" --explain')
+
+
+if __name__ == "__main__":
+    main()

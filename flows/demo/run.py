@@ -1,0 +1,148 @@
+"""The demo: the main job from nothing to routed answers, on real weights, against a hub on loopback.
+
+Knows: the order, what it measures, the figures of demo.json. Does not know: how they are shown (flows/report).
+
+Budget of the full demo, kept by the tests: prompts of at most 48 tokens and answers of at most 8 (one task 24);
+halving spends (3, 3, 6, 12) examples a rung and 40 to report, which is about 4,000 short rows with 22 adapters on
+14 tasks; six routers answer 50 test queries a task, one of them without a model: 3,500 rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from catalog.task import Task
+from flows.demo.base import BASE_ID
+from flows.demo.world import ENCODER_ID, build_world, demo_tasks
+from flows.home import Home, open_home
+from flows.peak_memory import PeakMemory
+from flows.prefect_setup import prepare_prefect
+from flows.progress import SECONDS, say, stage
+from warehouse.files import write_text
+from warehouse.tasks import store_task
+
+ROUTERS = ("lorauter", "oracle", "uniform", "random", "base", "majority")
+QUALITY_SQL = (
+    "SELECT replace(router, 'lorauter', 'routed') AS router, round(avg(score), 4) AS quality\n"
+    "FROM (SELECT router, task, avg(score) AS score FROM read_parquet('{answers}') GROUP BY ALL)\n"
+    "GROUP BY router ORDER BY quality DESC"
+)
+
+
+def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
+    """Run the whole demo in a home and return the figures of demo.json, which is written there too."""
+    began = time.monotonic()
+    with PeakMemory() as memory:
+        home = _prepare(settings_home, small)
+        with _serve(home, small) as hub:
+            from catalog.hub import COUNT
+
+            settings = {**home.reference, "endpoint": hub.endpoint}
+            outcome = _run_flows(home, settings, small)
+    figures = {
+        **outcome,
+        "file_requests": COUNT.file,
+        "seconds": {
+            **{name: round(seconds, 2) for name, seconds in SECONDS.items()},
+            "total": round(time.monotonic() - began, 2),
+        },
+        "peak_rss_mib": round(memory.peak_mib),
+    }
+    write_text(home.root / "demo.json", json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def _prepare(root: Path, small: bool) -> Home:
+    """The home with the demo's settings, tasks and hub folder in it."""
+    home = open_home(home=root, base=BASE_ID, encoder=ENCODER_ID)
+    write_text(home.root / "lorauter.toml", f'base = "{BASE_ID}"\nencoder = "{ENCODER_ID}"\n')
+    prepare_prefect(home.root)
+    with stage("prepare"):
+        build_world(home.root / "demo", small)
+        for task in demo_tasks(small):
+            store_task(home.task_folder, task)
+    _estimate(home, demo_tasks(small))
+    return home
+
+
+def _serve(home: Home, small: bool) -> Any:
+    from flows.mirror.server import serve_in_thread
+
+    return serve_in_thread(build_world(home.root / "demo", small))
+
+
+def _run_flows(home: Home, settings: dict[str, Any], small: bool) -> dict[str, Any]:
+    with stage("prefect"):
+        from flows.answer_batch import answer_batch
+        from flows.refresh import refresh
+    refreshed = refresh(settings)
+    queries, answers = home.root / "demo" / "queries.jsonl", home.root / "demo" / "answers.parquet"
+    write_text(queries, "".join(json.dumps(row) + "\n" for row in test_queries(demo_tasks(small))))
+    answered = answer_batch(str(queries), str(answers), ROUTERS, settings=settings)
+    evaluations = refreshed["evaluations"]
+    return {
+        "funnel": funnel(Path(refreshed["folder"]), home),
+        "evaluations": {**evaluations, "answers": answered["new"]},
+        "quality": quality(answers, home),
+        "snapshot": refreshed["snapshot"],
+        "answers": str(answers),
+    }
+
+
+def test_queries(tasks: list[Task]) -> list[dict[str, Any]]:
+    """The held-back test examples as rows of a query file."""
+    return [
+        {
+            "id": f"{task.name}/{example.id}",
+            "input": example.input,
+            "task": task.name,
+            "target": example.target,
+            "metric": task.metric,
+            "max_new_tokens": task.max_new_tokens,
+        }
+        for task in tasks
+        for example in task.test
+    ]
+
+
+def funnel(snapshot: Path, home: Home) -> dict[str, Any]:
+    """Counts from seen to scored, by SQL over the snapshot."""
+    from warehouse.snapshots import open_snapshot
+    from warehouse.sql import connect, run
+
+    with connect(open_snapshot(snapshot), home.ledger.root) as connection:
+        seen, rejected, downloaded, admitted, scored = run(connection, "FROM funnel").fetchall()[0]
+        reasons = run(connection, "SELECT reason, adapters FROM rejections").fetchall()
+    return {
+        "seen": seen,
+        "rejected": rejected,
+        "admitted": admitted,
+        "downloaded": downloaded,
+        "scored": scored,
+        "reasons": dict(reasons),
+    }
+
+
+def quality(answers: Path, home: Home) -> dict[str, float]:
+    """Mean over tasks of the mean score, by router: the printed query, run."""
+    from warehouse.sql import connect, run
+
+    with connect(None, home.ledger.root, answers.parent) as connection:
+        return dict(run(connection, QUALITY_SQL.format(answers=answers)).fetchall())
+
+
+def _estimate(home: Home, tasks: list[Task]) -> None:
+    """Where bf16 is slow, say beforehand how long it takes: about an eighth of the speed."""
+    from lorauter.device import choose_device, choose_dtype
+
+    device = choose_device(home.settings.device)
+    if device == "cpu" and choose_dtype(home.settings.dtype, device) != "bfloat16":
+        rows = 300 * len(tasks) + len(ROUTERS) * sum(len(task.test) for task in tasks)
+        minutes = rows * 40 / 230 / 60 * 2 / (os.cpu_count() or 1)
+        say(
+            f"This CPU has no bf16 instructions: the demo takes about {minutes:.0f} minutes here the first time."
+        )

@@ -1,0 +1,85 @@
+"""Doctor: what a run needs, looked at one by one. Knows the checks; changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from catalog.errors import LorauterError
+from flows.home import Home
+
+_LEAST_GIB = 5
+_PACKAGES = ("torch", "transformers", "peft", "huggingface_hub", "prefect", "duckdb", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One look: its name, whether all is well, and what was seen or what to do."""
+
+    name: str
+    fine: bool
+    said: str
+
+
+def examine(home: Home) -> list[Check]:
+    """All checks, in the order a run needs them."""
+    looks: dict[str, Callable[[Home], str]] = {
+        "home": _home,
+        "disk": _disk,
+        "endpoint": _endpoint,
+        "token": _token,
+        "tasks": _tasks,
+        "snapshot": _snapshot,
+        "device": _device,
+        "versions": lambda _: ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+    }
+    return [_look(name, look, home) for name, look in looks.items()]
+
+
+def _look(name: str, look: Callable[[Home], str], home: Home) -> Check:
+    try:
+        return Check(name, True, look(home))
+    except LorauterError as error:
+        return Check(name, False, str(error))
+
+
+def _home(home: Home) -> str:
+    return str(home.root)
+
+
+def _disk(home: Home) -> str:
+    free = shutil.disk_usage(home.root).free / 2**30
+    if free < _LEAST_GIB:
+        raise LorauterError(
+            f"{free:.1f} GiB are free.", f"Free {_LEAST_GIB} GiB or set LORAUTER_HOME elsewhere."
+        )
+    return f"{free:.0f} GiB free"
+
+
+def _endpoint(home: Home) -> str:
+    next(home.hub.list_adapters(home.settings.base))
+    return f"{home.settings.endpoint} answers for {home.settings.base}"
+
+
+def _token(home: Home) -> str:
+    return home.hub.whoami()
+
+
+def _tasks(home: Home) -> str:
+    return f"{len(home.tasks())} tasks"
+
+
+def _snapshot(home: Home) -> str:
+    from warehouse.snapshots import current_snapshot
+
+    opened = current_snapshot(home.snapshots)
+    return f"{opened.id}, published {opened.created}"
+
+
+def _device(home: Home) -> str:
+    from lorauter.device import choose_device, choose_dtype
+
+    device = choose_device(home.settings.device)
+    return f"{device}, {choose_dtype(home.settings.dtype, device)}"

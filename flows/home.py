@@ -1,0 +1,140 @@
+"""The home folder: where everything of one installation lies, and the parts that work on it.
+
+    home/hub/          downloads, laid out as huggingface_hub does
+    home/ledger/       everything ever seen (warehouse/ledger)
+    home/plans/        shards of work begun (warehouse/plans)
+    home/tasks/        the tasks (warehouse/tasks)
+    home/snapshots/    published catalogs (warehouse/snapshots)
+
+Knows: the layout, how settings become the floors' options. Does not know: stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catalog.adapter import AdapterId
+from catalog.errors import DiskError, TaskError
+from catalog.facts import CONFIG_NAME, WEIGHTS_NAME
+from catalog.task import Task
+from flows.settings import Settings, load_settings
+from warehouse.ledger import Ledger
+from warehouse.plans import Conditions
+from warehouse.tasks import read_tasks
+
+if TYPE_CHECKING:
+    from catalog.hub import Hub
+    from lorauter.engine import Engine
+
+
+def open_home(**overrides: Any) -> Home:
+    """The home of the settings, `overrides` on top, its folder made."""
+    home = Home(load_settings(**overrides))
+    home.ensure()
+    return home
+
+
+@dataclass(frozen=True)
+class Home:
+    """One installation: its settings, its folders and the parts that work on them."""
+
+    settings: Settings
+
+    @property
+    def root(self) -> Path:
+        """The home folder itself."""
+        return self.settings.home
+
+    @property
+    def ledger(self) -> Ledger:
+        """Everything ever seen."""
+        return Ledger(self.root / "ledger")
+
+    @property
+    def plans(self) -> Path:
+        """Folder of plans."""
+        return self.root / "plans"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of snapshots."""
+        return self.root / "snapshots"
+
+    @property
+    def task_folder(self) -> Path:
+        """Folder of tasks."""
+        return self.root / "tasks"
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """What another process needs to open this home: no secret in it, small enough for Prefect."""
+        settings = self.settings
+        return {"home": str(settings.home), "endpoint": settings.endpoint, "base": settings.base}
+
+    @cached_property
+    def hub(self) -> Hub:
+        """The hub of the settings."""
+        from catalog.hub import Hub, HubOptions
+
+        settings = self.settings
+        return Hub(HubOptions(settings.endpoint.rstrip("/"), self.root / "hub", settings.hub_token))
+
+    def ensure(self) -> None:
+        """Make the home folder. Raises DiskError where that is not possible."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError(
+                f"{self.root} cannot be made ({error.strerror}).", "Set LORAUTER_HOME elsewhere."
+            ) from error
+
+    def tasks(self) -> list[Task]:
+        """All tasks, by name. Raises TaskError where there are none."""
+        if not any(self.task_folder.glob("*/task.json")):
+            raise TaskError("There are no tasks yet.", "Add some: lorauter tasks add FOLDER_OR_FILE.")
+        return read_tasks(self.task_folder)
+
+    def fetch_adapter(self, key: str) -> Path:
+        """Folder of an adapter's files, downloaded if need be."""
+        adapter = AdapterId.parse(key)
+        folder = self.hub.local(adapter.repo, adapter.sha, adapter.path)
+        names = [f"{adapter.path}/{n}" if adapter.path else n for n in (CONFIG_NAME, WEIGHTS_NAME)]
+        if not all((folder / Path(name).name).exists() for name in names):
+            self.hub.download(adapter.repo, names, adapter.sha)
+        return folder
+
+    def fetch_model(self, repo: str, sha: str) -> Path:
+        """Folder of a base model's or encoder's files, downloaded if need be."""
+        from catalog.hub import model_files
+
+        folder = self.hub.local(repo, sha)
+        done = folder / ".whole"
+        if not done.exists():
+            _, names = self.hub.repo_files(repo, sha)
+            self.hub.download(repo, model_files(names), sha)
+            done.touch()
+        return folder
+
+    def conditions(self, base: str, base_sha: str) -> Conditions:
+        """What decides outputs here: base, dtype, engine version."""
+        from lorauter.device import choose_device, choose_dtype
+        from lorauter.engine import ENGINE_VERSION
+
+        device = choose_device(self.settings.device)
+        return Conditions(base, base_sha, choose_dtype(self.settings.dtype, device), ENGINE_VERSION)
+
+    def engine(self, base: str, base_sha: str) -> Engine:
+        """The engine on a base, loaded."""
+        from lorauter.engine import Engine
+
+        settings = self.settings
+        return Engine(
+            self.fetch_model(base, base_sha),
+            device=settings.device,
+            dtype=settings.dtype,
+            capacity=settings.capacity,
+            find_adapter=self.fetch_adapter,
+        )

@@ -1,0 +1,175 @@
+"""Answers: a repo in the Hub's JSON, for a listing, a model's page and a tree.
+
+Knows: which field goes where. Does not know: who may see it, how it is sent. An empty field is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from flows.mirror.disk import HubFile
+from flows.mirror.repos import Repo
+
+Json = dict[str, Any]
+
+EXPANDABLE = frozenset(
+    {
+        "author",
+        "baseModels",
+        "cardData",
+        "childrenModelCount",
+        "config",
+        "createdAt",
+        "disabled",
+        "downloads",
+        "downloadsAllTime",
+        "evalResults",
+        "gated",
+        "gguf",
+        "inference",
+        "inferenceProviderMapping",
+        "lastModified",
+        "library_name",
+        "likes",
+        "mask_token",
+        "model-index",
+        "pipeline_tag",
+        "private",
+        "resourceGroup",
+        "safetensors",
+        "sha",
+        "siblings",
+        "spaces",
+        "tags",
+        "transformersInfo",
+        "trendingScore",
+        "usedStorage",
+        "widgetData",
+    }
+)
+_LISTED = (
+    "likes",
+    "trendingScore",
+    "private",
+    "downloads",
+    "tags",
+    "pipeline_tag",
+    "library_name",
+    "createdAt",
+)
+_FULL = ("author", "gated", "disabled", "sha", "lastModified", "siblings")
+_PAGE = ("cardData", "config", "model-index", "spaces", "usedStorage")
+
+
+def stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def listed(repo: Repo, expand: Iterable[str], *, full: bool, card: bool, config: bool) -> Json:
+    """One row of a listing: what `expand` names and nothing else, or the Hub's own choice."""
+    if expand := tuple(expand):
+        return _named(repo, expand)
+    wanted = (
+        *_LISTED,
+        *(_FULL if full else ()),
+        *(("cardData",) if card else ()),
+        *(("config",) if config else ()),
+    )
+    return _named(repo, wanted) | {"modelId": repo.id}
+
+
+def page(repo: Repo, expand: Iterable[str], *, blobs: bool) -> Json:
+    """A model's own answer; `blobs` adds sizes and hashes to its files."""
+    if expand := tuple(expand):
+        return _named(repo, expand)
+    told = _named(repo, (*_LISTED, *_FULL, *_PAGE)) | {"modelId": repo.id}
+    return told | {"siblings": [_sibling(file, blobs=blobs) for file in repo.files]}
+
+
+def tree_entry(path: str, repo: Repo, *, expand: bool) -> Json | None:
+    """A file or a folder of the repo as `tree` and `paths-info` tell of it; None when neither is there."""
+    file = repo.file(path)
+    told = _file(file) if file else _folder(path, repo)
+    if told and expand:
+        told["lastCommit"] = {"id": repo.sha, "title": "Upload files", "date": stamp(repo.modified)}
+    return told
+
+
+def folders_of(names: Iterable[str]) -> set[str]:
+    """Every folder above the given file names."""
+    parts = (name.split("/")[:-1] for name in names)
+    return {"/".join(words[:depth]) for words in parts for depth in range(1, len(words) + 1)}
+
+
+def refs(repo: Repo, *, pull_requests: bool) -> Json:
+    main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo.sha}
+    return {"branches": [main], "converts": [], "tags": []} | ({"pullRequests": []} if pull_requests else {})
+
+
+def _named(repo: Repo, fields: Iterable[str]) -> Json:
+    everything = _fields(repo)
+    known = {name: everything[name] for name in fields if everything.get(name) is not None}
+    return {
+        "_id": hashlib.sha1(repo.id.encode(), usedforsecurity=False).hexdigest()[:24],
+        "id": repo.id,
+    } | known
+
+
+def _fields(repo: Repo) -> Json:
+    facts, sidecar = repo.facts, repo.sidecar
+    return {
+        "author": repo.namespace,
+        "baseModels": _base_models(repo),
+        "cardData": facts.card or None,
+        "config": facts.config or None,
+        "createdAt": stamp(repo.created),
+        "disabled": sidecar.disabled,
+        "downloads": sidecar.downloads,
+        "downloadsAllTime": sidecar.downloads,
+        "gated": repo.gated,
+        "lastModified": stamp(repo.modified),
+        "library_name": facts.library,
+        "likes": sidecar.likes,
+        "pipeline_tag": facts.pipeline,
+        "private": sidecar.private,
+        "sha": repo.sha,
+        "siblings": [_sibling(file, blobs=False) for file in repo.files],
+        "spaces": [],
+        "tags": list(repo.tags),
+        "trendingScore": 0,
+        "usedStorage": sum(file.size for file in repo.files),
+    }
+
+
+def _base_models(repo: Repo) -> Json | None:
+    models = [{"id": name} for name in repo.facts.base_models]
+    return {"relation": repo.facts.relation, "models": models} if models else None
+
+
+def _sibling(file: HubFile, *, blobs: bool) -> Json:
+    told: Json = {"rfilename": file.name}
+    if blobs:
+        told |= {"blobId": file.oid, "size": file.size}
+    if blobs and file.lfs:
+        told["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": file.pointer_size}
+    return told
+
+
+def _file(file: HubFile) -> Json:
+    told: Json = {"type": "file", "oid": file.oid, "size": file.size, "path": file.name}
+    if file.lfs:
+        told["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": file.pointer_size}
+    return told
+
+
+def _folder(path: str, repo: Repo) -> Json | None:
+    inside = [file for file in repo.files if file.name.startswith(f"{path}/")]
+    if not inside:
+        return None
+    oid = hashlib.sha1(
+        "".join(f"{file.name}\0{file.oid}\n" for file in inside).encode(), usedforsecurity=False
+    )
+    return {"type": "directory", "oid": oid.hexdigest(), "size": 0, "path": path}

@@ -1,0 +1,139 @@
+"""The server: binds a port, runs the mirror in this process or in a thread, and stops it.
+
+Knows: sockets and threads. Does not know: what is answered (app).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from catalog.errors import HubError, SettingError
+from flows.mirror.accounts import Account
+from flows.mirror.app import build
+from flows.mirror.gate import Counts
+from flows.mirror.limits import Limits, Windows
+from flows.mirror.repos import Shelf
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+_START_S = 10.0
+
+
+class HubServer:
+    """A mirror on a free or given port. Use as a context manager, or `run()` to block until Ctrl-C.
+
+    Args:
+        folder: holds ORG/NAME/files.
+        host: address to listen on; port: 0 picks a free one.
+        tokens: accepted bearer tokens and whose they are. Without any, every caller is anonymous.
+        limits: the Hub's, or smaller ones.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        tokens: Mapping[str, Account] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.shelf = Shelf(folder)
+        self.counts = Counts()
+        self._socket = _bind(host, port)
+        self.endpoint = f"http://{host}:{self._socket.getsockname()[1]}"
+        hosts = _LOOPBACK if host in _LOOPBACK else ("*",)
+        app = build(self.shelf, tokens or {}, Windows(limits or Limits()), self.counts, hosts)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self.run, name="hub-mirror", daemon=True)
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        self._server.run(sockets=[self._socket])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        deadline = time.monotonic() + _START_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                self._socket.close()
+                raise HubError(
+                    f"The mirror at {self.endpoint} did not start.", "See the log above, then try again."
+                )
+            time.sleep(0.005)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(_START_S)
+        self._socket.close()
+
+
+def serve_in_thread(
+    folder: Path,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    tokens: Mapping[str, Account] | None = None,
+    limits: Limits | None = None,
+) -> HubServer:
+    """A mirror for a `with` block: `hub.endpoint` is its address, `hub.counts` what it served."""
+    return HubServer(folder, host, port, tokens=tokens, limits=limits)
+
+
+def serve(folder: Path, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve a folder until Ctrl-C; `announce` is told the address once the port is ours."""
+    server = HubServer(folder, host, port)
+    announce(f"Serving {len(server.shelf.repos())} repos of {folder} at {server.endpoint} (Ctrl-C stops).")
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    announce("Stopped.")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    if host in _LOOPBACK:
+        _check_localhost()
+    # The protocol is named because asyncio turns Nagle's delay off only then: 40 ms a request otherwise.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(128)
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise SettingError(
+            f"The mirror cannot listen on {host}:{port}: {error}.",
+            "Choose another port, or 0 for a free one.",
+        ) from error
+    return bound
+
+
+def _check_localhost() -> None:
+    """Large files are redirected from 127.0.0.1 to localhost, so that name must lead back here."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo("localhost", None, socket.AF_INET)}
+    except OSError:
+        found = set()
+    if "127.0.0.1" not in found:
+        raise SettingError(
+            "The name localhost does not lead to 127.0.0.1.", "Add '127.0.0.1 localhost' to /etc/hosts."
+        )

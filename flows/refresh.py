@@ -1,0 +1,56 @@
+"""The flow `refresh`: crawl, validate, score, publish.
+
+Knows: the order of stages, which are retried, where shards run. Does not know: what a stage does.
+Runs embedded (`lorauter refresh`) and, unchanged, as a deployment of prefect.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from catalog.errors import HubError
+from flows.crawl_hub import crawl
+from flows.generate import RunShard
+from flows.home import Home, open_home
+from flows.publish_catalog import publish_catalog
+from flows.score_adapters import score
+from flows.score_shards import run_shard_here, run_shard_on_worker
+from flows.validate_adapters import validate
+
+
+def _hub_failed(_task: Any, _run: Any, state: Any) -> bool:
+    """Only the network is worth a second try; a wrong setting stays wrong."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, HubError) and "cannot be reached" in error.cause
+
+
+crawl_task = task(crawl, name="crawl", retries=0, cache_policy=NO_CACHE)
+validate_task = task(validate, name="validate", cache_policy=NO_CACHE)
+publish_task = task(publish_catalog, name="publish", cache_policy=NO_CACHE)
+
+
+@flow(name="refresh", log_prints=True, persist_result=False, validate_parameters=False)
+def refresh(settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Bring the catalog up to date and publish it. Returns the snapshot id and what the run cost.
+
+    Args:
+        settings: settings that outweigh the environment's, e.g. {"home": "/data/catalog", "base": "org/name"}.
+    """
+    home = open_home(**(settings or {}))
+    crawl_task(home)
+    base = validate_task(home)
+    scores = score(home, base, shard_runner(home))
+    snapshot = publish_task(home, base, scores)
+    return {
+        "snapshot": snapshot.id,
+        "folder": str(snapshot.folder),
+        "evaluations": {"spent": scores.spent, "exhaustive": scores.exhaustive, "new": scores.new},
+    }
+
+
+def shard_runner(home: Home) -> RunShard:
+    """Where the settings want scoring shards to run."""
+    return run_shard_on_worker if home.settings.scoring == "workers" else run_shard_here

@@ -1,0 +1,191 @@
+"""Score: successive halving of the admitted adapters on every task, rung by rung, all tasks together.
+
+Knows: which outputs a rung needs, how outputs become scores, when a rung is over (the parent holds the
+barrier). Does not know: how outputs are made (generate), how the catalog is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.adapter import AdapterId
+from catalog.metrics import METRICS, Mean, mean
+from catalog.rules import Base
+from catalog.task import Example, Task
+from flows.generate import RunShard, ensure_outputs
+from flows.home import Home
+from flows.progress import Advance, stage
+from flows.validate_adapters import verdicts
+from lorauter.halving import Standing, next_rung, planned_evaluations, ranked, split_examples
+from warehouse.plans import Conditions, Work
+
+BASE = ""  # the base's key: an adapter that changes nothing
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScores:
+    """What scoring found for one task.
+
+    Args:
+        best: key of the published adapter, BASE where none improves on the base.
+        selection / report: per example scores of `best`, on the examples that chose it and on fresh ones.
+        base_report: the base's on the same fresh examples. rungs: ledger rows of the halving.
+    """
+
+    task: Task
+    best: str
+    selection: tuple[float, ...]
+    report: tuple[float, ...]
+    base_report: tuple[float, ...]
+    rungs: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of all tasks, and what they cost: evaluations needed, new ones, and those of an exhaustive run."""
+
+    tasks: tuple[TaskScores, ...]
+    spent: int
+    new: int
+    exhaustive: int
+
+
+class _Bracket:
+    """One task's halving while it runs."""
+
+    def __init__(self, task: Task, pool: Sequence[str]) -> None:
+        self.task = task
+        self.alive = list(pool)
+        self.seen: dict[str, list[float]] = {key: [] for key in (BASE, *pool)}
+        self.rows: list[dict[str, Any]] = []
+
+    def standings(self) -> list[Standing]:
+        return [self._standing(key) for key in self.alive]
+
+    def _standing(self, key: str) -> Standing:
+        return Standing(key, mean(self.seen[key]).mean, AdapterId.parse(key).name == self.task.adapter)
+
+
+def score(home: Home, base: Base, run: RunShard) -> Scores:
+    """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
+    pool = [row["adapter"] for row in verdicts(home, base) if row["admitted"]]
+    tasks = home.tasks()
+    options = home.settings.halving
+    total = sum(planned_evaluations(task, len(pool), options) for task in tasks)
+    with stage("score", total, "evaluations") as advance:
+        scoring = _Scoring(home, home.conditions(base.id, base.sha), run, advance)
+        brackets = [_Bracket(task, pool) for task in tasks]
+        for rung in range(len(options.rungs)):
+            scoring.run_rung(brackets, rung)
+        scores = scoring.report(brackets)
+    home.ledger.changes("rungs").append(row for s in scores for row in s.rungs)
+    exhaustive = sum((len(pool) + 1) * len(task.validation) for task in tasks)
+    return Scores(tuple(scores), scoring.spent, scoring.new, exhaustive)
+
+
+class _Scoring:
+    """The rungs over all tasks: wants outputs, turns them to scores, counts."""
+
+    def __init__(self, home: Home, conditions: Conditions, run: RunShard, advance: Advance) -> None:
+        self._home, self._conditions, self._run, self._advance = home, conditions, run, advance
+        self.spent = self.new = 0
+
+    def run_rung(self, brackets: Sequence[_Bracket], rung: int) -> None:
+        """Evaluate the survivors and the base on the rung's fresh examples; the better half goes on."""
+        options = self._home.settings.halving
+        wanted = []
+        for bracket in brackets:
+            examples = _rung_examples(bracket.task, self._home, rung)
+            wanted += [(bracket, key, e) for key in (BASE, *bracket.alive) for e in examples]
+        for (bracket, key, _), value in zip(wanted, self._values(wanted), strict=True):
+            bracket.seen[key].append(value)
+        last = rung == len(options.rungs) - 1
+        for bracket in brackets:
+            survivors = self._winner(bracket) if last else next_rung(bracket.standings(), options)
+            bracket.rows += self._rung_rows(bracket, rung, survivors)
+            bracket.alive = survivors
+
+    def report(self, brackets: Sequence[_Bracket]) -> list[TaskScores]:
+        """Score each winner and the base on the examples that chose nothing."""
+        wanted = []
+        for bracket in brackets:
+            _, examples = split_examples(bracket.task, self._home.settings.halving)
+            keys = dict.fromkeys((BASE, *bracket.alive))
+            wanted += [(bracket, key, e) for key in keys for e in examples]
+        values: dict[tuple[str, str], list[float]] = {}
+        for (bracket, key, _), value in zip(wanted, self._values(wanted), strict=True):
+            values.setdefault((bracket.task.name, key), []).append(value)
+        return [_task_scores(bracket, values) for bracket in brackets]
+
+    def _winner(self, bracket: _Bracket) -> list[str]:
+        """The best adapter, or the base where no adapter has a better mean on the same examples."""
+        best = next(iter(ranked(bracket.standings())), None)
+        if best is None or best.mean <= mean(bracket.seen[BASE]).mean:
+            return [BASE]
+        return [best.adapter]
+
+    def _values(self, wanted: Sequence[tuple[_Bracket, str, Example]]) -> list[float]:
+        work = [_work(bracket.task, key, example) for bracket, key, example in wanted]
+        texts, new = ensure_outputs(self._home, work, self._conditions, self._run, self._advance)
+        self.spent += len(work)
+        self.new += new
+        return [
+            METRICS[bracket.task.metric].score(text, example.target)
+            for (bracket, _, example), text in zip(wanted, texts, strict=True)
+        ]
+
+    def _rung_rows(self, bracket: _Bracket, rung: int, survivors: Sequence[str]) -> list[dict[str, Any]]:
+        order = {s.adapter: place for place, s in enumerate(ranked(bracket.standings()), 1)}
+        rows = []
+        for key in (BASE, *bracket.alive):
+            kept = key in survivors
+            place = f"place {order[key]} of {len(order)}" if key in order else "the base, always scored"
+            rows.append(self._rung_row(bracket, rung, key, mean(bracket.seen[key]), kept, place))
+        return rows
+
+    def _rung_row(
+        self, bracket: _Bracket, rung: int, key: str, result: Mean, kept: bool, why: str
+    ) -> dict[str, Any]:
+        return {
+            "base": self._conditions.base,
+            "base_sha": self._conditions.base_sha,
+            "task": bracket.task.name,
+            "task_hash": bracket.task.hash,
+            "rung": rung,
+            "adapter": key,
+            "n": result.n,
+            "mean": result.mean,
+            "standard_error": result.standard_error,
+            "kept": kept,
+            "why": why,
+        }
+
+
+def _rung_examples(task: Task, home: Home, rung: int) -> list[Example]:
+    rungs, _ = split_examples(task, home.settings.halving)
+    return rungs[rung] if rung < len(rungs) else []
+
+
+def _work(task: Task, key: str, example: Example) -> Work:
+    mixture = ((key, 1.0),) if key else ()
+    return Work(task.prompt(example.input), mixture, task.max_new_tokens, task.name, example.id)
+
+
+def _task_scores(bracket: _Bracket, values: dict[tuple[str, str], list[float]]) -> TaskScores:
+    best = bracket.alive[0]
+    name = bracket.task.name
+    return TaskScores(
+        task=bracket.task,
+        best=best,
+        selection=tuple(bracket.seen[best]),
+        report=tuple(values[name, best]),
+        base_report=tuple(values[name, BASE]),
+        rungs=tuple(bracket.rows),
+    )
+
+
+def majority_score(task: Task, answer: str, examples: Iterable[Example]) -> float:
+    """Mean metric of always giving one answer."""
+    return mean([METRICS[task.metric].score(answer, e.target) for e in examples]).mean

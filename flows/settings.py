@@ -1,0 +1,106 @@
+"""Settings: from arguments, LORAUTER_* in the environment, the file LORAUTER_CONFIG names, the home's lorauter.toml.
+
+The first that says something wins.
+
+
+Knows: every setting's name and default. Does not know: what floors do with the frozen options it hands them.
+
+    LORAUTER_HOME=~/catalog LORAUTER_POLICY__MAX_RANK=16 lorauter refresh
+    LORAUTER_CONFIG=my.toml lorauter refresh          # keys as below, tables [policy], [halving], [routing]
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from catalog.errors import SettingError
+from catalog.rules import Policy
+from lorauter.halving import HalvingOptions
+from lorauter.routing import RouterOptions
+
+DEFAULT_HOME = "~/.lorauter"
+
+
+class Settings(BaseSettings):
+    """All settings, checked. Field descriptions are what `lorauter doctor` and the README show."""
+
+    model_config = SettingsConfigDict(env_prefix="LORAUTER_", env_nested_delimiter="__", extra="forbid")
+
+    home: Path = Field(Path(DEFAULT_HOME), description="one folder for all state")
+    endpoint: str = Field("https://huggingface.co", description="address of the hub")
+    token: SecretStr | None = Field(None, description="access token; HF_TOKEN where unset")
+    base: str = Field("meta-llama/Llama-2-7b-hf", description="base model id")
+    base_revision: str = Field("main", description="revision of the base")
+    encoder: str = Field("sentence-transformers/all-MiniLM-L6-v2", description="sentence encoder id")
+    encoder_revision: str = Field("main", description="revision of the encoder")
+    device: str = Field("auto", description="cuda, cuda:N or cpu")
+    dtype: str = Field("auto", description="bfloat16, float16 or float32")
+    scoring: Literal["here", "workers"] = Field("here", description="where scoring shards run")
+    shard_rows: int = Field(512, ge=1, description="rows of a scoring shard")
+    capacity: int = Field(64, ge=1, description="adapters held on the device")
+    policy: Policy = Policy()
+    halving: HalvingOptions = HalvingOptions()
+    routing: RouterOptions = RouterOptions()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the toml file."""
+        files = [
+            TomlConfigSettingsSource(settings_cls, toml_file=path) for path in _toml_files(init_settings)
+        ]
+        return init_settings, env_settings, *files
+
+    @property
+    def hub_token(self) -> str | None:
+        """The token to send, from our setting or the machine's HF_TOKEN."""
+        return self.token.get_secret_value() if self.token else os.environ.get("HF_TOKEN") or None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings with `overrides` on top; None means not given. Raises SettingError naming the setting."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "__".join(str(part) for part in first["loc"]).upper()
+        raise SettingError(
+            f"Setting {name}: {first['msg']}.", f"Set LORAUTER_{name}, or mend the toml file."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"The settings cannot be read ({error}).", "Mend the file in LORAUTER_CONFIG."
+        ) from error
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _toml_files(arguments: PydanticBaseSettingsSource) -> list[Path]:
+    """The file that LORAUTER_CONFIG names, then the home's own lorauter.toml."""
+    found = []
+    named = os.environ.get("LORAUTER_CONFIG")
+    if named:
+        found.append(Path(named).expanduser())
+        if not found[0].is_file():
+            raise SettingError(
+                f"LORAUTER_CONFIG names {named}, which does not exist.", "Name a toml file, or unset it."
+            )
+    home = arguments().get("home") or os.environ.get("LORAUTER_HOME") or DEFAULT_HOME
+    own = Path(home).expanduser() / "lorauter.toml"
+    return [*found, own] if own.is_file() else found

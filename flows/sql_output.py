@@ -1,0 +1,57 @@
+"""Results of a query as a table, CSV or JSON. Knows DuckDB's results; does not know which views there are."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import IO, Any
+
+from flows.home import Home
+from flows.report import printable
+from warehouse.snapshots import Snapshot, current_snapshot
+from warehouse.sql import connect, run
+
+_ROWS = 10_000  # fetched at a time
+
+
+def print_result(home: Home, query: str, form: str, out: IO[str]) -> None:
+    """Run a query over the home and print it."""
+    with connect(_snapshot(home), home.ledger.root) as connection:
+        cursor = run(connection, query)
+        names = [column[0] for column in cursor.description or ()]
+        if form == "csv":
+            writer = csv.writer(out)
+            writer.writerow(names)
+            while rows := cursor.fetchmany(_ROWS):
+                writer.writerows(rows)
+        elif form == "json":
+            while rows := cursor.fetchmany(_ROWS):
+                for row in rows:
+                    out.write(json.dumps(dict(zip(names, row, strict=True)), default=str) + "\n")
+        else:
+            _print_table(names, cursor.fetchall(), out)
+
+
+def _snapshot(home: Home) -> Snapshot | None:
+    """The published snapshot; before the first one the ledger alone can be queried."""
+    if not (home.snapshots / "current").exists():
+        return None
+    return current_snapshot(home.snapshots)
+
+
+def _print_table(names: list[str], rows: list[tuple[Any, ...]], out: IO[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for name in names:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(_short(value))) for value in row))
+    console = Console(file=out, width=None if out.isatty() else 200)
+    console.print(table)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

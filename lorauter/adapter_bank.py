@@ -1,0 +1,278 @@
+"""Adapter bank: many adapters beside one frozen base, every row of a batch with its own mixture.
+
+Knows: how held adapters become one product a module, and which adapter to drop when full.
+Does not know: tokens, decoding (lorauter/engine), or PEFT's files (lorauter/adapter_weights).
+
+The output at a Linear W with bias c is, for a row with weights w_a over adapters a,
+
+    y = Wx + c + Σ_a w_a [ d_a ∘ Wx + B'_a A_a x ]
+
+with B' = sB and d = 0 for a LoRA (LORAUTER's output-space mixture, arXiv 2601.21795), and for a
+DoRA (arXiv 2402.09353) with magnitude m, g = m / ‖W + sBA‖ by rows, B' = g ∘ sB and d = g - 1: the
+usual g ∘ (W + sBA)x, written as an addition to the base's output so that it mixes like a LoRA.
+
+A batch's adapters are stacked: with A_cat (Σr × d_in) and B_cat (Σr × d_out) over the distinct
+adapters that touch the module, the sum is ((x A_catᵀ) ∘ M) B_cat, where row i of the mask M
+(rows × Σr) holds w_a in the columns of the adapters that row uses and 0 elsewhere. That is exact
+for any mix of ranks and targets, without padding; a module that no adapter touches does no work.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from catalog.errors import SettingError, UnsupportedAdapter
+from lorauter.adapter_weights import AdapterWeights, LoraPair, read_adapter
+
+Mixture = tuple[tuple[str, float], ...]
+"""Adapter keys with weights; empty is the base alone; a key named twice adds up."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldPair:
+    """One adapter at one module, on the device, with scaling folded in.
+
+    Args:
+        a: (r, d_in). b: B'ᵀ, (r, d_out). d: DoRA's g - 1, (d_out,); None for a LoRA.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    d: torch.Tensor | None
+
+
+@dataclass(slots=True, eq=False)
+class RowWeights:
+    """A matrix with one line a row of the batch; shared by the modules where it is the same."""
+
+    value: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """What a batch does at one module.
+
+    Args:
+        a: A_cat, (R, d_in). b: B_cat, (R, d_out).
+        mask: M, (rows, R); None where every row uses all of it with weight 1.
+        tilt: Σ_a w_a d_a, (rows, d_out); None without DoRA.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    mask: RowWeights | None
+    tilt: RowWeights | None
+
+
+class BatchPlan:
+    """The stacks of one batch. `select` keeps some of the rows while decoding goes on."""
+
+    def __init__(self, stacks: dict[str, Stack], rows: int) -> None:
+        self.stacks = stacks
+        self.rows = rows
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keeps the given rows (int64 indices into the present ones), in that order, in place."""
+        shared = {
+            id(weights): weights for s in self.stacks.values() for weights in (s.mask, s.tilt) if weights
+        }
+        for weights in shared.values():
+            weights.value = weights.value[rows]
+        self.rows = len(rows)
+
+
+class AdapterBank:
+    """Holds adapters by key on the base's device, least recently used out first.
+
+    Args:
+        model: the frozen base.
+        device: its device. dtype: its dtype; adapters are folded in fp32 and held in this.
+        capacity: how many adapters may be held at a time.
+    """
+
+    def __init__(self, model: nn.Module, device: str, dtype: torch.dtype, capacity: int) -> None:
+        if capacity < 1:
+            raise SettingError(f"The adapter bank's capacity is {capacity}.", "Use 1 or more.")
+        self.device = device
+        self.dtype = dtype
+        self.capacity = capacity
+        self._modules: dict[str, nn.Module] = dict(model.named_modules())
+        self._held: OrderedDict[str, dict[str, HeldPair]] = OrderedDict()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Held adapters, least recently used first."""
+        return tuple(self._held)
+
+    def add(self, key: str, weights: AdapterWeights) -> None:
+        """Holds an adapter, dropping the least recently used one when full.
+
+        Raises:
+            UnsupportedAdapter: a module is not in the base, is no Linear, or has another shape.
+        """
+        pairs = {name: self._fold(name, pair) for name, pair in weights.modules.items()}
+        self._held.pop(key, None)
+        while len(self._held) >= self.capacity:
+            self._held.popitem(last=False)
+        self._held[key] = pairs
+
+    def ensure(self, keys: Sequence[str], find: Callable[[str], Path] | None = None) -> None:
+        """Makes all `keys` held at once; `find` gives the folder of one that is not.
+
+        Raises:
+            SettingError: more distinct keys than the capacity, or a missing one and no `find`.
+            UnsupportedAdapter: as `add` and `read_adapter`; the cause names the key.
+        """
+        distinct = tuple(dict.fromkeys(keys))
+        if len(distinct) > self.capacity:
+            raise SettingError(
+                f"A batch needs {len(distinct)} adapters and the bank holds {self.capacity}.",
+                "Raise the engine's capacity or make smaller batches.",
+            )
+        for key in distinct:  # first, so that loading a missing one cannot drop a needed one
+            if key in self._held:
+                self._held.move_to_end(key)
+        for key in distinct:
+            if key not in self._held:
+                self._load(key, find)
+
+    def plan(self, mixtures: Sequence[Mixture]) -> BatchPlan:
+        """The plan of a batch with one mixture a row, over held adapters.
+
+        Raises:
+            SettingError: an adapter is not held.
+        """
+        rows = [_summed(mixture) for mixture in mixtures]
+        keys = tuple(dict.fromkeys(key for row in rows for key in row))
+        missing = [key for key in keys if key not in self._held]
+        if missing:
+            raise SettingError(f"Adapter {missing[0]!r} is not in the bank.", "Call ensure first.")
+        weights = torch.tensor([[row.get(key, 0.0) for key in keys] for row in rows], device=self.device)
+        return BatchPlan(self._stacks(keys, weights), len(rows))
+
+    @contextmanager
+    def serving(self, plan: BatchPlan) -> Iterator[None]:
+        """Within it, the base computes with the plan's adapters; outside it is the bare base."""
+        hooks = [
+            self._linear(name).register_forward_hook(_hook(stack, self._linear(name).bias))
+            for name, stack in plan.stacks.items()
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _load(self, key: str, find: Callable[[str], Path] | None) -> None:
+        if find is None:
+            raise SettingError(f"Adapter {key!r} is not held.", "Give the engine a find_adapter.")
+        try:
+            self.add(key, read_adapter(find(key)))
+        except UnsupportedAdapter as error:
+            raise UnsupportedAdapter(f"{key}: {error.cause}", error.next_step) from error
+
+    @torch.inference_mode()
+    def _fold(self, name: str, pair: LoraPair) -> HeldPair:
+        base = self._linear(name)
+        if base.weight.shape != (pair.b.shape[0], pair.a.shape[1]):
+            raise UnsupportedAdapter(
+                f"The adapter has a shape mismatch at {name}: the base's weight is {tuple(base.weight.shape)}, "
+                f"the adapter's {(pair.b.shape[0], pair.a.shape[1])}.",
+                "Check that it was trained on this base.",
+            )
+        a = pair.a.to(self.device, torch.float32)
+        b = pair.b.to(self.device, torch.float32) * pair.scaling
+        d = None
+        if pair.magnitude is not None:
+            norm = torch.linalg.vector_norm(base.weight.float() + b @ a, dim=1)
+            gain = pair.magnitude.to(self.device, torch.float32) / norm
+            b, d = gain[:, None] * b, gain - 1
+        return HeldPair(self._placed(a), self._placed(b.T), None if d is None else self._placed(d))
+
+    def _linear(self, name: str) -> nn.Linear:
+        module = self._modules.get(name)
+        if module is None:
+            raise UnsupportedAdapter(
+                f"The adapter targets {name}, which the base lacks.",
+                "Check that it was trained on this base.",
+            )
+        if not isinstance(module, nn.Linear):
+            raise UnsupportedAdapter(
+                f"The adapter targets {name}, a {type(module).__name__} and not a Linear.",
+                "Leave it out of the pool.",
+            )
+        return module
+
+    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.detach().to(self.dtype).contiguous()
+
+    def _stacks(self, keys: tuple[str, ...], weights: torch.Tensor) -> dict[str, Stack]:
+        """The stack of every touched module; `weights` is (rows, len(keys)) in fp32."""
+        touching: dict[str, list[int]] = {}
+        for column, key in enumerate(keys):
+            for name in self._held[key]:
+                touching.setdefault(name, []).append(column)
+        masks: dict[tuple[tuple[int, ...], tuple[int, ...]], RowWeights | None] = {}
+        stacks = {}
+        for name, columns in touching.items():
+            pairs = [self._held[keys[column]][name] for column in columns]
+            ranks = tuple(pair.a.shape[0] for pair in pairs)
+            shape = (tuple(columns), ranks)
+            if shape not in masks:
+                masks[shape] = self._mask(weights[:, columns], ranks)
+            stacks[name] = Stack(
+                _joined([pair.a for pair in pairs]),
+                _joined([pair.b for pair in pairs]),
+                masks[shape],
+                self._tilt(weights[:, columns], pairs),
+            )
+        return stacks
+
+    def _mask(self, weights: torch.Tensor, ranks: tuple[int, ...]) -> RowWeights | None:
+        if bool((weights == 1).all()):
+            return None
+        repeats = torch.tensor(ranks, device=self.device)
+        return RowWeights(weights.repeat_interleave(repeats, dim=1).to(self.dtype))
+
+    def _tilt(self, weights: torch.Tensor, pairs: list[HeldPair]) -> RowWeights | None:
+        tilted = [(column, pair.d) for column, pair in enumerate(pairs) if pair.d is not None]
+        if not tilted:
+            return None
+        vectors = torch.stack([d for _, d in tilted]).float()
+        return RowWeights((weights[:, [column for column, _ in tilted]] @ vectors).to(self.dtype))
+
+
+def _summed(mixture: Mixture) -> dict[str, float]:
+    """A mixture as a dict: repeated keys added up, adapters of weight 0 left out."""
+    weights: dict[str, float] = {}
+    for key, weight in mixture:
+        weights[key] = weights.get(key, 0.0) + weight
+    return {key: weight for key, weight in weights.items() if weight != 0}
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _hook(stack: Stack, bias: torch.Tensor | None) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
+    """Adds a stack's part to a Linear's output, in place: the output is nobody else's yet."""
+
+    def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        hidden = nn.functional.linear(inputs[0], stack.a)
+        if stack.mask is not None:
+            hidden *= stack.mask.value[:, None, :]
+        if stack.tilt is not None:
+            bare = output if bias is None else output - bias
+            output = output + stack.tilt.value[:, None, :] * bare
+        output.view(-1, output.shape[-1]).addmm_(hidden.view(-1, hidden.shape[-1]), stack.b)
+        return output
+
+    return add

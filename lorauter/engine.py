@@ -1,0 +1,322 @@
+"""Engine: answers for a batch whose rows each carry their own mixture of adapters.
+
+Knows: prompts, left padding, greedy decoding with a cache, when an answer ends, how to cut much
+work into batches. Does not know: why a row has its mixture (lorauter/routers), what an answer is
+worth (catalog/metrics), or where texts are kept (warehouse/ledger).
+
+Decoding is greedy, so in float32 a row's text depends on its prompt and mixture alone. In bfloat16
+rounding differs with the batch's shape and near-ties may fall the other way: `fingerprint` says
+which engine, dtype and device gave a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+from catalog.errors import SettingError
+from lorauter.adapter_bank import AdapterBank, BatchPlan, Mixture
+from lorauter.device import DTYPES, choose_device, choose_dtype
+
+ENGINE_VERSION = "1"
+"""Raised whenever a change may alter a text; old scores then count as another engine's."""
+
+TOKEN_BUDGET = 4096
+MAX_ROWS = 64
+
+
+class Routed(Protocol):
+    """Anything with a mixture, such as a router's route."""
+
+    @property
+    def mixture(self) -> Mixture:
+        """Adapter keys with weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSize:
+    """What a row costs, as `plan_batches` sees it.
+
+    Args:
+        prompt_tokens: its prompt's length. max_new_tokens: the bound of its answer.
+        adapters: the keys of its mixture.
+    """
+
+    prompt_tokens: int
+    max_new_tokens: int
+    adapters: tuple[str, ...] = ()
+
+
+def plan_batches(
+    rows: Sequence[RowSize],
+    token_budget: int = TOKEN_BUDGET,
+    max_rows: int = MAX_ROWS,
+    max_adapters: int = 64,
+) -> list[list[int]]:
+    """Cuts rows into batches: a pure function of its arguments.
+
+    Args:
+        rows: their sizes. token_budget: bound on rows × (longest prompt + longest answer), padding
+            included; a row over it gets a batch of its own.
+        max_rows: bound on rows a batch. max_adapters: bound on distinct adapters a batch.
+
+    Returns:
+        Batches of indices into `rows`; every index once.
+    """
+    order = sorted(range(len(rows)), key=lambda i: (*_place(rows[i]), i))
+    batches: list[list[int]] = []
+    longest, adapters = 0, set[str]()
+    for index in order:
+        row = rows[index]
+        size = row.prompt_tokens + row.max_new_tokens
+        longest, adapters = max(longest, size), adapters | set(row.adapters)
+        count = len(batches[-1]) + 1 if batches else 0
+        fits = 0 < count <= max_rows and count * longest <= token_budget and len(adapters) <= max_adapters
+        if fits:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+            longest, adapters = size, set(row.adapters)
+    return batches
+
+
+def _place(row: RowSize) -> tuple[int, tuple[str, ...], int]:
+    return row.max_new_tokens, row.adapters, row.prompt_tokens
+
+
+class Engine:
+    """One frozen base causal LM, its tokenizer, and a bank of adapters.
+
+    Args:
+        base_dir: a folder that transformers' `from_pretrained` reads, tokenizer included.
+        device: see `choose_device`. dtype: see `choose_dtype`.
+        capacity: how many adapters are held at a time, and so may be in one batch.
+        find_adapter: gives the folder of an adapter's key; without it, only adapters put into
+            `bank` by hand are served.
+
+    Raises:
+        SettingError: the base cannot be read, or the device or dtype is wrong.
+    """
+
+    def __init__(
+        self,
+        base_dir: Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        capacity: int = 64,
+        find_adapter: Callable[[str], Path] | None = None,
+    ) -> None:
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        self.find_adapter = find_adapter
+        self.model, self.tokenizer = _load(base_dir, self.device, DTYPES[self.dtype])
+        self.bank = AdapterBank(self.model, self.device, DTYPES[self.dtype], capacity)
+        self._ends = _end_tokens(self.model, self.tokenizer)
+        self._context = int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What, besides base, adapters and prompts, a text depends on."""
+        return {
+            "engine": ENGINE_VERSION,
+            "dtype": self.dtype,
+            "device": self.device.partition(":")[0],
+            "torch": str(torch.__version__),
+            "decoding": "greedy",
+        }
+
+    def token_lengths(self, prompts: Sequence[str]) -> list[int]:
+        """Tokens of each prompt, before any cut."""
+        return [len(ids) for ids in self._tokenise(prompts)]
+
+    def answer(
+        self,
+        prompts: Sequence[str],
+        routes: Sequence[Routed],
+        max_new_tokens: int | Sequence[int] = 8,
+        stop: str = "\n",
+        token_budget: int = TOKEN_BUDGET,
+        max_rows: int = MAX_ROWS,
+    ) -> list[str]:
+        """Texts in the order of the prompts, computed in the batches of `plan_batches`.
+
+        Args and errors: as `generate`; each route's `mixture` is its row's mixture.
+        """
+        limits = _limits(max_new_tokens, len(prompts))
+        sizes = [
+            RowSize(length, limit, tuple(sorted({key for key, _ in route.mixture})))
+            for length, limit, route in zip(self.token_lengths(prompts), limits, routes, strict=True)
+        ]
+        texts = [""] * len(prompts)
+        for batch in plan_batches(sizes, token_budget, max_rows, self.bank.capacity):
+            mixtures = [routes[i].mixture for i in batch]
+            answers = self.generate([prompts[i] for i in batch], mixtures, [limits[i] for i in batch], stop)
+            for index, text in zip(batch, answers, strict=True):
+                texts[index] = text
+        return texts
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        mixtures: Sequence[Mixture],
+        max_new_tokens: int | Sequence[int],
+        stop: str = "\n",
+    ) -> list[str]:
+        """Greedy answers of ONE batch.
+
+        A row ends at an end-of-text token, at its bound, or as soon as its text holds `stop` after
+        some non-space text. Its answer is the text of its tokens without special ones, leading
+        whitespace stripped, cut before that first `stop`. An empty `stop` never stops.
+
+        Args:
+            prompts: texts, used as they are (no chat template). One longer than the base's context
+                less the row's bound is cut from the left, its begin-of-text token included.
+            mixtures: one a prompt. max_new_tokens: one bound for all rows, or one a row; at least 1.
+            stop: see above.
+
+        Raises:
+            SettingError: more distinct adapters than the bank holds, or a bound below 1.
+            UnsupportedAdapter: an adapter cannot be served exactly.
+        """
+        limits = _limits(max_new_tokens, len(prompts))
+        answers = [_Answer(limit) for limit in limits]
+        if not prompts:
+            return []
+        plan = self._plan(mixtures)
+        ids, mask = self._padded(prompts, limits)
+        with torch.inference_mode(), self.bank.serving(plan):
+            self._decode(ids, mask, plan, answers, stop)
+        return [answer.text for answer in answers]
+
+    def next_logits(self, prompts: Sequence[str], mixtures: Sequence[Mixture]) -> torch.Tensor:
+        """Logits of the token after each prompt: (rows, vocabulary), fp32, on the CPU."""
+        plan = self._plan(mixtures)
+        ids, mask = self._padded(prompts, [1] * len(prompts))
+        with torch.inference_mode(), self.bank.serving(plan):
+            return self._forward(ids, mask, _positions(mask), None).float().cpu()
+
+    def _plan(self, mixtures: Sequence[Mixture]) -> BatchPlan:
+        self.bank.ensure([key for mixture in mixtures for key, _ in mixture], self.find_adapter)
+        return self.bank.plan(mixtures)
+
+    def _decode(
+        self, ids: torch.Tensor, mask: torch.Tensor, plan: BatchPlan, answers: list[_Answer], stop: str
+    ) -> None:
+        cache = DynamicCache(config=self.model.config)
+        positions = _positions(mask)
+        rows = list(range(len(answers)))
+        while True:
+            tokens = self._forward(ids, mask, positions, cache).argmax(-1)
+            for row, token in zip(rows, tokens.tolist(), strict=True):
+                self._take(answers[row], token, stop)
+            keep = [i for i, row in enumerate(rows) if not answers[row].done]
+            if not keep:
+                return
+            positions = positions[:, -1:] + 1
+            if _dropping_pays(len(keep), len(rows)):
+                kept = torch.tensor(keep, device=ids.device)
+                rows = [rows[i] for i in keep]
+                tokens, mask, positions = tokens[kept], mask[kept], positions[kept]
+                cache.batch_select_indices(kept)
+                plan.select(kept)
+            ids = tokens[:, None]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache | None
+    ) -> torch.Tensor:
+        """Logits of the last position: (rows, vocabulary)."""
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=1,
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def _take(self, answer: _Answer, token: int, stop: str) -> None:
+        """Adds a token to an unfinished answer, and ends the answer where the rule says so."""
+        if answer.done:
+            return
+        if token in self._ends:
+            answer.done = True
+            return
+        answer.tokens.append(token)
+        text = self.tokenizer.decode(answer.tokens, skip_special_tokens=True).lstrip()
+        end = text.find(stop, 1) if stop else -1
+        answer.text = text if end < 0 else text[:end]
+        answer.done = end >= 0 or len(answer.tokens) >= answer.limit
+
+    def _tokenise(self, prompts: Sequence[str]) -> list[list[int]]:
+        found: list[list[int]] = self.tokenizer(list(prompts))["input_ids"] if prompts else []
+        return [ids or [self._blank] for ids in found]
+
+    @property
+    def _blank(self) -> int:
+        """A token that stands for an empty prompt, and that fills the padding."""
+        known = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id)
+        return next((int(token) for token in known if token is not None), 0)
+
+    def _padded(self, prompts: Sequence[str], limits: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and mask, both (rows, longest), int64, padded on the left."""
+        cut = [
+            ids[-max(1, self._context - limit) :]
+            for ids, limit in zip(self._tokenise(prompts), limits, strict=True)
+        ]
+        longest = max(map(len, cut))
+        ids = torch.tensor([[self._blank] * (longest - len(row)) + row for row in cut])
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in cut])
+        return ids.to(self.device), mask.to(self.device)
+
+
+@dataclass(slots=True)
+class _Answer:
+    limit: int
+    tokens: list[int] = field(default_factory=list)
+    text: str = ""
+    done: bool = False
+
+
+def _limits(max_new_tokens: int | Sequence[int], rows: int) -> list[int]:
+    limits = [max_new_tokens] * rows if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    if len(limits) != rows or any(limit < 1 for limit in limits):
+        raise SettingError("max_new_tokens is wrong.", "Give one bound of at least 1, or one a row.")
+    return limits
+
+
+def _positions(mask: torch.Tensor) -> torch.Tensor:
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def _dropping_pays(kept: int, rows: int) -> bool:
+    """Dropping copies the cache, about as dear as an eighth of a step's rows."""
+    return rows - kept >= max(1, rows // 8)
+
+
+def _load(base_dir: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base_dir)
+        model: Any = AutoModelForCausalLM.from_pretrained(base_dir, dtype=dtype, attn_implementation="sdpa")
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"The base in {base_dir} cannot be read ({error}).", "Check the folder."
+        ) from error
+    # transformers slices the last positions out of the hidden states. On a slice that is not contiguous
+    # torch's CPU linear becomes a bmm with the head's matrix copied for every row: 6 times the prefill.
+    model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+    return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    found = getattr(model.generation_config, "eos_token_id", None)
+    listed = found if isinstance(found, list) else [found]
+    return frozenset(int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None)

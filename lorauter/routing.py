@@ -1,0 +1,65 @@
+"""Routes: what a router says about a query.
+
+Knows: the protocol that every router keeps. Does not know: any router, any model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Mixture = tuple[tuple[str, float], ...]
+"""Adapter keys with their weights; empty is the base alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMatch:
+    """A task with its cosine similarity to the query and its weight in the route."""
+
+    task: str
+    similarity: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a query goes.
+
+    Args:
+        mixture: adapters and weights to compose; tasks that publish the base add no adapter.
+        tasks: the tasks behind it, nearest first. confidence: cosine to the nearest task, in [-1, 1]; nan
+            where the router has none.
+    """
+
+    mixture: Mixture
+    tasks: tuple[TaskMatch, ...] = field(default=())
+    confidence: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class RouterOptions:
+    """Constants of the routers, the paper's by default.
+
+    Args:
+        top_k: tasks kept. temperature: of the softmax over their cosines.
+    """
+
+    top_k: int = 3
+    temperature: float = 0.2
+
+
+class Router(Protocol):
+    """Anything that turns queries into routes. One small file each under lorauter/routers/."""
+
+    name: str
+
+    def route(self, queries: Sequence[str]) -> list[Route]:
+        """One route a query, in order."""
+        ...
+
+
+def mixture_of(weights: Mapping[str, float]) -> Mixture:
+    """A mixture in canonical order (heaviest first, then by key), without the base and without zero weights."""
+    kept = [(adapter, weight) for adapter, weight in weights.items() if adapter and weight]
+    return tuple(sorted(kept, key=lambda pair: (-pair[1], pair[0])))

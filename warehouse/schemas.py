@@ -1,0 +1,202 @@
+"""Every table, declared once as an Arrow schema.
+
+Knows: names, types and meaning of columns (field metadata `about`). Does not know: who writes or reads them.
+A base model is always the pair (base, base_sha); an adapter is its key `repo[:path]@sha`, "" is the base alone.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+
+def _field(name: str, kind: pa.DataType, about: str = "") -> pa.Field:
+    return pa.field(name, kind, metadata={"about": about} if about else None)
+
+
+def _schema(*fields: pa.Field) -> pa.Schema:
+    return pa.schema(fields, metadata={"lorauter_schema": SCHEMA_VERSION})
+
+
+def _timeless(schema: pa.Schema) -> pa.Schema:
+    """Without the time: a snapshot's content does not depend on when it was made."""
+    return pa.schema([f for f in schema if f.name != "at"], metadata=schema.metadata)
+
+
+_TEXTS = pa.list_(pa.string())
+_FINDINGS = pa.list_(pa.struct([("reason", pa.string()), ("evidence", pa.string())]))
+_TIME = pa.timestamp("us", tz="UTC")
+_BASE = (_field("base", pa.string(), "base model id"), _field("base_sha", pa.string(), "commit of the base"))
+
+BASES = _schema(
+    *_BASE,
+    _field(
+        "modules", pa.list_(pa.struct([("module", pa.string()), ("d_in", pa.int32()), ("d_out", pa.int32())]))
+    ),
+    _field("at", _TIME, "when it was read"),
+)
+LISTINGS = _schema(
+    _field("base", pa.string(), "base model id that the listing was asked for"),
+    _field("repo", pa.string()),
+    _field("sha", pa.string(), "commit"),
+    _field("files", _TEXTS),
+    _field("tags", _TEXTS),
+    _field("last_modified", pa.string(), "as the hub says, ISO 8601"),
+    _field("downloads", pa.int64()),
+    _field("likes", pa.int64()),
+    _field("gated", pa.bool_()),
+    _field("private", pa.bool_()),
+    _field("at", _TIME, "when it was first seen so"),
+)
+RAW = _schema(
+    _field("repo", pa.string()),
+    _field("path", pa.string(), 'folder in the repo, "" is the root'),
+    _field("sha", pa.string(), "commit"),
+    _field("config", pa.string(), "text of adapter_config.json"),
+    _field("header", pa.string(), "JSON of the safetensors header"),
+    _field("size", pa.int64(), "bytes of the weights file"),
+    _field("sha256", pa.string(), "of the weights file, announced by the hub"),
+    _field("problems", _FINDINGS, "problems met while reading"),
+    _field("at", _TIME, "when it was read"),
+)
+WEIGHTS = _schema(
+    _field("adapter", pa.string()),
+    _field("size", pa.int64(), "bytes downloaded"),
+    _field("sha256", pa.string()),
+    _field("non_finite", _TEXTS, "names of tensors with NaN or infinity"),
+    _field("zero_b", pa.bool_(), "whether every B is zero"),
+    _field("unsupported", pa.string(), "why the engine cannot serve it exactly, null where it can"),
+    _field("mean_norm", pa.float64(), "mean over modules of the Frobenius norm of BA, scaling left out"),
+    _field("at", _TIME, "when it was checked"),
+)
+VERDICTS = _schema(
+    *_BASE,
+    _field("adapter", pa.string()),
+    _field("repo", pa.string()),
+    _field("path", pa.string()),
+    _field("sha", pa.string()),
+    _field("admitted", pa.bool_()),
+    _field("downloaded", pa.bool_(), "whether it came as far as the checks of its weights"),
+    _field("reason", pa.string(), "first failing rule, null where admitted"),
+    _field("findings", _FINDINGS, "every failing rule with its evidence"),
+    _field("licence", pa.string()),
+    _field("size", pa.int64(), "bytes of weights"),
+    _field("sha256", pa.string(), "of the weights"),
+    _field("rank", pa.int32(), "largest LoRA rank in the weights' header"),
+    _field("modules", pa.int32(), "adapted modules"),
+    _field("dora", pa.bool_()),
+    _field("downloads", pa.int64()),
+    _field("rules_version", pa.string()),
+    _field("at", _TIME, "when it was judged"),
+)
+OUTPUTS = _schema(
+    _field("key", pa.string(), "hash of all that decides the output"),
+    *_BASE,
+    _field("adapters", _TEXTS, "adapter keys of the mixture, empty for the base alone"),
+    _field("weights", pa.list_(pa.float64()), "their weights"),
+    _field("task", pa.string(), "task the prompt came from, null for a free query"),
+    _field("example", pa.string(), "id of the example or query"),
+    _field("prompt", pa.string()),
+    _field("max_new_tokens", pa.int32()),
+    _field("decoding", pa.string()),
+    _field("dtype", pa.string()),
+    _field("engine", pa.string(), "version of the engine"),
+    _field("text", pa.string(), "generated text, raw"),
+    _field(
+        "option_logprobs", pa.list_(pa.float64()), "log-probability of each option, where a metric needs it"
+    ),
+)
+RUNGS = _schema(
+    *_BASE,
+    _field("task", pa.string()),
+    _field("task_hash", pa.string()),
+    _field("rung", pa.int32()),
+    _field("adapter", pa.string()),
+    _field("n", pa.int32(), "examples seen so far"),
+    _field("mean", pa.float64(), "cumulative mean of the metric"),
+    _field("standard_error", pa.float64()),
+    _field("kept", pa.bool_(), "whether it went on to the next rung, or won"),
+    _field("why", pa.string()),
+    _field("at", _TIME, "when it was decided"),
+)
+PLAN = _schema(
+    _field("shard", pa.int32()), *[f for f in OUTPUTS if f.name not in ("text", "option_logprobs")]
+)
+
+TASKS = _schema(
+    *_BASE,
+    _field("task", pa.string()),
+    _field("task_hash", pa.string()),
+    _field("metric", pa.string()),
+    _field("template", pa.string(), "prompt template"),
+    _field("max_new_tokens", pa.int32()),
+    _field("description", pa.string()),
+    _field("declared", pa.string(), "repo of the task's own adapter, where one is declared"),
+    _field("n_validation", pa.int32()),
+    _field("majority", pa.string(), "most frequent target of the validation set"),
+    _field("majority_score", pa.float64(), "its metric on the examples that score the published adapter"),
+    _field("encoder", pa.string()),
+    _field("encoder_sha", pa.string()),
+    _field(
+        "embedding", pa.list_(pa.float32()), "mean of the L2-normalised embeddings of the validation inputs"
+    ),
+)
+BEST = _schema(
+    *_BASE,
+    _field("task", pa.string()),
+    _field("adapter", pa.string(), 'key of the published adapter, "" where no adapter improves on the base'),
+    _field("repo", pa.string()),
+    _field("path", pa.string()),
+    _field("sha", pa.string()),
+    _field("score", pa.float64(), "mean metric on examples that did not choose it"),
+    _field("standard_error", pa.float64()),
+    _field("n", pa.int32()),
+    _field("base_score", pa.float64(), "the base's mean on the same examples"),
+    _field("lift", pa.float64(), "score - base_score"),
+    _field("lift_standard_error", pa.float64(), "of the paired difference"),
+    _field("selection_score", pa.float64(), "mean on the examples that chose it: biased upwards"),
+    _field("selection_n", pa.int32()),
+)
+ANSWERS = _schema(
+    _field("id", pa.string(), "of the query"),
+    _field("router", pa.string()),
+    _field("input", pa.string()),
+    _field("text", pa.string(), "raw answer"),
+    _field(
+        "tasks",
+        pa.list_(pa.struct([("task", pa.string()), ("similarity", pa.float64()), ("weight", pa.float64())])),
+    ),
+    _field("adapters", pa.list_(pa.struct([("adapter", pa.string()), ("weight", pa.float64())]))),
+    _field("confidence", pa.float64(), "cosine of the query to the nearest task"),
+    _field("task", pa.string(), "the query's true task, where known"),
+    _field("target", pa.string(), "reference, where known"),
+    _field("metric", pa.string()),
+    _field("score", pa.float64(), "metric of text against target"),
+    _field("snapshot", pa.string()),
+)
+
+LEDGER = {
+    "bases": BASES,
+    "listings": LISTINGS,
+    "raw": RAW,
+    "weights": WEIGHTS,
+    "verdicts": VERDICTS,
+    "rungs": RUNGS,
+    "outputs": OUTPUTS,
+}
+KEYS = {
+    "bases": ("base", "base_sha"),
+    "rungs": ("base", "base_sha", "task", "task_hash", "rung", "adapter"),
+    "listings": ("base", "repo"),
+    "raw": ("repo", "path", "sha"),
+    "weights": ("adapter",),
+    "verdicts": ("base", "base_sha", "adapter"),
+    "outputs": ("key",),
+}
+SNAPSHOT = {
+    "tasks": (TASKS, ("base", "base_sha", "task")),
+    "best": (BEST, ("base", "base_sha", "task")),
+    "rungs": (_timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
+    "adapters": (_timeless(VERDICTS), ("base", "base_sha", "adapter")),
+}

@@ -1,0 +1,155 @@
+"""Snapshots: the curated catalog, frozen. A folder of Parquet files whose manifest is written last.
+
+Knows: how tables become an immutable folder named by their content, the pointer to the current one, checksums.
+Does not know: how scores come about, how queries are routed.
+
+    snapshots/<id>/{tasks,best,rungs,adapters}.parquet, views.sql, manifest.json
+    snapshots/current        the id of the published one, swapped atomically
+
+The id hashes the files' contents and the settings that made them; no time enters it, so the same ledger
+always gives the same id. A folder without a manifest is an interrupted publish and is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.errors import SnapshotError
+from catalog.task import content_hash
+from warehouse.files import write_table, write_text
+from warehouse.schemas import SCHEMA_VERSION, SNAPSHOT
+
+_MANIFEST = "manifest.json"
+_VIEWS = "views.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An opened, verified snapshot."""
+
+    id: str
+    folder: Path
+    context: Mapping[str, Any]
+    created: str
+
+    def read(self, table: str) -> list[dict[str, Any]]:
+        """All rows of a table in key order."""
+        rows: list[dict[str, Any]] = pq.read_table(self.folder / f"{table}.parquet").to_pylist()
+        return rows
+
+
+def publish(
+    root: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context: Mapping[str, Any]
+) -> Snapshot:
+    """Freeze tables as a snapshot under `root` and make it the current one.
+
+    Args:
+        tables: rows by table name, the names of `schemas.SNAPSHOT`. context: settings that made them
+            (JSON values, no times); part of the id.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=root, prefix=".publish-"))
+    try:
+        snapshot_id = _fill(work, tables, context)
+        folder = root / snapshot_id
+        if not (folder / _MANIFEST).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            work.replace(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    opened = open_snapshot(folder)
+    write_text(root / "current", snapshot_id + "\n")
+    return opened
+
+
+def current_snapshot(root: Path) -> Snapshot:
+    """The published snapshot. Raises SnapshotError where none is, or where it is damaged."""
+    pointer = root / "current"
+    if not pointer.exists():
+        raise SnapshotError(
+            f"Nothing is published in {root} yet.", "Run `lorauter refresh` or `lorauter publish`."
+        )
+    return open_snapshot(root / pointer.read_text(encoding="utf-8").strip())
+
+
+def open_snapshot(folder: Path) -> Snapshot:
+    """Open a snapshot folder and verify every checksum. Raises SnapshotError naming the file at fault."""
+    manifest = _read_manifest(folder)
+    for name, checksum in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise _damaged(folder, f"{name} is missing")
+        if _sha256(path) != checksum:
+            raise _damaged(folder, f"the checksum of {name} does not match the manifest")
+    return Snapshot(manifest["id"], folder, manifest["context"], manifest["created"])
+
+
+def _fill(work: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context: Mapping[str, Any]) -> str:
+    for name, (schema, keys) in SNAPSHOT.items():
+        rows = sorted(tables[name], key=lambda row: tuple(row[key] for key in keys))
+        write_table(work / f"{name}.parquet", pa.Table.from_pylist([dict(r) for r in rows], schema=schema))
+    write_text(work / _VIEWS, views_sql())
+    checksums = {path.name: _sha256(path) for path in sorted(work.iterdir())}
+    snapshot_id = content_hash([SCHEMA_VERSION, checksums, context])
+    manifest = {
+        "id": snapshot_id,
+        "schema": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "context": context,
+        "files": checksums,
+    }
+    write_text(work / _MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    return snapshot_id
+
+
+def views_sql() -> str:
+    """The SQL of the named views; it reads Parquet files of the folder it is run in."""
+    return files("warehouse").joinpath(_VIEWS).read_text(encoding="utf-8")
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / _MANIFEST
+    if not path.is_file():
+        raise SnapshotError(
+            f"{folder} is no snapshot: it has no {_MANIFEST}.",
+            "Name a folder under snapshots/, or publish again with `lorauter publish`.",
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["schema"] != SCHEMA_VERSION:
+            raise SnapshotError(
+                f"{folder} has schema {manifest['schema']}, this version reads {SCHEMA_VERSION}.",
+                "Publish again with `lorauter publish`.",
+            )
+        if not isinstance(manifest["files"], dict) or any(
+            Path(n).name != n for n in manifest["files"]
+        ):
+            raise _damaged(folder, "the manifest lists files outside the folder")
+        manifest["id"], manifest["context"], manifest["created"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, f"{_MANIFEST} is unreadable") from error
+    return dict(manifest)
+
+
+def _damaged(folder: Path, what: str) -> SnapshotError:
+    return SnapshotError(
+        f"The snapshot {folder} is damaged: {what}.",
+        "Delete that folder and run `lorauter publish`: the ledger makes it anew without new evaluations.",
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

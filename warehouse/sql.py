@@ -1,0 +1,66 @@
+"""SQL over a home: the views of the published snapshot and the ledger's tables, in one DuckDB.
+
+Knows: which names exist and what they read. Does not know: how results are shown.
+
+The database is in memory and holds only views over Parquet, so it is never stale, blocks nobody, and costs
+milliseconds to open. External access is locked to the snapshot and the ledger, and the configuration with it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import duckdb
+
+from catalog.errors import SettingError
+from warehouse.schemas import KEYS, LEDGER
+from warehouse.snapshots import Snapshot, views_sql
+
+
+def connect(snapshot: Snapshot | None, ledger: Path, extra: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with the snapshot's views and `ledger_<table>` views; `extra`: one more readable folder."""
+    connection = duckdb.connect()
+    folders = [str(ledger), *([str(extra)] if extra else [])]
+    if snapshot is not None:
+        folders.append(str(snapshot.folder))
+        connection.execute(_with_folder(views_sql(), snapshot.folder))
+    for table in LEDGER:
+        if any((ledger / table).glob("*.parquet")):
+            connection.execute(_ledger_view(table, ledger))
+    connection.execute(f"SET allowed_directories = [{', '.join(_quoted(f + os.sep) for f in folders)}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def run(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
+    """Run a query. Raises SettingError with DuckDB's own message and the names that exist."""
+    try:
+        return connection.execute(query)
+    except duckdb.Error as error:
+        names = connection.execute(
+            "SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1"
+        ).fetchall()
+        known = ", ".join(name for (name,) in names)
+        raise SettingError(
+            f"{error}", f"The names that exist: {known or 'none yet; run lorauter refresh'}."
+        ) from error
+
+
+def _ledger_view(table: str, ledger: Path) -> str:
+    source = f"read_parquet({_quoted(str(ledger / table / '*.parquet'))})"
+    if "at" not in LEDGER[table].names:
+        return f"CREATE VIEW ledger_{table} AS SELECT * FROM {source}"
+    keys = ", ".join(KEYS[table])
+    latest = f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY at DESC) = 1"
+    return f"CREATE VIEW ledger_{table} AS SELECT * FROM {source} {latest}"
+
+
+def _with_folder(sql: str, folder: Path) -> str:
+    """The views with absolute file names, for a session that runs elsewhere."""
+    return sql.replace("read_parquet('", "read_parquet('" + str(folder).replace("'", "''") + "/")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
