@@ -42,7 +42,7 @@ class RepoListing:
 
     def adapters(self) -> list[AdapterId]:
         """The adapters in the repo: one a folder with an adapter_config.json; the root stands in for none."""
-        folders = sorted(dirname(f) for f in self.files if basename(f) == CONFIG_NAME)
+        folders = sorted({dirname(f) for f in self.files if basename(f) == CONFIG_NAME})
         return [AdapterId(self.repo, folder, self.sha) for folder in folders or [""]]
 
     def files_in(self, folder: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -22,18 +22,15 @@ from catalog.adapter import LoraShape
 CONFIG_LIMIT = 1 << 20  # bytes of adapter_config.json
 HEADER_LIMIT = 4 << 20  # bytes of safetensors header; a 70B model's LoRA needs about 0.2 MiB
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-_LORA_KEY = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[\w-]+)?(?:\.weight)$")
-_DTYPE_BYTES = {
-    "F64": 8,
-    "I64": 8,
-    "F32": 4,
-    "I32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "I16": 2,
-    "I8": 1,
-    "U8": 1,
-    "BOOL": 1,
+DEPTH_LIMIT = 64  # levels of JSON
+_LORA_KEY = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[\w-]+)?\.weight")
+_DTYPE_BITS = {  # all that the safetensors library knows; it opens no file with another
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I8", "U8", "BOOL"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
 }
 
 
@@ -47,11 +44,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One entry of a safetensors header. `end` is the offset past its last byte, from the data's start."""
+    """One entry of a safetensors header: its bytes are `start` to `end`, counted from the data's start."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    start: int
     end: int
 
 
@@ -64,7 +62,7 @@ def parse_config(raw: bytes) -> dict[str, Any] | Problem:
     """adapter_config.json as a dict, or why not (`bad_config`, `lfs_pointer`)."""
     if is_lfs_pointer(raw):
         return Problem("lfs_pointer", "adapter_config.json is a git-LFS pointer")
-    value = _parse_object(raw, CONFIG_LIMIT)
+    value = _parse_object(raw, CONFIG_LIMIT, "utf-8-sig")
     if isinstance(value, str):
         return Problem("bad_config", f"adapter_config.json: {value}")
     return value
@@ -90,41 +88,54 @@ def parse_header(header: bytes, size: int | None) -> tuple[Tensor, ...] | Proble
     Args:
         header: the N header bytes. size: the whole file's size in bytes where known; a file that is
             shorter than its tensors is `truncated`.
+
+    As strict as the safetensors library: what passes here, it opens.
     """
-    value = _parse_object(header, HEADER_LIMIT)
+    value = _parse_object(header, HEADER_LIMIT, "utf-8")
     if isinstance(value, str):
         return Problem("bad_header", f"safetensors header: {value}")
+    if not _is_metadata(value.pop("__metadata__", None)):
+        return Problem("bad_header", "safetensors header: __metadata__ is not a map of texts")
     tensors = []
     for name, entry in sorted(value.items()):
-        if name == "__metadata__":
-            continue
         tensor = _parse_tensor(name, entry)
         if tensor is None:
             return Problem("bad_header", f"safetensors header: tensor {name[:80]!r} is malformed")
         tensors.append(tensor)
-    needed = 8 + len(header) + max((t.end for t in tensors), default=0)
+    end = 0
+    for tensor in sorted(tensors, key=lambda t: (t.start, t.end)):
+        if tensor.start != end:
+            return Problem(
+                "bad_header", f"safetensors header: {tensor.name[:80]!r} starts at {tensor.start}, not {end}"
+            )
+        end = tensor.end
+    needed = 8 + len(header) + end
     if size is not None and size < needed:
         return Problem("truncated", f"the tensors end at byte {needed}, the file has {size}")
+    if size is not None and size > needed:
+        return Problem("bad_header", f"the tensors end at byte {needed}, the file goes on to {size}")
     return tuple(tensors)
 
 
 def lora_shapes(tensors: tuple[Tensor, ...]) -> tuple[tuple[LoraShape, ...], tuple[str, ...]]:
     """LoRA pairs by module, and the names of all other tensors.
 
-    A pair needs A (r × d_in) and B (d_out × r) of one rank; halves and 1-D tensors count as other.
+    A pair needs A (r × d_in) and B (d_out × r) of one rank; halves, 1-D tensors and a second tensor for the
+    same side of a module count as other.
     """
     sides: dict[str, dict[str, Tensor]] = {}
     other = []
     for tensor in tensors:
-        match = _LORA_KEY.match(tensor.name)
-        if match and len(tensor.shape) == 2:
-            sides.setdefault(module_name(match["module"]), {})[match["side"]] = tensor
+        match = _LORA_KEY.fullmatch(tensor.name)
+        pair = sides.setdefault(module_name(match["module"]), {}) if match else {}
+        if match and len(tensor.shape) == 2 and match["side"] not in pair:
+            pair[match["side"]] = tensor
         else:
             other.append(tensor.name)
     shapes = []
     for module, pair in sorted(sides.items()):
         a, b = pair.get("A"), pair.get("B")
-        if a and b and a.shape[0] == b.shape[1]:
+        if a and b and a.shape[0] == b.shape[1] > 0:
             shapes.append(LoraShape(module, a.shape[0], a.shape[1], b.shape[0], a.dtype))
         else:
             other.extend(t.name for t in pair.values())
@@ -154,10 +165,21 @@ def _parse_tensor(name: str, entry: object) -> Tensor | None:
     if not (isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2):
         return None
     start, end = offsets
-    width = _DTYPE_BYTES.get(dtype)
-    if end < start or (width is not None and end - start != math.prod(shape) * width):
+    width = _DTYPE_BITS.get(dtype) if _is_text(name) else None
+    if end < start or width is None or (end - start) * 8 != math.prod(shape) * width:
         return None
-    return Tensor(name, dtype, tuple(shape), end)
+    return Tensor(name, dtype, tuple(shape), start, end)
+
+
+def _is_metadata(value: object) -> bool:
+    return value is None or (
+        isinstance(value, Mapping) and all(_is_text(text) for pair in value.items() for text in pair)
+    )
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a string that UTF-8 can hold: JSON may escape half a surrogate pair."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _naturals(value: object) -> TypeGuard[list[int]]:
@@ -168,19 +190,35 @@ def _naturals(value: object) -> TypeGuard[list[int]]:
     )
 
 
-def _parse_object(raw: bytes, limit: int) -> dict[str, Any] | str:
+def _parse_object(raw: bytes, limit: int, encoding: str) -> dict[str, Any] | str:
     """A JSON object, or a sentence about why not."""
     if len(raw) > limit:
         return f"longer than {limit} bytes"
     try:
-        value = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(raw.decode(encoding), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start})"
     except RecursionError:
         return "nested too deeply"
     except ValueError as error:
         return f"not JSON ({str(error)[:120]})"
-    return value if isinstance(value, dict) else f"a JSON {type(value).__name__}, not an object"
+    if not isinstance(value, dict):
+        return f"a JSON {type(value).__name__}, not an object"
+    return f"nested deeper than {DEPTH_LIMIT} levels" if _is_deep(value) else value
+
+
+def _is_deep(value: object) -> bool:
+    """Whether JSON is nested beyond the limit, by level: whoever walks it later may recurse without fear."""
+    level: list[object] = [value]
+    for _ in range(DEPTH_LIMIT):
+        level = [child for item in level for child in _children(item)]
+    return bool(level)
+
+
+def _children(item: object) -> Iterable[object]:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else ()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

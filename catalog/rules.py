@@ -19,8 +19,9 @@ from catalog.adapter import Finding
 from catalog.facts import CONFIG_NAME, PICKLE_NAME, WEIGHTS_NAME, AdapterFacts
 
 RULES_VERSION = "1"
-_REPO_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_.-][\w.-]{0,95}$", re.ASCII)
-_SHA = re.compile(r"^[0-9a-f]{40}$")
+_REPO_ID = re.compile(r"\w([\w.-]{0,94}\w)?/\w([\w.-]{0,94}\w)?", re.ASCII)
+_SHA = re.compile(r"[0-9a-f]{40}")
+_HIDDEN = ("C", "Zl", "Zp")  # Unicode categories that break or hide a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ Check = Callable[[AdapterFacts, Base, Policy], str | None]
 def judge(facts: AdapterFacts, base: Base, policy: Policy) -> list[Finding]:
     """All failing rules in table order; empty means admitted to the download."""
     found = ((reason, check(facts, base, policy)) for reason, check in RULES)
-    return [Finding(reason, evidence[:500]) for reason, evidence in found if evidence]
+    return [Finding(reason, evidence[:500]) for reason, evidence in found if evidence is not None]
 
 
 def judge_weights(facts: AdapterFacts, weights: WeightFacts) -> list[Finding]:
@@ -107,14 +108,19 @@ def is_safe_path(name: str) -> bool:
         0 < len(name) <= 512
         and not name.startswith(("/", "~"))
         and all(part not in ("", ".", "..") and len(part.encode("utf-8", "replace")) <= 255 for part in parts)
-        and not any(c in '\\%<>:"|?*' or unicodedata.category(c).startswith("C") for c in name)
+        and not any(c in '\\%<>:"|?*' or unicodedata.category(c).startswith(_HIDDEN) for c in name)
     )
 
 
+def is_repo_id(name: str) -> bool:
+    """Whether a name is an `org/name` that the hub's own client would ask for; cache folders rely on it."""
+    return bool(_REPO_ID.fullmatch(name)) and not name.endswith(".git") and not re.search(r"--|\.\.", name)
+
+
 def _hostile_name(facts: AdapterFacts, base: Base, policy: Policy) -> str | None:
-    if not _REPO_ID.match(facts.id.repo) or ".." in facts.id.repo:
+    if not is_repo_id(facts.id.repo):
         return f"repo id {facts.id.repo[:120]!r}"
-    if not _SHA.match(facts.id.sha):
+    if not _SHA.fullmatch(facts.id.sha):
         return f"commit sha {facts.id.sha[:60]!r}"
     names = ([facts.id.path] if facts.id.path else []) + list(facts.files)
     return next((f"file name {n[:120]!r}" for n in names if not is_safe_path(n)), None)
@@ -142,7 +148,7 @@ def _task_type(facts: AdapterFacts, base: Base, policy: Policy) -> str | None:
 
 def _wrong_base(facts: AdapterFacts, base: Base, policy: Policy) -> str | None:
     named = (facts.config or {}).get("base_model_name_or_path")
-    if not isinstance(named, str) or not _REPO_ID.match(named):
+    if not isinstance(named, str) or not is_repo_id(named):
         return None  # null or a local path: the card listed it under this base, the shapes must confirm it
     known = {base.id.lower(), *(alias.lower() for alias in base.aliases)}
     return None if named.lower() in known else f"made for {named!r}"

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from flows.home import Home, open_home
 from flows.progress import Advance
 from lorauter.routing import Route
-from warehouse.plans import Conditions, Work, finish_shard, make_plan, read_shard, texts_of
+from warehouse.plans import Conditions, Work, finish_shard, forget_plan, make_plan, read_shard, texts_of
 
 if TYPE_CHECKING:
     from lorauter.engine import Engine
 
 Reference = dict[str, str]
-RunShard = Callable[[Reference, str, int], int]
-"""(reference of the home, plan, shard) → outputs made. References only: nothing large passes through Prefect."""
+RunShard = Callable[[Reference, str, int], None]
+"""(reference of the home, plan, shard): make that shard. References only: nothing large passes through Prefect."""
 
 
 def ensure_outputs(
@@ -27,16 +27,17 @@ def ensure_outputs(
 ) -> tuple[list[str], int]:
     """The texts of `work` in order, made where the ledger lacks them. Also how many were new."""
     plan = make_plan(home.plans, home.ledger, work, conditions, home.settings.shard_rows)
-    new = 0
-    for shard in plan.shards:
-        made = run(home.reference, plan.name, shard)
-        advance(made)
-        new += made
+    new = sum(plan.shards.values())
+    advance(len(work) - new)
+    for shard, rows in plan.shards.items():
+        run(home.reference, plan.name, shard)
+        advance(rows)
+    forget_plan(home.plans, plan.name)
     return texts_of(home.ledger, work, conditions), new
 
 
-def run_shard(reference: Reference, plan: str, shard: int) -> int:
-    """Make the outputs of one shard and store them. Safe to repeat; returns how many were made."""
+def run_shard(reference: Reference, plan: str, shard: int) -> None:
+    """Make the outputs of one shard and store them. Safe to repeat."""
     home = open_home(**reference)
     rows = read_shard(home.plans, plan, shard)
     first = rows[0]
@@ -45,7 +46,6 @@ def run_shard(reference: Reference, plan: str, shard: int) -> int:
     prompts = [row["prompt"] for row in rows]
     texts = engine.answer(prompts, routes, [row["max_new_tokens"] for row in rows])
     finish_shard(home.ledger, plan, shard, rows, texts)
-    return len(rows)
 
 
 @lru_cache(maxsize=1)

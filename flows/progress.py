@@ -75,10 +75,16 @@ class _Lines:
         self._done += done
         if time.monotonic() - self._spoke > self.every:
             self._spoke = time.monotonic()
-            print(f"{self._name}: {self._count()} …", file=sys.stderr, flush=True)
+            self._say(f"{self._count()} …")
 
     def close(self, seconds: float) -> None:
-        print(f"{self._name}: {self._count()}, {seconds:.1f} s", file=sys.stderr, flush=True)
+        self._say(f"{self._count()}, {seconds:.1f} s")
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(f"{self._name}: {text}\n")  # not print: a flow with log_prints would swallow it
+        sys.stderr.flush()
 
     def _count(self) -> str:
+        if not (self._done or self._total):
+            return "nothing to do" if self._unit else "done"
         return f"{self._done}{f'/{self._total}' if self._total else ''} {self._unit}".strip()

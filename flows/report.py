@@ -50,7 +50,7 @@ def show_demo(home: Path, figures: Mapping[str, Any], quality_sql: str, console:
 
 
 _SAMPLES = """
-SELECT input, text, target, list_transform(tasks, t -> t.task || ' ' || round(t.weight, 2)) AS route
+SELECT input, text, target, [t.task || ' ' || round(t.weight, 2) FOR t IN tasks] AS route
 FROM read_parquet('{answers}') WHERE router = 'lorauter'
 QUALIFY row_number() OVER (PARTITION BY task ORDER BY id) = 1 ORDER BY md5(task) LIMIT 3
 """

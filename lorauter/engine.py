@@ -26,6 +26,8 @@ from lorauter.device import DTYPES, choose_device, choose_dtype
 ENGINE_VERSION = "1"
 """Raised whenever a change may alter a text; old scores then count as another engine's."""
 
+# Measured on 2 CPU cores in bf16 with short prompts: 16, 32, 64, 96 rows a batch give 27, 32, 35, 34
+# rows a second. The budget keeps batches of long prompts within about the same memory.
 TOKEN_BUDGET = 4096
 MAX_ROWS = 64
 
@@ -85,8 +87,21 @@ def plan_batches(
     return batches
 
 
-def _place(row: RowSize) -> tuple[int, tuple[str, ...], int]:
-    return row.max_new_tokens, row.adapters, row.prompt_tokens
+def _place(row: RowSize) -> tuple[int, int, tuple[str, ...]]:
+    """Length first: padding costs more than a taller stack of adapters (35 against 27 rows a second
+    with 20 rank-8 q/v adapters on SmolLM2-135M, prompts of 13 to 43 tokens, 64 rows a batch)."""
+    return row.max_new_tokens, row.prompt_tokens, row.adapters
+
+
+def cut_at_stop(text: str, stop: str) -> tuple[str, bool]:
+    """The answer in a generated text, and whether the text has reached its stop.
+
+    Leading whitespace is stripped; what remains starts with non-space text and is cut before the
+    first `stop` that comes after its first character. An empty `stop` is never reached.
+    """
+    answer = text.lstrip()
+    end = answer.find(stop, 1) if stop else -1
+    return (answer, False) if end < 0 else (answer[:end], True)
 
 
 class Engine:
@@ -170,15 +185,14 @@ class Engine:
     ) -> list[str]:
         """Greedy answers of ONE batch.
 
-        A row ends at an end-of-text token, at its bound, or as soon as its text holds `stop` after
-        some non-space text. Its answer is the text of its tokens without special ones, leading
-        whitespace stripped, cut before that first `stop`. An empty `stop` never stops.
+        A row ends at an end-of-text token, at its bound, or where `cut_at_stop` says that its text
+        (its tokens without special ones) has reached `stop`; its answer is what that returns.
 
         Args:
             prompts: texts, used as they are (no chat template). One longer than the base's context
                 less the row's bound is cut from the left, its begin-of-text token included.
             mixtures: one a prompt. max_new_tokens: one bound for all rows, or one a row; at least 1.
-            stop: see above.
+            stop: see `cut_at_stop`.
 
         Raises:
             SettingError: more distinct adapters than the bank holds, or a bound below 1.
@@ -251,10 +265,9 @@ class Engine:
             answer.done = True
             return
         answer.tokens.append(token)
-        text = self.tokenizer.decode(answer.tokens, skip_special_tokens=True).lstrip()
-        end = text.find(stop, 1) if stop else -1
-        answer.text = text if end < 0 else text[:end]
-        answer.done = end >= 0 or len(answer.tokens) >= answer.limit
+        text = self.tokenizer.decode(answer.tokens, skip_special_tokens=True)
+        answer.text, stopped = cut_at_stop(text, stop)
+        answer.done = stopped or len(answer.tokens) >= answer.limit
 
     def _tokenise(self, prompts: Sequence[str]) -> list[list[int]]:
         found: list[list[int]] = self.tokenizer(list(prompts))["input_ids"] if prompts else []
@@ -311,7 +324,7 @@ def _load(base_dir: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
             f"The base in {base_dir} cannot be read ({error}).", "Check the folder."
         ) from error
     # transformers slices the last positions out of the hidden states. On a slice that is not contiguous
-    # torch's CPU linear becomes a bmm with the head's matrix copied for every row: 6 times the prefill.
+    # torch's CPU linear becomes a bmm with the head's matrix copied for every row: 3 times the prefill.
     model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
     return model.to(device).eval().requires_grad_(False), tokenizer
 

@@ -3,15 +3,14 @@
 Knows: how a recipe and tasks become an adapter repo (weights, config, model card).
 Does not know: which recipes a pool has, where the base model comes from, or how adapters are scored.
 
-The loss covers the completion alone: " " + target + EOS after the task's prompt. Rows are padded on the left, so
-completions share the last columns, logits are computed for those alone, and training sees the same positions
-as batched generation.
+The loss covers the completion alone: " " + target + EOS after the task's prompt. Rows are padded on the left:
+completions share the last columns, logits are computed for those alone, and training sees the positions that
+batched generation has.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import tempfile
@@ -100,10 +99,11 @@ def training_examples(task: Task, recipe: Recipe) -> list[Example]:
 
 def tokenised(task: Task, examples: Iterable[Example], tokenizer: Any) -> list[Row]:
     """Prompt and completion are tokenised apart, so a prompt's tokens are those seen when answering."""
-    return [
-        (tokenizer(task.prompt(e.input)).input_ids, [*tokenizer(" " + e.target).input_ids, tokenizer.eos_token_id])
-        for e in examples
-    ]
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer(text).input_ids)
+
+    return [(ids(task.prompt(e.input)), [*ids(" " + e.target), tokenizer.eos_token_id]) for e in examples]
 
 
 def batches_by_length(rows: Sequence[Row], size: int) -> list[list[Row]]:
@@ -174,18 +174,21 @@ def _loss(model: Any, batch: Sequence[Row], pad_id: int) -> Any:
     # Logits at one column predict the next: keep one column more than the completion, drop the last.
     with torch.autocast(model.device.type, dtype=torch.bfloat16):
         logits = model(
-            input_ids=input_ids, attention_mask=attention, position_ids=positions, logits_to_keep=tail + 1, use_cache=False
+            input_ids=input_ids,
+            attention_mask=attention,
+            position_ids=positions,
+            logits_to_keep=tail + 1,
+            use_cache=False,
         ).logits[:, :-1]
-    goal = torch.tensor(labels, device=model.device)
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), goal.flatten(), ignore_index=IGNORED)
+    goal = torch.tensor(labels, device=model.device).flatten()
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), goal, ignore_index=IGNORED)
 
 
 def _save(model: Any, base_id: str, recipe: Recipe, tasks: Sequence[Task], rows: int, out_dir: Path) -> None:
     """Write the repo beside its place and move it there, so a repo that exists is complete."""
+    import torch
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
-
-    import torch
 
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".training-", dir=out_dir.parent))
@@ -199,7 +202,7 @@ def _save(model: Any, base_id: str, recipe: Recipe, tasks: Sequence[Task], rows:
         (staging / "README.md").write_text(card(base_id, recipe, tasks, rows), encoding="utf-8")
         for path in (staging, *staging.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        os.replace(staging, out_dir)
+        staging.replace(out_dir)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -9,6 +9,7 @@ ledger exists.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,10 +52,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A stored plan: its name and how many shards it has."""
+    """A stored plan: its name, the rows of each shard that is not done yet, by shard."""
 
     name: str
-    shards: tuple[int, ...]
+    shards: Mapping[int, int]
 
 
 def make_plan(
@@ -68,10 +69,15 @@ def make_plan(
         known = set(ledger.read("outputs", ["key"])["key"].to_pylist())
         missing = {key: item for key, item in by_key.items() if key not in known}
         if not missing:
-            return Plan(name, ())
+            return Plan(name, {})
         write_table(path, _plan_table(missing, conditions, shard_rows))
-    shards = pq.read_table(path, columns=["shard"])["shard"].unique().to_pylist()
-    return Plan(name, tuple(s for s in sorted(shards) if not ledger.has("outputs", shard_name(name, s))))
+    sizes = Counter(pq.read_table(path, columns=["shard"])["shard"].to_pylist())
+    return Plan(name, {s: sizes[s] for s in sorted(sizes) if not ledger.has("outputs", shard_name(name, s))})
+
+
+def forget_plan(root: Path, name: str) -> None:
+    """Delete a plan whose shards are all done; the ledger has what it wanted."""
+    (root / f"{name}.parquet").unlink(missing_ok=True)
 
 
 def read_shard(root: Path, name: str, shard: int) -> list[dict[str, Any]]:

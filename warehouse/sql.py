@@ -53,7 +53,7 @@ def _ledger_view(table: str, ledger: Path) -> str:
     if "at" not in LEDGER[table].names:
         return f"CREATE VIEW ledger_{table} AS SELECT * FROM {source}"
     keys = ", ".join(KEYS[table])
-    latest = f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY at DESC) = 1"
+    latest = f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY \"at\" DESC) = 1"
     return f"CREATE VIEW ledger_{table} AS SELECT * FROM {source} {latest}"
 
 

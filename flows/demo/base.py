@@ -6,7 +6,6 @@ Does not know: adapters, tasks, or how the base is prompted.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -56,7 +55,7 @@ def export_base(out_dir: Path) -> Path:
         staging.chmod(0o755)
         for file in staging.iterdir():
             file.chmod(0o644)
-        os.replace(staging, out_dir)
+        staging.replace(out_dir)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return out_dir

@@ -16,6 +16,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Answerer:
         self.model: Any = AutoModelForCausalLM.from_pretrained(base_dir, dtype=torch.float32).eval()
 
     def answers(self, model: Any, task: Task, inputs: Sequence[str]) -> list[str]:
+        """What the model generates after each input's prompt."""
         import torch
 
         batch = self.tokenizer([task.prompt(text) for text in inputs], return_tensors="pt", padding=True)
@@ -55,6 +57,7 @@ class Answerer:
         return [self.tokenizer.decode(row, skip_special_tokens=True) for row in fresh]
 
     def score(self, model: Any, task: Task, examples: Sequence[Example]) -> list[float]:
+        """The model's score on each example."""
         texts: list[str] = []
         for i in range(0, len(examples), BATCH):
             texts += self.answers(model, task, [e.input for e in examples[i : i + BATCH]])
@@ -70,7 +73,6 @@ class Answerer:
             yield peft_model
         finally:
             self.model = peft_model.unload()
-            del self.model.peft_config
 
 
 def scores(task: Task, texts: Sequence[str], examples: Sequence[Example]) -> list[float]:
@@ -104,6 +106,7 @@ class Mixture:
         return add
 
     def remove(self) -> None:
+        """Take the hooks off the model."""
         for handle in self.handles:
             handle.remove()
 
@@ -151,7 +154,10 @@ def _top_softmax(cosines: Floats) -> Floats:
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def mixture_scores(answerer: Answerer, mixture: Mixture, task: Task, examples: Sequence[Example], weights: Floats) -> list[float]:
+def mixture_scores(
+    answerer: Answerer, mixture: Mixture, task: Task, examples: Sequence[Example], weights: Floats
+) -> list[float]:
+    """Scores of a task's examples, each answered under its own routing weights."""
     import torch
 
     found: list[float] = []
@@ -163,10 +169,13 @@ def mixture_scores(answerer: Answerer, mixture: Mixture, task: Task, examples: S
 
 
 def folder_of(hub: Path, recipe: Recipe) -> Path:
+    """The folder of a recipe's weights."""
     return hub / recipe.name / recipe.subfolder
 
 
-def score_adapters(answerer: Answerer, hub: Path, tasks: Sequence[Task], rows: int, rivals: bool) -> dict[str, dict[str, float]]:
+def score_adapters(
+    answerer: Answerer, hub: Path, tasks: Sequence[Task], rows: int, rivals: bool
+) -> dict[str, dict[str, float]]:
     """task -> repo id (or "base") -> mean test score of every adapter made for the task."""
     table: dict[str, dict[str, float]] = {}
     for task in tasks:
@@ -182,7 +191,9 @@ def score_adapters(answerer: Answerer, hub: Path, tasks: Sequence[Task], rows: i
     return table
 
 
-def score_mixture(answerer: Answerer, hub: Path, tasks: Sequence[Task], routed: dict[str, Floats], rows: int) -> dict[str, float]:
+def score_mixture(
+    answerer: Answerer, hub: Path, tasks: Sequence[Task], routed: dict[str, Floats], rows: int
+) -> dict[str, float]:
     """task -> mean test score of the routed mixture."""
     mixture = Mixture(answerer.model, [folder_of(hub, recipe) for recipe in DECLARED])
     try:
@@ -195,40 +206,69 @@ def score_mixture(answerer: Answerer, hub: Path, tasks: Sequence[Task], routed: 
 
 
 def majority_score(task: Task, rows: int) -> float:
+    """What always giving the validation set's most frequent target scores on test."""
     guess = majority_answer([e.target for e in task.validation])
     examples = task.test[:rows]
     return float(np.mean(scores(task, [guess] * len(examples), examples)))
 
 
-def report(tasks: Sequence[Task], every: Sequence[Task], table: dict[str, dict[str, float]], routed: dict[str, Floats],
-           mixed: dict[str, float], rows: int) -> None:  # fmt: skip
-    controls = {recipe.name for recipe in CONTROLS}
-    order = [task.name for task in every]
-    head = f"{'task':17s}  n  majority  base   own  rival  control  margin  top-1  w(own)  mixture"
-    print(f"\n{head}\n{'-' * len(head)}")
-    for task in tasks:
-        found = table[task.name]
-        own = found[str(task.adapter)]
-        rival = max((v for k, v in found.items() if k not in controls | {"base", str(task.adapter)}), default=float("nan"))
-        control = max((v for k, v in found.items() if k in controls), default=float("nan"))
-        majority = majority_score(task, rows)
-        weights, index = routed[task.name][:rows], order.index(task.name)
-        top1 = float((weights.argmax(axis=1) == index).mean())
-        verdict = "" if own - majority >= MINIMUM_MARGIN else "  DOES NOT COUNT"
-        print(
-            f"{task.name:17s} {len(weights):2d}  {majority:8.2f}  {found['base']:4.2f}  {own:4.2f}  {rival:5.2f}  "
-            f"{control:7.2f}  {own - majority:6.2f}  {top1:5.2f}  {weights[:, index].mean():6.2f}  {mixed[task.name]:7.2f}{verdict}"
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One task's line of the table."""
+
+    task: str
+    rows: int
+    majority: float
+    base: float
+    own: float
+    rival: float
+    control: float
+    top1: float
+    own_weight: float
+    mixture: float
+
+    def __str__(self) -> str:
+        margin = self.own - self.majority
+        return (
+            f"{self.task:17s} {self.rows:2d}  {self.majority:8.2f}  {self.base:4.2f}  {self.own:4.2f}"
+            f"  {self.rival:5.2f}  {self.control:7.2f}  {margin:6.2f}"
+            f"  {self.top1:5.2f}  {self.own_weight:6.2f}  {self.mixture:7.2f}"
+            + ("" if margin >= MINIMUM_MARGIN else "  DOES NOT COUNT")
         )
-    oracle = float(np.mean([table[t.name][str(t.adapter)] for t in tasks]))
-    base = float(np.mean([table[t.name]["base"] for t in tasks]))
-    mean_mixed = float(np.mean([mixed[t.name] for t in tasks]))
-    print(
-        f"\nmean: base {base:.3f}, oracle {oracle:.3f}, mixture {mean_mixed:.3f}; "
-        f"base / oracle {base / oracle:.3f}, mixture / oracle {mean_mixed / oracle:.3f}"
+
+
+HEAD = f"{'task':17s}  n  majority  base   own  rival  control  margin  top-1  w(own)  mixture"
+
+
+def line_of(task: Task, found: dict[str, float], weights: Floats, own_index: int, mixture: float) -> Line:
+    """A task's line from the scores of its adapters and the weights its test queries got."""
+    controls = {recipe.name for recipe in CONTROLS}
+    honest = {name: value for name, value in found.items() if name not in controls}
+    own, base = honest.pop(str(task.adapter)), honest.pop("base")
+    return Line(
+        task=task.name,
+        rows=len(weights),
+        majority=majority_score(task, len(weights)),
+        base=base,
+        own=own,
+        rival=max(honest.values(), default=float("nan")),
+        control=max((value for name, value in found.items() if name in controls), default=float("nan")),
+        top1=float((weights.argmax(axis=1) == own_index).mean()),
+        own_weight=float(weights[:, own_index].mean()),
+        mixture=mixture,
     )
 
 
+def print_table(lines: Sequence[Line]) -> None:
+    """The table, then the means over tasks."""
+    print("", HEAD, "-" * len(HEAD), *lines, sep="\n")
+    base, own, mixture = (float(np.mean([getattr(x, key) for x in lines])) for key in ("base", "own", "mixture"))
+    print(f"\nmean: base {base:.3f}, oracle {own:.3f}, mixture {mixture:.3f}")
+    print(f"base / oracle {base / own:.3f}, mixture / oracle {mixture / own:.3f}")
+
+
 def main() -> None:
+    """The command line."""
     import torch
 
     parser = argparse.ArgumentParser(description="Check the demo pool.")
@@ -246,7 +286,12 @@ def main() -> None:
     answerer = Answerer(export_base(args.base))
     table = score_adapters(answerer, args.hub, tasks, args.rows, not args.skip_rivals)
     mixed = score_mixture(answerer, args.hub, tasks, routed, args.rows)
-    report(tasks, every, table, routed, mixed, args.rows)
+    print_table(
+        [
+            line_of(task, table[task.name], routed[task.name][: args.rows], every.index(task), mixed[task.name])
+            for task in tasks
+        ]
+    )
 
 
 if __name__ == "__main__":

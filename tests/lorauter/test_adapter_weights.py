@@ -1,0 +1,134 @@
+"""Stories of reading one adapter folder: what is served, with which scaling, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft.utils.other import get_pattern_key
+from safetensors.torch import save_file
+
+from catalog.errors import UnsupportedAdapter
+from lorauter.adapter_weights import PREFIX, pattern_key, read_adapter, scaling_of
+
+Q = "model.layers.0.self_attn.q_proj"
+PAIR = {f"{PREFIX}{Q}.lora_A.weight": (2, 8), f"{PREFIX}{Q}.lora_B.weight": (8, 2)}
+PLAIN = {"peft_type": "LORA", "r": 2, "lora_alpha": 6, "target_modules": ["q_proj"]}
+
+
+def write(folder: Path, shapes: dict[str, tuple[int, ...]] = PAIR, **config: Any) -> Path:
+    (folder / "adapter_config.json").write_text(json.dumps(PLAIN | config))
+    save_file({key: torch.ones(shape) for key, shape in shapes.items()}, folder / "adapter_model.safetensors")
+    return folder
+
+
+def test_a_plain_adapter_is_read_by_module(tmp_path: Path) -> None:
+    pair = read_adapter(write(tmp_path)).modules[Q]
+
+    assert (pair.a.shape, pair.b.shape, pair.scaling, pair.magnitude) == ((2, 8), (8, 2), 3.0, None)
+
+
+def test_a_dora_keeps_its_magnitude(tmp_path: Path) -> None:
+    folder = write(tmp_path, PAIR | {f"{PREFIX}{Q}.lora_magnitude_vector": (8,)}, use_dora=True)
+
+    magnitude = read_adapter(folder).modules[Q].magnitude
+
+    assert magnitude is not None and magnitude.shape == (8,)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"lora_alpha": 6}, 3.0),
+        ({"lora_alpha": 6, "use_rslora": True}, 6 / math.sqrt(2)),
+        ({"lora_alpha": 6, "alpha_pattern": {"q_proj": 10}}, 5.0),
+        ({"lora_alpha": 6, "alpha_pattern": {"k_proj": 10}}, 3.0),
+        ({"lora_alpha": 6, "alpha_pattern": {r"layers\.\d+\.self_attn.q_proj": 8, "q_proj": 10}}, 4.0),
+    ],
+)
+def test_scaling_follows_peft(config: dict[str, Any], expected: float) -> None:
+    assert scaling_of(Q, 2, config) == expected
+
+
+@pytest.mark.parametrize("pattern", ["q_proj", "_proj", r".*q_proj", "^model.layers.0.*", "self_attn", Q])
+def test_patterns_match_as_in_peft(pattern: str) -> None:
+    found = get_pattern_key([pattern], Q)
+
+    assert pattern_key({pattern: 1}, Q) == (pattern if found == pattern else None)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"alora_invocation_tokens": [1]},
+        {"fan_in_fan_out": True},
+        {"kasa_config": {}, "layer_replication": [[0, 1]]},
+        {"lora_bias": True},
+        {"modules_to_save": ["lm_head"]},
+        {"target_parameters": ["experts"]},
+        {"trainable_token_indices": [1]},
+        {"use_qalora": True},
+        {"init_lora_weights": "pissa_niter_4"},
+        {"peft_type": "IA3"},
+    ],
+)
+def test_an_option_that_is_not_served_is_refused_by_name(tmp_path: Path, config: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedAdapter, match=list(config)[-1]):
+        read_adapter(write(tmp_path, **config))
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "feature"),
+    [
+        (f"{PREFIX}model.embed_tokens.lora_embedding_A", (2, 8), "LoRA on embeddings"),
+        (f"{PREFIX}{Q}.lora_B.bias", (8,), "lora_bias"),
+        (f"{PREFIX}{Q}.bias", (8,), "trained biases"),
+        (f"{PREFIX}lm_head.base_layer.weight", (8, 8), "a saved base layer"),
+        (f"{PREFIX}model.embed_tokens.token_adapter.trainable_tokens_delta", (1, 8), "trainable tokens"),
+        (f"{PREFIX}{Q}.lora_A.default.weight", (2, 8), "unknown tensor"),
+        (f"{Q}.lora_A.weight", (2, 8), "unknown tensor"),
+        (f"{PREFIX}{Q}.lora_magnitude_vector", (8,), "use_dora"),
+        (f"{PREFIX}model.layers.0.self_attn.k_proj.lora_A.weight", (2, 8), "outside its target_modules"),
+    ],
+)
+def test_a_tensor_that_is_not_served_is_refused_by_name(
+    tmp_path: Path, key: str, shape: tuple[int, ...], feature: str
+) -> None:
+    with pytest.raises(UnsupportedAdapter, match=feature):
+        read_adapter(write(tmp_path, PAIR | {key: shape}))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        ({}, "no LoRA tensors"),
+        ({f"{PREFIX}{Q}.lora_A.weight": (2, 8)}, "only one of lora_A and lora_B"),
+        (PAIR | {f"{PREFIX}{Q}.lora_B.weight": (8, 3)}, "shape mismatch"),
+        (PAIR | {f"{PREFIX}{Q}.lora_A.weight": (2, 8, 1)}, "convolution"),
+    ],
+)
+def test_incomplete_pairs_are_refused(tmp_path: Path, shapes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UnsupportedAdapter, match=reason):
+        read_adapter(write(tmp_path, shapes))
+
+
+def test_bias_all_without_bias_tensors_is_served(tmp_path: Path) -> None:
+    assert list(read_adapter(write(tmp_path, bias="all")).modules) == [Q]
+
+
+def test_a_pickle_is_never_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "adapter_model.safetensors").rename(tmp_path / "adapter_model.bin")
+
+    with pytest.raises(UnsupportedAdapter, match=r"no readable adapter_model\.safetensors"):
+        read_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("config", [{"lora_alpha": "six"}, {"alpha_pattern": {"(": 1}}])
+def test_a_malformed_config_is_refused(tmp_path: Path, config: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedAdapter, match="malformed"):
+        read_adapter(write(tmp_path, **config))
