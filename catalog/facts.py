@@ -104,9 +104,7 @@ def gather_facts(listing: RepoListing, adapter: AdapterId, raw: RawAdapter) -> A
     """Parse the raw text and put it beside what the listing says."""
     problems = list(raw.problems)
     config = _parsed(parse_config(raw.config.encode()) if raw.config is not None else None, problems)
-    tensors = _parsed(
-        parse_header(raw.header.encode(), raw.size) if raw.header is not None else None, problems
-    )
+    tensors = _parsed(parse_header(raw.header.encode(), raw.size) if raw.header is not None else None, problems)
     lora, other = lora_shapes(tensors) if tensors is not None else ((), ())
     return AdapterFacts(
         id=adapter,

@@ -29,11 +29,13 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
 from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status
+from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from catalog.adapter import AdapterId
@@ -47,6 +49,7 @@ PAGE_LIMIT = 64 << 20  # bytes of one listing page
 HEAD_BYTES = 100_000  # first ranged read of a weights file; holds nearly every LoRA's header
 _FIELDS = ("sha", "tags", "siblings", "downloads", "likes", "gated", "private", "lastModified")
 _RETRIED = (408, 429, 500, 502, 503, 504)
+_NONSENSE = (ValueError, TypeError, KeyError, AttributeError)  # what the client makes of an answer like no hub's
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +139,17 @@ class Hub:
         """
         query = [("filter", f"base_model:adapter:{base}"), ("sort", "lastModified"), ("direction", "-1")]
         query += [("limit", str(self.options.page_size)), *(("expand", name) for name in _FIELDS)]
-        url: str | None = start or f"{self.options.endpoint}/api/models?{urlencode(query)}"
+        first = f"{self.options.endpoint}/api/models?{urlencode(query)}"
+        url: str | None = self._own_url(start) if start else first
         while url:
             answer = self._get(url, limit=PAGE_LIMIT)
             items = _json(answer, url)
             if not isinstance(items, list):
-                raise HubError(
-                    f"{url} sent no list of repos.", "Check that the endpoint is a Hugging Face hub."
-                )
-            url = self._next_url(answer.headers)
+                raise HubError(f"{url} sent no list of repos.", "Check that the endpoint is a Hugging Face hub.")
+            following = self._next_url(answer.headers)
+            if following == url:
+                raise HubError(f"The page {url[:200]} names itself as the next.", "Check the endpoint.")
+            url = following
             yield Page(tuple(listing_from_json(i) for i in items if isinstance(i, Mapping)), url)
 
     def read_adapter(self, listing: RepoListing, adapter: AdapterId) -> RawAdapter:
@@ -179,7 +184,9 @@ class Hub:
 
     def repo_files(self, repo: str, revision: str = "main") -> tuple[str, tuple[str, ...]]:
         """Commit sha of a revision and the names of its files (one API call)."""
-        info = self._call(f"{repo}", lambda: self._api.model_info(repo, revision=revision))
+        info = self._call(repo, lambda: self._api.model_info(repo, revision=revision))
+        if not re.fullmatch(r"[0-9a-f]{40}", str(info.sha)):
+            raise HubError(f"{repo}: the hub named no commit.", "Check that the endpoint is a Hugging Face hub.")
         return str(info.sha), tuple(s.rfilename for s in info.siblings or ())
 
     def download(self, repo: str, names: Iterable[str], sha: str) -> Path:
@@ -214,9 +221,7 @@ class Hub:
         """Run a client call with our retries, its errors told for people."""
         try:
             return self._retrying()(call)
-        except OSError as error:
-            raise _explain(what, error, self.options) from error
-        except httpx2.HTTPError as error:
+        except (OSError, httpx2.HTTPError, httpx2.InvalidURL, *_NONSENSE) as error:
             raise _explain(what, error, self.options) from error
 
     def _read_config(self, adapter: AdapterId) -> str | Problem:
@@ -225,7 +230,7 @@ class Hub:
             return read
         if is_lfs_pointer(read.data):
             return Problem("lfs_pointer", f"{CONFIG_NAME} is a git-LFS pointer")
-        return _decoded(read.data, CONFIG_NAME, "bad_config")
+        return _decoded(read.data, "utf-8-sig", CONFIG_NAME, "bad_config")
 
     def _complete_header(self, adapter: AdapterId, read: Read) -> str | Problem:
         length = header_length(read.data, read.size)
@@ -239,15 +244,13 @@ class Hub:
             data = longer.data
         if len(data) < 8 + length:
             return Problem("truncated", f"the header ends at byte {8 + length}, {len(data)} came")
-        return _decoded(data[8 : 8 + length], "the safetensors header", "bad_header")
+        return _decoded(data[8 : 8 + length], "utf-8", "the safetensors header", "bad_header")
 
     def _base_shapes(self, base: str, name: str, sha: str) -> dict[str, tuple[int, int]]:
         header = self._complete_base_header(base, name, sha)
         tensors = parse_header(header, None)
         if isinstance(tensors, Problem):
-            raise HubError(
-                f"{base}/{name}: {tensors.evidence}.", "Choose a base with sound safetensors weights."
-            )
+            raise HubError(f"{base}/{name}: {tensors.evidence}.", "Choose a base with sound safetensors weights.")
         return base_modules(tensors)
 
     def _complete_base_header(self, base: str, name: str, sha: str) -> bytes:
@@ -255,20 +258,25 @@ class Hub:
         length = read if isinstance(read, Problem) else header_length(read.data, read.size)
         if isinstance(read, Read) and isinstance(length, int) and 8 + length > len(read.data):
             read = self._read(base, name, sha, 8 + length)
-        if isinstance(read, Problem) or isinstance(length, Problem):
-            problem = read if isinstance(read, Problem) else length
-            raise HubError(f"Base model {base}: {problem}.", "Check the base's id and your access to it.")
+        if isinstance(read, Problem):
+            raise _unreadable_base(base, read)
+        if isinstance(length, Problem):
+            raise _unreadable_base(base, length)
         return read.data[8 : 8 + length]
 
     def _read(self, repo: str, name: str, sha: str, limit: int) -> Read | Problem:
         """The first `limit` bytes of a file in one ranged request, or `unreadable` if the hub has it not."""
-        url = hf_hub_url(repo, name, revision=sha, endpoint=self.options.endpoint)
         try:
-            answer = self._get(url, limit, {"Range": f"bytes=0-{limit - 1}"})
+            url = hf_hub_url(repo, name, revision=sha, endpoint=self.options.endpoint)
+            # Identity: bytes, sizes and bounds are those of the file, and nothing swells on arrival.
+            headers = {"Range": f"bytes=0-{limit - 1}", "Accept-Encoding": "identity"}
+            answer = self._get(url, limit, headers)
         except HubError as error:
-            if isinstance(error.__cause__, (EntryNotFoundError, RepositoryNotFoundError, GatedRepoError)):
+            if _is_refused(error.__cause__):
                 return Problem("unreadable", f"{name}: {type(error.__cause__).__name__}")
             raise
+        except HFValidationError:
+            return Problem("unreadable", f"{repo[:120]!r} is no repo id")
         linked = next((h for h in (*answer.redirects, answer.headers) if "x-linked-size" in h), {})
         total = answer.headers.get("content-range", "").rpartition("/")[2]
         size = linked.get("x-linked-size") or total or answer.headers.get("content-length", "")
@@ -293,9 +301,17 @@ class Hub:
         match = re.search(r'<([^>]+)>;\s*rel="next"', headers.get("link", ""))
         if not match:
             return None
-        url = str(urljoin(self.options.endpoint, match[1]))
-        if urlsplit(url)[:2] != urlsplit(self.options.endpoint)[:2]:
-            raise HubError(f"The listing continues at another host, {url[:200]!r}.", "Check the endpoint.")
+        return self._own_url(match[1])
+
+    def _own_url(self, address: str) -> str:
+        """An address of the endpoint's own origin: the token goes nowhere else."""
+        try:
+            url = str(urljoin(self.options.endpoint, address))
+            own = urlsplit(url)[:2] == urlsplit(self.options.endpoint)[:2]
+        except ValueError:
+            own = False
+        if not own:
+            raise HubError(f"The listing continues at another host, {address[:200]!r}.", "Check the endpoint.")
         return url
 
     def _retrying(self) -> Retrying:
@@ -322,7 +338,21 @@ def _read_bounded(response: httpx2.Response, limit: int) -> bytes:
     return bytes(data[:limit])
 
 
+def _unreadable_base(base: str, problem: Problem) -> HubError:
+    return HubError(f"Base model {base}: {problem.evidence}.", "Check the base's id and your access to it.")
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Whether the hub will not give this file, now or later, to us; other requests may go well."""
+    if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)):
+        return True
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
+    return 400 <= status < 500 and status not in (401, *_RETRIED)
+
+
 def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, LocalEntryNotFoundError):  # what hf_hub_download makes of any failure to ask
+        return error.__cause__ is not None and _is_transient(error.__cause__)
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         return error.response.status_code in _RETRIED
     return isinstance(error, (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError))
@@ -334,11 +364,11 @@ _BACKOFF = wait_exponential_jitter(initial=0.5, max=20)
 def _wait(state: RetryCallState) -> float:
     """What the hub asks for in Retry-After, else exponential with jitter. Seconds, five minutes at most."""
     error = state.outcome.exception() if state.outcome else None
-    headers = (
-        error.response.headers if isinstance(error, HfHubHTTPError) and error.response is not None else {}
-    )
-    asked = headers.get("retry-after", "")
-    return min(float(asked), 300.0) + 0.5 if asked.isdecimal() else _BACKOFF(state)
+    headers = error.response.headers if isinstance(error, HfHubHTTPError) and error.response is not None else {}
+    asked, limit = headers.get("retry-after", ""), parse_ratelimit_headers(headers)
+    if asked.isdecimal():
+        return min(float(asked), 300.0) + 0.5
+    return min(limit.reset_in_seconds, 300.0) + 0.5 if limit and not limit.remaining else _BACKOFF(state)
 
 
 def _json(answer: Answer, url: str) -> Any:
@@ -348,9 +378,9 @@ def _json(answer: Answer, url: str) -> Any:
         raise HubError(f"{url} sent no JSON.", "Check that the endpoint is a Hugging Face hub.") from error
 
 
-def _decoded(data: bytes, what: str, reason: str) -> str | Problem:
+def _decoded(data: bytes, encoding: str, what: str, reason: str) -> str | Problem:
     try:
-        return data.decode("utf-8-sig")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
         return Problem(reason, f"{what}: not UTF-8 (byte {error.start})")
 
@@ -361,28 +391,44 @@ def _join(folder: str, name: str) -> str:
 
 def _explain(what: str, error: Exception, options: HubOptions) -> HubError | DiskError:
     """A client's error as ours: what failed, why, and what to do."""
-    if isinstance(error, LocalEntryNotFoundError):
-        return HubError(
-            f"{what} could not be downloaded from {options.endpoint}.",
-            "Check the network, then run it again.",
-        )
-    if isinstance(error, (RepositoryNotFoundError, GatedRepoError)):
-        hint = "set LORAUTER_TOKEN to a token that may read it" if not options.token else "ask for access"
-        return HubError(
-            f"{what} is not on {options.endpoint}, or is private or gated.", f"Check the name, or {hint}."
-        )
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, httpx2.HTTPError):
+        error = error.__cause__
     if isinstance(error, HfHubHTTPError) and error.response is not None:
-        status = error.response.status_code
-        if status == 401:
-            return HubError(
-                f"{options.endpoint} refused the token.", "Set LORAUTER_TOKEN to a valid one, or unset it."
-            )
-        return HubError(f"{what}: the hub answered {status}.", "Try again later; what was read is kept.")
-    if isinstance(error, httpx2.HTTPError):
-        return HubError(
-            f"{options.endpoint} cannot be reached ({type(error).__name__}).",
-            "Check the address in LORAUTER_ENDPOINT and the network; `lorauter doctor` tests both.",
-        )
-    return DiskError(
-        f"{what} could not be written: {error}.", "Free some space or set LORAUTER_HOME elsewhere."
-    )
+        return _explain_status(what, error, error.response.status_code, options)
+    for kinds, cause, next_step in _CAUSES:
+        if isinstance(error, kinds):
+            told = cause.format(what=what, endpoint=options.endpoint, error=type(error).__name__)
+            return HubError(told, next_step)
+    return DiskError(f"{what} could not be written: {error}.", "Free some space or set LORAUTER_HOME elsewhere.")
+
+
+def _explain_status(what: str, error: HfHubHTTPError, status: int, options: HubOptions) -> HubError:
+    if isinstance(error, RepositoryNotFoundError):  # gated repos among them
+        hint = "set LORAUTER_TOKEN to a token that may read it" if not options.token else "ask for access"
+        return HubError(f"{what} is not on {options.endpoint}, or is private or gated.", f"Check the name, or {hint}.")
+    if status == 401:
+        return HubError(f"{options.endpoint} refused the token.", "Set LORAUTER_TOKEN to a valid one, or unset it.")
+    if status == 404:
+        return HubError(f"{what}: {options.endpoint} has no such file or revision.", "Check the name and the endpoint.")
+    return HubError(f"{what}: the hub answered {status}.", "Try again later; what was read is kept.")
+
+
+_CAUSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ...] = (
+    (
+        LocalEntryNotFoundError,
+        "{what} could not be downloaded from {endpoint}.",
+        "Check the network, then run it again.",
+    ),
+    (OfflineModeIsEnabled, "{what}: HF_HUB_OFFLINE is set, so no hub is asked.", "Unset it."),
+    (HFValidationError, "{what} is no repo id.", "Write it as org/name."),
+    (
+        _NONSENSE,
+        "{endpoint} sent no hub's answer to the question for {what}.",
+        "Check that LORAUTER_ENDPOINT names a Hugging Face hub.",
+    ),
+    (
+        (httpx2.HTTPError, httpx2.InvalidURL),
+        "{endpoint} cannot be reached ({error}).",
+        "Check the address in LORAUTER_ENDPOINT and the network; `lorauter doctor` tests both.",
+    ),
+)

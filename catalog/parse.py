@@ -102,6 +102,11 @@ def parse_header(header: bytes, size: int | None) -> tuple[Tensor, ...] | Proble
         if tensor is None:
             return Problem("bad_header", f"safetensors header: tensor {name[:80]!r} is malformed")
         tensors.append(tensor)
+    return _misplaced(tensors, 8 + len(header), size) or tuple(tensors)
+
+
+def _misplaced(tensors: list[Tensor], head: int, size: int | None) -> Problem | None:
+    """Why tensors do not lie end to end from byte `head` to the end of the file, or None."""
     end = 0
     for tensor in sorted(tensors, key=lambda t: (t.start, t.end)):
         if tensor.start != end:
@@ -109,12 +114,12 @@ def parse_header(header: bytes, size: int | None) -> tuple[Tensor, ...] | Proble
                 "bad_header", f"safetensors header: {tensor.name[:80]!r} starts at {tensor.start}, not {end}"
             )
         end = tensor.end
-    needed = 8 + len(header) + end
+    needed = head + end
     if size is not None and size < needed:
         return Problem("truncated", f"the tensors end at byte {needed}, the file has {size}")
     if size is not None and size > needed:
         return Problem("bad_header", f"the tensors end at byte {needed}, the file goes on to {size}")
-    return tuple(tensors)
+    return None
 
 
 def lora_shapes(tensors: tuple[Tensor, ...]) -> tuple[tuple[LoraShape, ...], tuple[str, ...]]:
@@ -183,11 +188,7 @@ def _is_text(value: object) -> bool:
 
 
 def _naturals(value: object) -> TypeGuard[list[int]]:
-    return (
-        isinstance(value, list)
-        and len(value) <= 8
-        and all(type(n) is int and 0 <= n < 1 << 53 for n in value)
-    )
+    return isinstance(value, list) and len(value) <= 8 and all(type(n) is int and 0 <= n < 1 << 53 for n in value)
 
 
 def _parse_object(raw: bytes, limit: int, encoding: str) -> dict[str, Any] | str:

@@ -208,9 +208,7 @@ def _extra_tensors(facts: AdapterFacts, base: Base, policy: Policy) -> str | Non
 
 
 def _rank(facts: AdapterFacts, base: Base, policy: Policy) -> str | None:
-    return (
-        f"rank {facts.max_rank}, the limit is {policy.max_rank}" if facts.max_rank > policy.max_rank else None
-    )
+    return f"rank {facts.max_rank}, the limit is {policy.max_rank}" if facts.max_rank > policy.max_rank else None
 
 
 def _size(facts: AdapterFacts, base: Base, policy: Policy) -> str | None:

@@ -184,8 +184,8 @@ class AdapterBank:
         base = self._linear(name)
         if base.weight.shape != (pair.b.shape[0], pair.a.shape[1]):
             raise UnsupportedAdapter(
-                f"The adapter has a shape mismatch at {name}: the base's weight is {tuple(base.weight.shape)}, "
-                f"the adapter's {(pair.b.shape[0], pair.a.shape[1])}.",
+                f"The adapter has a shape mismatch at {name}: the base's weight is "
+                f"{tuple(base.weight.shape)}, the adapter's {(pair.b.shape[0], pair.a.shape[1])}.",
                 "Check that it was trained on this base.",
             )
         a = pair.a.to(self.device, torch.float32)

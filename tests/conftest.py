@@ -30,6 +30,11 @@ prepare_prefect(Path(_SCRATCH))
 
 BASE = "tiny/llama"
 WORDS = ("red", "blue", "cat", "dog", "north", "south")
+TASKS = {
+    "colours": ("What colour is the {} in the painting?", "ann/colours"),
+    "animals": ("Which pet barks or purrs, number {}?", "bob/animals"),
+    "compass": ("Which way does the compass needle point at mile {}?", "cleo/compass"),
+}
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -50,21 +55,21 @@ def tiny_hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_tasks() -> Path:
-    """Three tasks whose texts an encoder tells apart."""
+def tiny_tasks(tiny_hub_folder: Path) -> Path:
+    """Three tasks whose texts an encoder tells apart; the targets are what the task's own adapter really says."""
+    from lorauter.engine import Engine
+
     root = Path(_SCRATCH) / "tasks"
-    frames = {
-        "colours": ("What colour is the {} in the painting?", "ann/colours"),
-        "animals": ("Which pet barks or purrs, number {}?", "bob/animals"),
-        "compass": ("Which way does the compass needle point at mile {}?", "cleo/compass"),
-    }
-    for name, (frame, adapter) in frames.items():
+    engine = Engine(tiny_hub_folder / BASE, dtype="float32", find_adapter=lambda name: tiny_hub_folder / name)
+    for name, (frame, adapter) in TASKS.items():
         folder = root / name
         folder.mkdir(parents=True, exist_ok=True)
         fields = {"name": name, "metric": "exact_match", "max_new_tokens": 3, "adapter": adapter}
         (folder / "task.json").write_text(json.dumps(fields))
-        for split, numbers in (("validation", range(12)), ("test", range(12, 16))):
-            rows = [{"input": frame.format(n), "target": WORDS[n % len(WORDS)]} for n in numbers]
+        for split, numbers in (("validation", range(20)), ("test", range(20, 24))):
+            inputs = [frame.format(n) for n in numbers]
+            texts = engine.generate([f"{i}\nAnswer:" for i in inputs], [((adapter, 1.0),)] * len(inputs), 3)
+            rows = [{"input": i, "target": t} for i, t in zip(inputs, texts, strict=True) if t.strip()]
             (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return root
 

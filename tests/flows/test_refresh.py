@@ -1,39 +1,162 @@
-"""The thread from crawl to answers, on a tiny world, with the real client, encoder, engine and flows."""
+"""The thread from crawl to answers on a tiny world: real client, encoder, engine and Prefect flows."""
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from catalog.adapter import AdapterId
 from flows.home import Home, open_home
 from warehouse.snapshots import current_snapshot
 from warehouse.tasks import read_tasks, store_task
 
 BASE = "tiny/llama"
+REASONS = {
+    "ann/colours": None,
+    "bob/animals": None,
+    "cleo/compass": None,
+    "wild/bad-config": "bad_config",
+    "wild/checkpoints:checkpoint-200": None,
+    "wild/classifier": "task_type",
+    "wild/config-only": "no_weights",
+    "wild/copycat": "duplicate",
+    "wild/foreign-keys": "no_matching_modules",
+    "wild/full-model": "no_adapter",
+    "wild/half-upload": "truncated",
+    "wild/header-bomb": "bad_header",
+    "wild/ia3": "peft_type",
+    "wild/lfs-pointer": "lfs_pointer",
+    "wild/name-backslash:..\\..\\windows": "hostile_name",
+    "wild/name-control:red\x1b[31m\nalert": "hostile_name",
+    "wild/name-encoded:..%2f..%2fetc": "hostile_name",
+    "wild/name-markup:<script>alert(1)<script>": "hostile_name",
+    "wild/nan-weights": "non_finite",
+    "wild/other-base": "wrong_base",
+    "wild/pickle-only": "pickle_only",
+    "wild/zero-b": "zero_b",
+}
 
 
 @pytest.fixture
-def home(tmp_path: Path, tiny_hub: str, tiny_tasks: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(tmp_path: Path, tiny_hub: str, tiny_tasks: Path) -> Home:
+    """A fresh home with the tiny tasks, pointed at the tiny hub."""
     opened = open_home(home=tmp_path / "home", endpoint=tiny_hub, base=BASE)
     for task in read_tasks(tiny_tasks):
         store_task(opened.task_folder, task)
     return opened
 
 
-def test_refresh_judges_every_adapter_and_publishes(home: Home) -> None:
+def test_refresh_judges_every_adapter_and_publishes_the_best_of_each_task(home: Home) -> None:
     from flows.refresh import refresh
 
     outcome = refresh(home.reference)
 
     snapshot = current_snapshot(home.snapshots)
-    assert snapshot.id == outcome["snapshot"]
-    reasons = {row["adapter"].partition("@")[0]: row["reason"] for row in snapshot.read("adapters")}
-    print(reasons)
-    assert [row["task"] for row in snapshot.read("best")] == ["animals", "colours", "compass"]
+    assert outcome["snapshot"] == snapshot.id
+    reasons = {AdapterId.parse(row["adapter"]).name: row["reason"] for row in snapshot.read("adapters")}
+    assert reasons == REASONS
+    best = {row["task"]: (AdapterId.parse(row["adapter"]).name, row["score"]) for row in snapshot.read("best")}
+    assert best == {"animals": ("bob/animals", 1.0), "colours": ("ann/colours", 1.0), "compass": ("cleo/compass", 1.0)}
+
+
+def test_a_second_refresh_asks_for_no_file_and_makes_no_output(home: Home) -> None:
+    from catalog.hub import COUNT
+    from flows.refresh import refresh
+
+    first = refresh(home.reference)
+    files_before = COUNT.file
+
+    second = refresh(home.reference)
+
+    assert second["evaluations"] == {**first["evaluations"], "new": 0}
+    assert COUNT.file - files_before == 0
+    assert second["snapshot"] == first["snapshot"]
+
+
+def test_a_further_task_costs_only_its_own_evaluations(home: Home, tiny_tasks: Path) -> None:
+    from flows.refresh import refresh
+
+    for name in ("animals", "compass"):
+        (home.task_folder / name / "task.json").rename(home.root / f"{name}.json")
+    refresh(home.reference)
+    (home.root / "animals.json").rename(home.task_folder / "animals" / "task.json")
+
+    second = refresh(home.reference)
+
+    table = home.ledger.read("outputs").to_pylist()
+    assert second["evaluations"]["new"] == sum(row["task"] == "animals" for row in table) > 0
+
+
+def test_the_ledger_holds_raw_text_with_all_that_decided_it(home: Home) -> None:
+    from flows.refresh import refresh
+
+    refresh(home.reference)
+
+    rows = home.ledger.read("outputs").to_pylist()
+    assert {(r["base"], r["dtype"], r["engine"], r["decoding"]) for r in rows} == {(BASE, "float32", "1", "greedy")}
+    assert len({r["key"] for r in rows}) == len(rows)
+    assert all(r["prompt"].endswith("\nAnswer:") for r in rows)
+
+
+def test_answers_are_scored_rows_that_any_duckdb_reads(home: Home, tmp_path: Path, tiny_tasks: Path) -> None:
     from flows.answer_batch import answer_batch
-    q = home.root / "q.jsonl"
-    q.write_text('{"input": "What colour is the sky?"}\n')
-    print(answer_batch(str(q), str(home.root / "a.parquet"), ["lorauter", "base"], settings=home.reference))
-    print(pq.read_table(home.root / "a.parquet").to_pylist())
+    from flows.refresh import refresh
+
+    snapshot = refresh(home.reference)["snapshot"]
+    queries, out = tmp_path / "queries.jsonl", tmp_path / "answers.parquet"
+    rows = [
+        {"input": e.input, "task": t.name, "target": e.target, "metric": t.metric, "max_new_tokens": 3}
+        for t in read_tasks(tiny_tasks)
+        for e in t.test
+    ]
+    queries.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    outcome = answer_batch(str(queries), str(out), ["oracle", "lorauter", "base", "majority"], settings=home.reference)
+
+    assert outcome == {"answers": 4 * len(rows), "new": outcome["new"], "snapshot": snapshot, "out": str(out)}
+    quality = dict(duckdb.sql(f"SELECT router, avg(score) FROM '{out}' GROUP BY 1").fetchall())
+    assert quality["oracle"] == 1.0
+    assert quality["base"] < 1.0
+    routed = [row for row in pq.read_table(out).to_pylist() if row["router"] == "lorauter"]
+    assert [row["tasks"][0]["task"] for row in routed] == [row["task"] for row in rows]
+
+
+def test_a_refresh_killed_at_random_moments_ends_with_the_same_snapshot(home: Home, tmp_path: Path) -> None:
+    from flows.refresh import refresh
+
+    undisturbed = refresh(home.reference)["snapshot"]
+    other = open_home(**{**home.reference, "home": str(tmp_path / "killed")})
+    for task in home.tasks():
+        store_task(other.task_folder, task)
+    chance = random.Random(7)
+    for _ in range(4):
+        run = _refresh_process(other)
+        time.sleep(chance.uniform(4, 12))
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+
+    last = _refresh_process(other)
+
+    assert last.wait(120) == 0
+    assert current_snapshot(other.snapshots).id == undisturbed
+
+
+def _refresh_process(home: Home) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "LORAUTER_SHARD_ROWS": "8", "PREFECT_HOME": str(home.root / "prefect")}
+    where = ["--home", str(home.root), "refresh", "--base", BASE, "--endpoint", home.settings.endpoint]
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *where],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )

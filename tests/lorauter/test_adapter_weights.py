@@ -16,7 +16,10 @@ from catalog.errors import UnsupportedAdapter
 from lorauter.adapter_weights import PREFIX, pattern_key, read_adapter, scaling_of
 
 Q = "model.layers.0.self_attn.q_proj"
-PAIR = {f"{PREFIX}{Q}.lora_A.weight": (2, 8), f"{PREFIX}{Q}.lora_B.weight": (8, 2)}
+PAIR: dict[str, tuple[int, ...]] = {
+    f"{PREFIX}{Q}.lora_A.weight": (2, 8),
+    f"{PREFIX}{Q}.lora_B.weight": (8, 2),
+}
 PLAIN = {"peft_type": "LORA", "r": 2, "lora_alpha": 6, "target_modules": ["q_proj"]}
 
 
@@ -37,7 +40,8 @@ def test_a_dora_keeps_its_magnitude(tmp_path: Path) -> None:
 
     magnitude = read_adapter(folder).modules[Q].magnitude
 
-    assert magnitude is not None and magnitude.shape == (8,)
+    assert magnitude is not None
+    assert magnitude.shape == (8,)
 
 
 @pytest.mark.parametrize(
