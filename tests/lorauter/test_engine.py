@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,15 @@ PROMPTS = [
 ]
 ONE_EACH: list[Mixture] = [((kind, 1.0),) for kind in KINDS]
 CONTEXT = 64
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices of this size gain nothing from threads, and lose much where the cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -217,8 +226,8 @@ def merged(base_dir: Path, find: Callable[[str], Path], mixture: Mixture) -> Any
     total = {name: tensor.clone() for name, tensor in base.items()}
     for key, weight in mixture:
         own = PeftModel.from_pretrained(load(base_dir), str(find(key))).merge_and_unload().state_dict()
-        for name in base:
-            total[name] += weight * (own[name] - base[name])
+        for name, tensor in base.items():
+            total[name] += weight * (own[name] - tensor)
     model.load_state_dict(total)
     return model
 
