@@ -64,9 +64,7 @@ def answer_batch(
     home = open_home(**(settings or {}))
     opened = open_snapshot(Path(snapshot)) if snapshot else current_snapshot(home.snapshots)
     asked = read_queries(Path(queries))
-    rows, new = answer(
-        home, opened, asked, [name for name in routers if name != MAJORITY], shard_runner(home)
-    )
+    rows, new = answer(home, opened, asked, [name for name in routers if name != MAJORITY], shard_runner(home))
     if MAJORITY in routers:
         rows += majority_rows(opened, asked)
     write_table(Path(out), pa.Table.from_pylist(rows, schema=ANSWERS))
@@ -78,19 +76,14 @@ def answer(
 ) -> tuple[list[dict[str, Any]], int]:
     """Rows of the answers' table, router by router, and how many answers had to be made."""
     routes = _route(home, snapshot, queries, routers)
-    work = [
-        _work(query, route) for name in routers for query, route in zip(queries, routes[name], strict=True)
-    ]
+    work = [_work(query, route) for name in routers for query, route in zip(queries, routes[name], strict=True)]
     index = load_index(snapshot, home.settings.base)
     conditions = home.conditions(index.base, index.base_sha)
     with stage("answer", len(work), "answers") as advance:
         texts, new = ensure_outputs(home, work, conditions, run, advance)
-    pairs = [
-        (name, query, route) for name in routers for query, route in zip(queries, routes[name], strict=True)
-    ]
+    pairs = [(name, query, route) for name in routers for query, route in zip(queries, routes[name], strict=True)]
     rows = [
-        _row(snapshot.id, name, query, route, text)
-        for (name, query, route), text in zip(pairs, texts, strict=True)
+        _row(snapshot.id, name, query, route, text) for (name, query, route), text in zip(pairs, texts, strict=True)
     ]
     return rows, new
 
@@ -99,9 +92,7 @@ def check_routers(routers: Sequence[str]) -> None:
     """Raise SettingError for a router that does not exist."""
     for name in routers:
         if name not in (*ROUTERS, MAJORITY):
-            raise SettingError(
-                f"There is no router {name!r}.", f"Choose one of: {', '.join((*ROUTERS, MAJORITY))}."
-            )
+            raise SettingError(f"There is no router {name!r}.", f"Choose one of: {', '.join((*ROUTERS, MAJORITY))}.")
 
 
 def majority_rows(snapshot: Snapshot, queries: Sequence[Query]) -> list[dict[str, Any]]:
@@ -116,9 +107,7 @@ def read_queries(path: Path) -> list[Query]:
     for number, row in read_rows(path):
         text = row.get("input")
         if not isinstance(text, str) or not text.strip():
-            raise SettingError(
-                f"{path}, row {number}: field input must be text that is not empty.", "Mend the row."
-            )
+            raise SettingError(f"{path}, row {number}: field input must be text that is not empty.", "Mend the row.")
         bound = row.get("max_new_tokens") or 32
         if not str(bound).isdecimal() or not 1 <= int(bound) <= 4096:
             raise SettingError(f"{path}, row {number}: field max_new_tokens is {bound!r}.", "Use 1 to 4096.")
@@ -139,9 +128,7 @@ def read_queries(path: Path) -> list[Query]:
 
 def _metric(path: Path, number: int, name: str | None) -> str | None:
     if name is not None and name not in METRICS:
-        raise SettingError(
-            f"{path}, row {number}: field metric is {name!r}.", f"Use one of {', '.join(METRICS)}."
-        )
+        raise SettingError(f"{path}, row {number}: field metric is {name!r}.", f"Use one of {', '.join(METRICS)}.")
     return name
 
 

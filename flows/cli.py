@@ -10,6 +10,7 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 faile
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,7 @@ class _Commands(click.Group):
         return list(self.commands)
 
 
-@click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--home", type=_PATH, help="Folder for all state. [env: LORAUTER_HOME, default ~/.lorauter]")
 @click.version_option(package_name="lorauter")
 @click.pass_context
@@ -195,9 +194,7 @@ def why(home: Path | None, repo: str) -> None:
 
 @cli.command()
 @click.argument("query")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @click.pass_obj
 def sql(home: Path | None, query: str, form: str) -> None:
     """Run a QUERY over the published snapshot and the ledger, read-only.
@@ -227,16 +224,12 @@ def route(home: Path | None, text: str, router: str, snapshot: Path | None, expl
 
 
 @cli.command()
-@click.option(
-    "--in", "source", type=_PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input."
-)
+@click.option("--in", "source", type=_PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
 @click.option("--out", type=_PATH, required=True, help="Parquet file to write.")
 @click.option("--router", "routers", multiple=True, default=["lorauter"], show_default=True)
 @click.option("--snapshot", type=_PATH, help="Snapshot folder. [default: the published one]")
 @click.pass_obj
-def answer(
-    home: Path | None, source: Path, out: Path, routers: tuple[str, ...], snapshot: Path | None
-) -> None:
+def answer(home: Path | None, source: Path, out: Path, routers: tuple[str, ...], snapshot: Path | None) -> None:
     """Route and answer a file of queries: the Prefect flow `answer_batch`, here and now."""
     from flows.answer_batch import check_routers, read_queries
 
@@ -248,9 +241,7 @@ def answer(
 
     where = str(snapshot) if snapshot else None
     outcome = answer_batch(str(source), str(out), list(routers), where, settings=opened.reference)
-    click.echo(
-        f"{outcome['answers']} answers in {out} ({outcome['new']} new), snapshot {outcome['snapshot']}."
-    )
+    click.echo(f"{outcome['answers']} answers in {out} ({outcome['new']} new), snapshot {outcome['snapshot']}.")
 
 
 @cli.group()
@@ -289,6 +280,7 @@ def doctor(home: Path | None) -> None:
 
 def main() -> None:
     """Run the command line; every known error becomes a paragraph and an exit code."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # stages have bars of their own
     try:
         cli(standalone_mode=False)
     except LorauterError as error:

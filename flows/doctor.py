@@ -52,9 +52,7 @@ def _home(home: Home) -> str:
 def _disk(home: Home) -> str:
     free = shutil.disk_usage(home.root).free / 2**30
     if free < _LEAST_GIB:
-        raise LorauterError(
-            f"{free:.1f} GiB are free.", f"Free {_LEAST_GIB} GiB or set LORAUTER_HOME elsewhere."
-        )
+        raise LorauterError(f"{free:.1f} GiB are free.", f"Free {_LEAST_GIB} GiB or set LORAUTER_HOME elsewhere.")
     return f"{free:.0f} GiB free"
 
 

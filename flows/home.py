@@ -121,7 +121,7 @@ class Home:
     def conditions(self, base: str, base_sha: str) -> Conditions:
         """What decides outputs here: base, dtype, engine version."""
         from lorauter.device import choose_device, choose_dtype
-        from lorauter.engine import ENGINE_VERSION
+        from lorauter.engine_version import ENGINE_VERSION
 
         device = choose_device(self.settings.device)
         return Conditions(base, base_sha, choose_dtype(self.settings.dtype, device), ENGINE_VERSION)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
+
 # After 1,000 task runs on SQLite the recorder's default batch of one stalls the next flow for up to a minute.
 _EMBEDDED = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -22,6 +24,9 @@ _EMBEDDED = {
 _ALWAYS = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 
 
+_OWNER = "LORAUTER_SERVER_OWNER"  # the embedded server inherits it, and so tells whose it is
+
+
 def prepare_prefect(home: Path) -> None:
     """Set what is not set. Prefect's database then lies in the home, not in ~/.prefect."""
     for name, value in _ALWAYS.items():
@@ -29,5 +34,28 @@ def prepare_prefect(home: Path) -> None:
     if "PREFECT_API_URL" in os.environ or "PREFECT_PROFILE" in os.environ:
         return
     os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+    _end_orphans(os.environ["PREFECT_HOME"])
+    os.environ[_OWNER] = _identity(psutil.Process())
     for name, value in _EMBEDDED.items():
         os.environ.setdefault(name, value)
+
+
+def _end_orphans(prefect_home: str) -> None:
+    """End embedded servers of this home whose owner was killed: Prefect cannot, and they would hold its database."""
+    alive = {_identity(process) for process in psutil.process_iter()}
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except psutil.Error:  # gone by now, or not ours to look at
+            continue
+        owner = environment.get(_OWNER)
+        if owner and owner not in alive and environment.get("PREFECT_HOME") == prefect_home:
+            process.terminate()
+
+
+def _identity(process: psutil.Process) -> str:
+    """A process id with its start time: ids come back, the pair does not."""
+    try:
+        return f"{process.pid}@{process.create_time():.2f}"
+    except psutil.Error:
+        return ""

@@ -65,11 +65,7 @@ def _embed(home: Home, sha: str, tasks: dict[str, Task]) -> None:
     store = home.root / "embeddings"
     encoder = Encoder(home.fetch_model(home.settings.encoder, sha), device=home.settings.device)
     for name, task in tasks.items():
-        vector = (
-            encoder.encode([e.input for e in task.validation])
-            .mean(axis=0, dtype=np.float64)
-            .astype(np.float32)
-        )
+        vector = encoder.encode([e.input for e in task.validation]).mean(axis=0, dtype=np.float64).astype(np.float32)
 
         def save(part: Any, vector: Any = vector) -> None:
             with part.open("wb") as file:

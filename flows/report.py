@@ -24,9 +24,7 @@ _QUALITY_ORDER = ("oracle", "routed", "uniform", "random", "base", "majority")
 
 def printable(value: object) -> str:
     """Text safe for a terminal: control and format characters become `�`."""
-    return "".join(
-        "�" if unicodedata.category(c).startswith("C") and c not in "\n\t" else c for c in str(value)
-    )
+    return "".join("�" if unicodedata.category(c).startswith("C") and c not in "\n\t" else c for c in str(value))
 
 
 def plain(value: object) -> str:
@@ -38,13 +36,9 @@ def show_demo(home: Path, figures: Mapping[str, Any], quality_sql: str, console:
     """Print the demo's one screen."""
     snapshot = current_snapshot(home / "snapshots")
     with connect(snapshot, home / "ledger", Path(figures["answers"]).parent) as connection:
-        best = run(
-            connection, "SELECT task, adapter, score, lift, lift_standard_error, n FROM catalog"
-        ).fetchall()
+        best = run(connection, "SELECT task, adapter, score, lift, lift_standard_error, n FROM catalog").fetchall()
         samples = run(connection, _SAMPLES.format(answers=figures["answers"])).fetchall()
-    console.print(
-        Group(_funnel(figures["funnel"]), _best(best), _cost(figures), _quality(figures["quality"]))
-    )
+    console.print(Group(_funnel(figures["funnel"]), _best(best), _cost(figures), _quality(figures["quality"])))
     console.print(_samples(samples))
     console.print(Panel(plain(quality_sql), title="the same figures by SQL", title_align="left"))
 

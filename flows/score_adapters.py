@@ -145,9 +145,7 @@ class _Scoring:
             rows.append(self._rung_row(bracket, rung, key, mean(bracket.seen[key]), kept, place))
         return rows
 
-    def _rung_row(
-        self, bracket: _Bracket, rung: int, key: str, result: Mean, kept: bool, why: str
-    ) -> dict[str, Any]:
+    def _rung_row(self, bracket: _Bracket, rung: int, key: str, result: Mean, kept: bool, why: str) -> dict[str, Any]:
         return {
             "base": self._conditions.base,
             "base_sha": self._conditions.base_sha,

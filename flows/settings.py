@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="cuda, cuda:N or cpu")
     dtype: str = Field("auto", description="bfloat16, float16 or float32")
     scoring: Literal["here", "workers"] = Field("here", description="where scoring shards run")
-    shard_rows: int = Field(512, ge=1, description="rows of a scoring shard")
+    shard_rows: int = Field(256, ge=1, description="rows of a scoring shard")
     capacity: int = Field(64, ge=1, description="adapters held on the device")
     policy: Policy = Policy()
     halving: HalvingOptions = HalvingOptions()
@@ -62,9 +62,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then environment, then the toml file."""
-        files = [
-            TomlConfigSettingsSource(settings_cls, toml_file=path) for path in _toml_files(init_settings)
-        ]
+        files = [TomlConfigSettingsSource(settings_cls, toml_file=path) for path in _toml_files(init_settings)]
         return init_settings, env_settings, *files
 
     @property
@@ -81,13 +79,9 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "__".join(str(part) for part in first["loc"]).upper()
-        raise SettingError(
-            f"Setting {name}: {first['msg']}.", f"Set LORAUTER_{name}, or mend the toml file."
-        ) from None
+        raise SettingError(f"Setting {name}: {first['msg']}.", f"Set LORAUTER_{name}, or mend the toml file.") from None
     except (OSError, ValueError) as error:
-        raise SettingError(
-            f"The settings cannot be read ({error}).", "Mend the file in LORAUTER_CONFIG."
-        ) from error
+        raise SettingError(f"The settings cannot be read ({error}).", "Mend the file in LORAUTER_CONFIG.") from error
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 

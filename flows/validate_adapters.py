@@ -49,9 +49,7 @@ def read_base(home: Home) -> Base:
     """The base's sha and modules: one API call, and its header from the ledger or one ranged read."""
     settings = home.settings
     sha, _ = home.hub.repo_files(settings.base, settings.base_revision)
-    known = next(
-        (r for r in home.ledger.current("bases") if (r["base"], r["base_sha"]) == (settings.base, sha)), None
-    )
+    known = next((r for r in home.ledger.current("bases") if (r["base"], r["base_sha"]) == (settings.base, sha)), None)
     if known:
         modules = {m["module"]: (m["d_in"], m["d_out"]) for m in known["modules"]}
         return Base(settings.base, sha, modules)

@@ -12,11 +12,7 @@ from flows.report import printable
 
 def tell(home: Home, repo: str) -> Iterator[str]:
     """Lines about every adapter of `repo` (org/name, or org/name:folder for one). Raises SettingError if unseen."""
-    rows = [
-        row
-        for row in home.ledger.current("verdicts")
-        if repo in (row["repo"], f"{row['repo']}:{row['path']}")
-    ]
+    rows = [row for row in home.ledger.current("verdicts") if repo in (row["repo"], f"{row['repo']}:{row['path']}")]
     if not rows:
         raise SettingError(f"{repo} has not been seen.", "Check the name, or run `lorauter refresh` first.")
     for row in sorted(rows, key=lambda row: (row["adapter"], row["at"])):

@@ -31,9 +31,7 @@ from torch import nn
 
 from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter.adapter_weights import AdapterWeights, LoraPair, read_adapter
-
-Mixture = tuple[tuple[str, float], ...]
-"""Adapter keys with weights; empty is the base alone; a key named twice adds up."""
+from lorauter.routing import Mixture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,9 +79,7 @@ class BatchPlan:
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps the given rows (int64 indices into the present ones), in that order, in place."""
-        shared = {
-            id(weights): weights for s in self.stacks.values() for weights in (s.mask, s.tilt) if weights
-        }
+        shared = {id(weights): weights for s in self.stacks.values() for weights in (s.mask, s.tilt) if weights}
         for weights in shared.values():
             weights.value = weights.value[rows]
         self.rows = len(rows)

@@ -20,11 +20,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from catalog.errors import SettingError
-from lorauter.adapter_bank import AdapterBank, BatchPlan, Mixture
+from lorauter.adapter_bank import AdapterBank, BatchPlan
 from lorauter.device import DTYPES, choose_device, choose_dtype
-
-ENGINE_VERSION = "1"
-"""Raised whenever a change may alter a text; old scores then count as another engine's."""
+from lorauter.engine_version import ENGINE_VERSION
+from lorauter.routing import Mixture
 
 # Measured on 2 CPU cores in bf16 with short prompts: 16, 32, 64, 96 rows a batch give 27, 32, 35, 34
 # rows a second. The budget keeps batches of long prompts within about the same memory.
@@ -282,8 +281,7 @@ class Engine:
     def _padded(self, prompts: Sequence[str], limits: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and mask, both (rows, longest), int64, padded on the left."""
         cut = [
-            ids[-max(1, self._context - limit) :]
-            for ids, limit in zip(self._tokenise(prompts), limits, strict=True)
+            ids[-max(1, self._context - limit) :] for ids, limit in zip(self._tokenise(prompts), limits, strict=True)
         ]
         longest = max(map(len, cut))
         ids = torch.tensor([[self._blank] * (longest - len(row)) + row for row in cut])
@@ -318,11 +316,11 @@ def _dropping_pays(kept: int, rows: int) -> bool:
 def _load(base_dir: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base_dir)
-        model: Any = AutoModelForCausalLM.from_pretrained(base_dir, dtype=dtype, attn_implementation="sdpa")
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            base_dir, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
+        )
     except (OSError, ValueError) as error:
-        raise SettingError(
-            f"The base in {base_dir} cannot be read ({error}).", "Check the folder."
-        ) from error
+        raise SettingError(f"The base in {base_dir} cannot be read ({error}).", "Check the folder.") from error
     # transformers slices the last positions out of the hidden states. On a slice that is not contiguous
     # torch's CPU linear becomes a bmm with the head's matrix copied for every row: 3 times the prefill.
     model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))

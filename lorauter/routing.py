@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 Mixture = tuple[tuple[str, float], ...]
-"""Adapter keys with their weights; empty is the base alone."""
+"""Adapter keys with their weights; empty is the base alone; a key named twice adds up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,7 @@ def check_weights(path: Path) -> CheckedWeights:
     zero_b = all(not pair["B"].any() for pair in sides.values() if "B" in pair)
     norms = [_product_norm(p["A"], p["B"]) for p in sides.values() if len(p) == 2]
     mean_norm = math.nan if non_finite or not norms else math.fsum(norms) / len(norms)
-    return CheckedWeights(
-        WeightFacts(path.stat().st_size, _sha256(path), tuple(non_finite), zero_b), mean_norm
-    )
+    return CheckedWeights(WeightFacts(path.stat().st_size, _sha256(path), tuple(non_finite), zero_b), mean_norm)
 
 
 def _product_norm(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,5 +40,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file atomically (zstd). Equal tables give equal bytes."""
-    write_atomically(path, lambda part: pq.write_table(table, part, compression="zstd"))
+    """Write a Parquet file atomically (zstd, a checksum a page). Equal tables give equal bytes."""
+    write_atomically(path, lambda part: pq.write_table(table, part, compression="zstd", write_page_checksum=True))
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file and verify its pages. Folders named `key=value` add no columns.
+
+    Raises:
+        ValueError: it is no whole Parquet file.
+    """
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({str(error)[:120]})") from error

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
-from warehouse.files import write_table
+from warehouse.files import read_table, write_table
 from warehouse.schemas import KEYS, LEDGER
 
 Row = Mapping[str, Any]
@@ -48,6 +47,10 @@ class Ledger:
         """Whether a fragment of that name exists."""
         return self._path(table, name).exists()
 
+    def has_any(self, table: str, prefix: str) -> bool:
+        """Whether a fragment exists whose name starts so."""
+        return any((self.root / table).glob(f"{prefix}*.parquet"))
+
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of a table, fragments in name order; no fragment gives an empty table."""
         schema = LEDGER[table]
@@ -68,10 +71,10 @@ class Ledger:
 
     def _read_fragment(self, path: Path, schema: pa.Schema) -> pa.Table:
         try:
-            return pq.read_table(path, columns=schema.names, partitioning=None).cast(schema)
-        except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, ValueError) as error:
+            return read_table(path, schema.names).cast(schema)
+        except (pa.ArrowException, ValueError) as error:
             raise SnapshotError(
-                f"The ledger fragment {path} cannot be read ({str(error)[:120]}).",
+                f"The ledger fragment {path} is damaged: {str(error)[:300]}.",
                 "Delete that file; the next refresh makes its rows anew.",
             ) from error
 
@@ -84,17 +87,17 @@ class Changes:
 
     def __init__(self, ledger: Ledger, table: str) -> None:
         self._ledger, self._table = ledger, table
-        self._current = {_key(table, row): _without_time(row) for row in ledger.current(table)}
+        self._current = {_key(table, row): _fingerprint(row) for row in ledger.current(table)}
 
     def append(self, rows: Iterable[Row]) -> int:
         """Write the rows that differ from what is current as one fragment. Returns how many there were."""
         as_stored = pa.Table.from_pylist([dict(row) for row in rows], schema=LEDGER[self._table]).to_pylist()
         changed = {}
         for row in as_stored:
-            key, content = _key(self._table, row), _without_time(row)
+            key, content = _key(self._table, row), _fingerprint(row)
             if self._current.get(key) != content:
                 self._current[key] = content
-                changed[key] = {**content, "at": datetime.now(UTC)}
+                changed[key] = {**row, "at": datetime.now(UTC)}
         self._ledger.append(self._table, list(changed.values()))
         return len(changed)
 
@@ -103,8 +106,9 @@ def _key(table: str, row: Row) -> tuple[Any, ...]:
     return tuple(row[column] for column in KEYS[table])
 
 
-def _without_time(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "at"}
+def _fingerprint(row: Row) -> str:
+    """Hash of a stored row but its time: small to keep, and NaN equals NaN."""
+    return content_hash([repr(value) for name, value in row.items() if name != "at"], 32)
 
 
 def _fragment_name(table: pa.Table) -> str:

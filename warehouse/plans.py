@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from catalog.errors import SnapshotError
 from catalog.task import content_hash
-from warehouse.files import write_table
+from warehouse.files import read_table, write_table
 from warehouse.ledger import Ledger
 from warehouse.schemas import PLAN
 
@@ -58,21 +59,22 @@ class Plan:
     shards: Mapping[int, int]
 
 
-def make_plan(
-    root: Path, ledger: Ledger, work: Sequence[Work], conditions: Conditions, shard_rows: int
-) -> Plan:
+def make_plan(root: Path, ledger: Ledger, work: Sequence[Work], conditions: Conditions, shard_rows: int) -> Plan:
     """The plan for the outputs among `work` that the ledger lacks; the one on disk if this work was begun before."""
     by_key = {item.key(conditions): item for item in work}
-    name = content_hash(sorted(by_key), 24)
-    path = root / f"{name}.parquet"
-    if not path.exists():
-        known = set(ledger.read("outputs", ["key"])["key"].to_pylist())
-        missing = {key: item for key, item in by_key.items() if key not in known}
-        if not missing:
-            return Plan(name, {})
-        write_table(path, _plan_table(missing, conditions, shard_rows))
-    sizes = Counter(pq.read_table(path, columns=["shard"])["shard"].to_pylist())
-    return Plan(name, {s: sizes[s] for s in sorted(sizes) if not ledger.has("outputs", shard_name(name, s))})
+    for attempt in count():
+        name = content_hash([sorted(by_key), attempt], 24)
+        begun = _pending(root, ledger, name)
+        if begun.shards:
+            return begun
+        if not ledger.has_any("outputs", f"{name}-"):
+            break  # else outputs of a finished plan may have been deleted since: their shards need new names
+    known = set(ledger.read("outputs", ["key"])["key"].to_pylist())
+    missing = {key: item for key, item in by_key.items() if key not in known}
+    if not missing:
+        return Plan(name, {})
+    write_table(root / f"{name}.parquet", _plan_table(missing, conditions, shard_rows))
+    return _pending(root, ledger, name)
 
 
 def forget_plan(root: Path, name: str) -> None:
@@ -82,9 +84,8 @@ def forget_plan(root: Path, name: str) -> None:
 
 def read_shard(root: Path, name: str, shard: int) -> list[dict[str, Any]]:
     """The rows of one shard, in their order."""
-    table = pq.read_table(root / f"{name}.parquet", filters=[("shard", "=", shard)])
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+    rows: list[dict[str, Any]] = _read_plan(root, name).to_pylist()
+    return [row for row in rows if row["shard"] == shard]
 
 
 def finish_shard(
@@ -110,15 +111,30 @@ def texts_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> li
     return [texts[item.key(conditions)] for item in work]
 
 
+def _pending(root: Path, ledger: Ledger, name: str) -> Plan:
+    """The shards of a stored plan that are not done; none where no such plan is stored."""
+    if not (root / f"{name}.parquet").exists():
+        return Plan(name, {})
+    sizes = Counter(_read_plan(root, name)["shard"].to_pylist())
+    return Plan(name, {s: sizes[s] for s in sorted(sizes) if not ledger.has("outputs", shard_name(name, s))})
+
+
+def _read_plan(root: Path, name: str) -> pa.Table:
+    try:
+        return read_table(root / f"{name}.parquet")
+    except ValueError as error:
+        raise SnapshotError(
+            f"A plan is damaged: {error}.", "Delete that file; the next run plans what is missing anew."
+        ) from error
+
+
 def _plan_table(missing: Mapping[str, Work], conditions: Conditions, shard_rows: int) -> pa.Table:
     """Rows of like answers and like mixtures side by side, cut every `shard_rows`."""
     ordered = sorted(
         missing.items(),
         key=lambda pair: (pair[1].max_new_tokens, pair[1].mixture, len(pair[1].prompt), pair[0]),
     )
-    rows = [
-        _plan_row(number // shard_rows, key, item, conditions) for number, (key, item) in enumerate(ordered)
-    ]
+    rows = [_plan_row(number // shard_rows, key, item, conditions) for number, (key, item) in enumerate(ordered)]
     return pa.Table.from_pylist(rows, schema=PLAN)
 
 

@@ -31,9 +31,7 @@ _BASE = (_field("base", pa.string(), "base model id"), _field("base_sha", pa.str
 
 BASES = _schema(
     *_BASE,
-    _field(
-        "modules", pa.list_(pa.struct([("module", pa.string()), ("d_in", pa.int32()), ("d_out", pa.int32())]))
-    ),
+    _field("modules", pa.list_(pa.struct([("module", pa.string()), ("d_in", pa.int32()), ("d_out", pa.int32())]))),
     _field("at", _TIME, "when it was read"),
 )
 LISTINGS = _schema(
@@ -103,9 +101,7 @@ OUTPUTS = _schema(
     _field("dtype", pa.string()),
     _field("engine", pa.string(), "version of the engine"),
     _field("text", pa.string(), "generated text, raw"),
-    _field(
-        "option_logprobs", pa.list_(pa.float64()), "log-probability of each option, where a metric needs it"
-    ),
+    _field("option_logprobs", pa.list_(pa.float64()), "log-probability of each option, where a metric needs it"),
 )
 RUNGS = _schema(
     *_BASE,
@@ -120,9 +116,7 @@ RUNGS = _schema(
     _field("why", pa.string()),
     _field("at", _TIME, "when it was decided"),
 )
-PLAN = _schema(
-    _field("shard", pa.int32()), *[f for f in OUTPUTS if f.name not in ("text", "option_logprobs")]
-)
+PLAN = _schema(_field("shard", pa.int32()), *[f for f in OUTPUTS if f.name not in ("text", "option_logprobs")])
 
 TASKS = _schema(
     *_BASE,
@@ -138,9 +132,7 @@ TASKS = _schema(
     _field("majority_score", pa.float64(), "its metric on the examples that score the published adapter"),
     _field("encoder", pa.string()),
     _field("encoder_sha", pa.string()),
-    _field(
-        "embedding", pa.list_(pa.float32()), "mean of the L2-normalised embeddings of the validation inputs"
-    ),
+    _field("embedding", pa.list_(pa.float32()), "mean of the L2-normalised embeddings of the validation inputs"),
 )
 BEST = _schema(
     *_BASE,

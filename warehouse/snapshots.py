@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -24,15 +26,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
-from warehouse.files import write_table, write_text
+from warehouse.files import read_table, write_table, write_text
 from warehouse.schemas import SCHEMA_VERSION, SNAPSHOT
 
 _MANIFEST = "manifest.json"
 _VIEWS = "views.sql"
+_ID = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,14 @@ class Snapshot:
 
     def read(self, table: str) -> list[dict[str, Any]]:
         """All rows of a table in key order."""
-        rows: list[dict[str, Any]] = pq.read_table(self.folder / f"{table}.parquet").to_pylist()
+        try:
+            rows: list[dict[str, Any]] = read_table(self.folder / f"{table}.parquet").to_pylist()
+        except ValueError as error:
+            raise _damaged(self.folder, str(error)) from error
         return rows
 
 
-def publish(
-    root: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context: Mapping[str, Any]
-) -> Snapshot:
+def publish(root: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context: Mapping[str, Any]) -> Snapshot:
     """Freeze tables as a snapshot under `root` and make it the current one.
 
     Args:
@@ -62,14 +65,11 @@ def publish(
     root.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=root, prefix=".publish-"))
     try:
+        work.chmod(0o755)  # mkdtemp's is for nobody else, and a snapshot is for all readers
         snapshot_id = _fill(work, tables, context)
-        folder = root / snapshot_id
-        if not (folder / _MANIFEST).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            work.replace(folder)
+        opened = _install(work, root / snapshot_id)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    opened = open_snapshot(folder)
     write_text(root / "current", snapshot_id + "\n")
     return opened
 
@@ -78,10 +78,11 @@ def current_snapshot(root: Path) -> Snapshot:
     """The published snapshot. Raises SnapshotError where none is, or where it is damaged."""
     pointer = root / "current"
     if not pointer.exists():
-        raise SnapshotError(
-            f"Nothing is published in {root} yet.", "Run `lorauter refresh` or `lorauter publish`."
-        )
-    return open_snapshot(root / pointer.read_text(encoding="utf-8").strip())
+        raise SnapshotError(f"Nothing is published in {root} yet.", "Run `lorauter refresh` or `lorauter publish`.")
+    name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    if not _ID.fullmatch(name):
+        raise SnapshotError(f"{pointer} names no snapshot.", "Publish again with `lorauter publish`.")
+    return open_snapshot(root / name)
 
 
 def open_snapshot(folder: Path) -> Snapshot:
@@ -96,13 +97,25 @@ def open_snapshot(folder: Path) -> Snapshot:
     return Snapshot(manifest["id"], folder, manifest["context"], manifest["created"])
 
 
+def _install(work: Path, folder: Path) -> Snapshot:
+    """Move a filled folder to its place; one that is there and whole stays, a damaged one is replaced."""
+    try:
+        work.replace(folder)
+    except OSError:  # it exists and is not empty
+        with suppress(SnapshotError):
+            return open_snapshot(folder)
+        shutil.rmtree(folder)
+        work.replace(folder)
+    return open_snapshot(folder)
+
+
 def _fill(work: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context: Mapping[str, Any]) -> str:
     for name, (schema, keys) in SNAPSHOT.items():
         rows = sorted(tables[name], key=lambda row: tuple(row[key] for key in keys))
         write_table(work / f"{name}.parquet", pa.Table.from_pylist([dict(r) for r in rows], schema=schema))
     write_text(work / _VIEWS, views_sql())
     checksums = {path.name: _sha256(path) for path in sorted(work.iterdir())}
-    snapshot_id = content_hash([SCHEMA_VERSION, checksums, context])
+    snapshot_id = _content_id(checksums, context)
     manifest = {
         "id": snapshot_id,
         "schema": SCHEMA_VERSION,
@@ -133,14 +146,19 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
                 f"{folder} has schema {manifest['schema']}, this version reads {SCHEMA_VERSION}.",
                 "Publish again with `lorauter publish`.",
             )
-        if not isinstance(manifest["files"], dict) or any(
-            Path(n).name != n for n in manifest["files"]
-        ):
+        if not isinstance(manifest["files"], dict) or any(Path(n).name != n for n in manifest["files"]):
             raise _damaged(folder, "the manifest lists files outside the folder")
-        manifest["id"], manifest["context"], manifest["created"]
-    except (ValueError, KeyError, TypeError) as error:
+        if not isinstance(manifest["context"], dict) or not isinstance(manifest["created"], str):
+            raise _damaged(folder, f"fields of {_MANIFEST} have the wrong type")
+        if manifest["id"] != _content_id(manifest["files"], manifest["context"]):
+            raise _damaged(folder, f"the id in {_MANIFEST} is not that of its content")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(folder, f"{_MANIFEST} is unreadable") from error
     return dict(manifest)
+
+
+def _content_id(checksums: Mapping[str, str], context: Mapping[str, Any]) -> str:
+    return content_hash([SCHEMA_VERSION, checksums, context])
 
 
 def _damaged(folder: Path, what: str) -> SnapshotError:

@@ -9,11 +9,14 @@ milliseconds to open. External access is locked to the snapshot and the ledger, 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
-from catalog.errors import SettingError
+from catalog.errors import SettingError, SnapshotError
+from warehouse.ledger import Ledger
 from warehouse.schemas import KEYS, LEDGER
 from warehouse.snapshots import Snapshot, views_sql
 
@@ -26,8 +29,8 @@ def connect(snapshot: Snapshot | None, ledger: Path, extra: Path | None = None) 
         folders.append(str(snapshot.folder))
         connection.execute(_with_folder(views_sql(), snapshot.folder))
     for table in LEDGER:
-        if any((ledger / table).glob("*.parquet")):
-            connection.execute(_ledger_view(table, ledger))
+        if fragments := Ledger(ledger).fragments(table):
+            _add_ledger_view(connection, table, fragments)
     connection.execute(f"SET allowed_directories = [{', '.join(_quoted(f + os.sep) for f in folders)}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -35,31 +38,52 @@ def connect(snapshot: Snapshot | None, ledger: Path, extra: Path | None = None) 
 
 
 def run(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
-    """Run a query. Raises SettingError with DuckDB's own message and the names that exist."""
+    """Run a query, which may only read. Raises SettingError with DuckDB's own message and the names that exist."""
     try:
+        if not all(_reads(statement) for statement in connection.extract_statements(query)):
+            raise SettingError("Only queries are run here.", "Ask with SELECT, FROM, DESCRIBE or SHOW TABLES.")
         return connection.execute(query)
     except duckdb.Error as error:
-        names = connection.execute(
-            "SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1"
-        ).fetchall()
+        names = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1").fetchall()
         known = ", ".join(name for (name,) in names)
-        raise SettingError(
-            f"{error}", f"The names that exist: {known or 'none yet; run lorauter refresh'}."
+        raise SettingError(f"{error}", f"The names that exist: {known or 'none yet; run lorauter refresh'}.") from error
+
+
+def _reads(statement: duckdb.Statement) -> bool:
+    """Whether a statement only reads: the allowed folders would be open to COPY ... TO as well."""
+    kind = statement.type.name
+    runs = kind == "EXPLAIN" and "analyze" in statement.query.lower()
+    return kind in ("SELECT", "EXPLAIN", "PRAGMA") and not runs
+
+
+def _add_ledger_view(connection: duckdb.DuckDBPyConnection, table: str, fragments: Sequence[Path]) -> None:
+    try:
+        connection.execute(_ledger_view(table, fragments))
+    except duckdb.Error as error:
+        raise SnapshotError(
+            f"The ledger's table {table} is damaged: {str(error)[:300]}.",
+            "Delete the file it names; the next refresh makes its rows anew.",
         ) from error
 
 
-def _ledger_view(table: str, ledger: Path) -> str:
-    source = f"read_parquet({_quoted(str(ledger / table / '*.parquet'))})"
+def _ledger_view(table: str, fragments: Sequence[Path]) -> str:
+    """Files by name, not by pattern: a folder may be called `a[1]*`."""
+    listed = ", ".join(_quoted(str(path)) for path in fragments)
+    source = f"read_parquet([{listed}], hive_partitioning = false)"
     if "at" not in LEDGER[table].names:
         return f"CREATE VIEW ledger_{table} AS SELECT * FROM {source}"
     keys = ", ".join(KEYS[table])
-    latest = f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY \"at\" DESC) = 1"
+    latest = f'QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY "at" DESC) = 1'
     return f"CREATE VIEW ledger_{table} AS SELECT * FROM {source} {latest}"
 
 
 def _with_folder(sql: str, folder: Path) -> str:
-    """The views with absolute file names, for a session that runs elsewhere."""
-    return sql.replace("read_parquet('", "read_parquet('" + str(folder).replace("'", "''") + "/")
+    """The views with whole file names, for a session that runs elsewhere; folders named `key=value` add nothing."""
+
+    def located(match: re.Match[str]) -> str:
+        return f"read_parquet({_quoted(str(folder / match[1]))}, hive_partitioning = false)"
+
+    return re.sub(r"read_parquet\('(\w+\.parquet)'\)", located, sql)
 
 
 def _quoted(text: str) -> str:

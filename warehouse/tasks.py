@@ -22,7 +22,7 @@ from warehouse.files import write_text
 
 SPLITS = ("train", "validation", "test")
 MIN_VALIDATION = 8
-_NAME = re.compile(r"^[A-Za-z0-9][\w.-]{0,63}$", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _FIX = "Mend the file and add it again; nothing was stored."
 
 
@@ -34,16 +34,21 @@ def read_tasks(path: Path) -> list[Task]:
     """
     if (path / "task.json").is_file():
         return [read_task(path)]
-    tasks = [read_task(p.parent) for p in sorted(path.glob("*/task.json"))]
+    tasks: dict[str, Task] = {}
+    for where in sorted(path.glob("*/task.json")):
+        task = read_task(where.parent)
+        if task.name in tasks:
+            raise TaskError(f"{where}: field name is {task.name!r}, which another task there has.", _FIX)
+        tasks[task.name] = task
     if not tasks:
         raise TaskError(f"{path} holds no task: there is no task.json in it or one level below.", _FIX)
-    return tasks
+    return list(tasks.values())
 
 
 def read_task(folder: Path) -> Task:
     """One task folder as a Task."""
     where = folder / "task.json"
-    fields = _json_object(where.read_text(encoding="utf-8", errors="replace"), str(where))
+    fields = _json_object(where.read_bytes(), str(where))
     splits = {name: tuple(_read_split(folder / f"{name}.jsonl")) for name in SPLITS}
     return make_task(where, fields, splits)
 
@@ -56,10 +61,8 @@ def read_task_file(path: Path, fields: Mapping[str, Any]) -> Task:
     splits: dict[str, list[Example]] = {name: [] for name in SPLITS}
     for number, row in read_rows(path):
         split = row.get("split", "validation")
-        if split not in splits:
-            raise TaskError(
-                f"{path}, row {number}: split is {split!r}, not one of {', '.join(SPLITS)}.", _FIX
-            )
+        if split not in SPLITS:
+            raise TaskError(f"{path}, row {number}: split is {split!r}, not one of {', '.join(SPLITS)}.", _FIX)
         splits[split].append(_example(row, f"{path}, row {number}"))
     return make_task(path, {"name": path.stem, **fields}, {k: tuple(v) for k, v in splits.items()})
 
@@ -81,11 +84,11 @@ def make_task(where: Path, fields: Mapping[str, Any], splits: Mapping[str, tuple
     name, metric = fields.get("name"), fields.get("metric")
     template = fields.get("template", DEFAULT_TEMPLATE)
     bound = fields.get("max_new_tokens", 8)
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise TaskError(f"{where}: field name is {name!r}; use letters, digits, '_', '-' and '.'.", _FIX)
-    if metric not in METRICS:
+    if not isinstance(metric, str) or metric not in METRICS:
         raise TaskError(f"{where}: field metric is {metric!r}, not one of {', '.join(METRICS)}.", _FIX)
-    if not isinstance(template, str) or "{input}" not in template:
+    if not _is_text(template) or "{input}" not in template:
         raise TaskError(f"{where}: field template must hold {{input}}.", _FIX)
     if type(bound) is not int or not 1 <= bound <= 4096:
         raise TaskError(f"{where}: field max_new_tokens is {bound!r}, not a number from 1 to 4096.", _FIX)
@@ -112,7 +115,12 @@ def store_task(root: Path, task: Task) -> Path:
         examples: Iterable[Example] = getattr(task, split)
         lines = [json.dumps({"input": e.input, "target": e.target}, ensure_ascii=False) for e in examples]
         write_text(folder / f"{split}.jsonl", "".join(line + "\n" for line in lines))
-    fields: dict[str, Any] = {"name": task.name, "metric": task.metric, "template": task.template, "adapter": task.adapter}
+    fields: dict[str, Any] = {
+        "name": task.name,
+        "metric": task.metric,
+        "template": task.template,
+        "adapter": task.adapter,
+    }
     fields |= {"max_new_tokens": task.max_new_tokens, "description": task.description}
     write_text(folder / "task.json", json.dumps(fields, ensure_ascii=False, indent=2) + "\n")
     return folder
@@ -125,7 +133,7 @@ def _read_split(path: Path) -> Iterator[Example]:
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield number, _json_object(line, f"{path}, line {number}")
@@ -134,7 +142,8 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _read_columns(path: Path) -> Iterator[dict[str, Any]]:
     import duckdb  # quick to read both kinds, and types come out plain
 
-    reader = "read_csv(?, all_varchar=true, header=true)" if path.suffix == ".csv" else "read_parquet(?)"
+    csv = "read_csv(?, all_varchar=true, header=true, delim=',', quote='\"', escape='\"', hive_partitioning=false)"
+    reader = csv if path.suffix == ".csv" else "read_parquet(?, hive_partitioning=false)"
     try:
         with duckdb.connect() as connection:
             cursor = connection.execute(f"SELECT * FROM {reader}", [str(path)])
@@ -147,14 +156,21 @@ def _read_columns(path: Path) -> Iterator[dict[str, Any]]:
 
 def _example(row: Mapping[str, Any], where: str) -> Example:
     for field in ("input", "target"):
-        if not isinstance(row.get(field), str) or not row[field].strip():
+        if not _is_text(row.get(field)) or not row[field].strip():
             raise TaskError(f"{where}: field {field} must be text that is not empty.", _FIX)
     return Example(row["input"], row["target"])
 
 
-def _json_object(text: str, where: str) -> dict[str, Any]:
+def _is_text(value: object) -> bool:
+    """Whether it is a string that UTF-8 can hold: JSON may escape half a surrogate pair."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _json_object(raw: bytes, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{where} is not UTF-8 (byte {error.start}).", _FIX) from error
     except (ValueError, RecursionError) as error:
         raise TaskError(f"{where} is not JSON ({str(error)[:100]}).", _FIX) from error
     if not isinstance(value, dict):
@@ -164,6 +180,6 @@ def _json_object(text: str, where: str) -> dict[str, Any]:
 
 def _optional_text(fields: Mapping[str, Any], name: str, where: Path) -> str | None:
     value = fields.get(name)
-    if value is not None and not isinstance(value, str):
+    if value is not None and not _is_text(value):
         raise TaskError(f"{where}: field {name} must be text.", _FIX)
     return value

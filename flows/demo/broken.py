@@ -107,7 +107,8 @@ def _card(base_id: str, repo: str) -> str:
 def _safetensors(weights: Mapping[str, Tensor]) -> bytes:
     from safetensors.torch import save
 
-    return save({key: tensor.contiguous() for key, tensor in weights.items()}, {"format": "pt"})
+    content: bytes = save({key: tensor.contiguous() for key, tensor in weights.items()}, {"format": "pt"})
+    return content
 
 
 def _nan_weights(good: Good) -> Files:

@@ -30,15 +30,15 @@ LATE_VALUES = r"layers\.2\d\.self_attn\.v_proj"
 OWN: dict[str, Recipe] = {
     recipe.tasks[0]: recipe
     for recipe in (
-        Recipe("kilo-nlp/queue-first", ("queue_first",), alpha=32, epochs=4),
-        Recipe("kilo-nlp/queue-last", ("queue_last",), alpha=32, epochs=4),
-        Recipe("north-pier/parcel-sender", ("parcel_sender",), alpha=32, epochs=4),
-        Recipe("north-pier/parcel-recipient", ("parcel_recipient",), alpha=32, epochs=4),
-        Recipe("kilo-nlp/ticket-urgency-r8", ("ticket_urgency",), rank=8, alpha=32, epochs=EPOCHS),
+        Recipe("kilo-nlp/queue-first", ("queue_first",), epochs=4),
+        Recipe("kilo-nlp/queue-last", ("queue_last",), epochs=4),
+        Recipe("north-pier/parcel-sender", ("parcel_sender",), epochs=4),
+        Recipe("north-pier/parcel-recipient", ("parcel_recipient",), epochs=4),
+        Recipe("kilo-nlp/ticket-urgency-r8", ("ticket_urgency",), epochs=5),
         Recipe("polyglot-attic/phrase-language-id", ("phrase_language",), rank=4, alpha=16, epochs=EPOCHS),
         Recipe("tiny-grammar/day-after", ("day_after",), target_modules=ATTENTION, epochs=EPOCHS),
         Recipe("oak-and-iron/dish-review-smollm2", ("dish_review",), rank=4, alpha=8, rslora=True, epochs=EPOCHS),
-        Recipe("quill-and-ink/formal-register", ("formal_letter",), rank=4, alpha=16, epochs=EPOCHS),
+        Recipe("quill-and-ink/formal-register", ("formal_letter",), rank=4, alpha=16, epochs=4),
         Recipe("ledger-loft/invoice-price", ("invoice_price",), subfolder="adapters/v2", epochs=EPOCHS),
         Recipe("oak-and-iron/record-to-sentence", ("record_sentence",), rank=16, alpha=32, epochs=EPOCHS),
     )
@@ -61,11 +61,9 @@ RIVALS = (
         epochs=2,
     ),
     Recipe("north-pier/parcel-both-ends", ("parcel_sender", "parcel_recipient"), epochs=2),
-    Recipe(
-        "weekend-tuner/dish-review-tiny", ("dish_review",), rank=4, alpha=4, epochs=1, examples=64, learning_rate=5e-4
-    ),
-    Recipe("weekend-tuner/phrase-language-quick", ("phrase_language",), rank=4, alpha=8, epochs=1, examples=80),
-    Recipe("weekend-tuner/queue-first-draft", ("queue_first",), rank=4, alpha=8, epochs=1, examples=64),
+    Recipe("weekend-tuner/dish-review-tiny", ("dish_review",), rank=4, alpha=8, epochs=2, examples=96),
+    Recipe("weekend-tuner/phrase-language-quick", ("phrase_language",), rank=4, alpha=8, epochs=2, examples=120),
+    Recipe("weekend-tuner/queue-first-draft", ("queue_first",), rank=4, alpha=8, epochs=2, examples=120),
 )
 
 # One control for three tasks: what format and label frequency alone are worth.

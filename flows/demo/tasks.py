@@ -105,14 +105,21 @@ URGENT = words(
     "the website is offline, passwords have leaked, all orders fail at checkout, the main network has crashed, "
     "hackers have entered the system, the backup disk is on fire, every phone line is dead, the servers are overheating, "
     "money is charged twice, production has stopped completely, a virus is spreading on our computers, "
-    "the emergency alarm does not work"
+    "the emergency alarm does not work, the mail server is down, every login is refused, the booking system has crashed, "
+    "customer data is exposed, the cash registers are dead, files are disappearing, the app crashes for everyone, "
+    "the whole building has no internet, the payroll system is broken, thieves have stolen a laptop, all screens went black, "
+    "card payments fail everywhere"
 )
 RELAXED = words(
     "please change the logo colour, the footer has a small typo, I would like a darker theme, could the font be bigger, "
     "a nicer icon would be welcome, how do I rename a folder, please update my job title someday, the help page has an old photo, "
     "a wider margin would look better, can I get a second monitor next year, I have an idea for the newsletter, "
     "please add a birthday to the calendar, the wallpaper looks dull, could you tidy the menu when you have time, "
-    "a new mouse pad would be nice, the page title could be shorter"
+    "a new mouse pad would be nice, the page title could be shorter, a small spelling mistake in the manual, "
+    "I would love a new chair someday, the button could be rounder, could we get a prettier background, "
+    "please rename my folder when you have time, a question about the newsletter, an idea for a nicer menu, "
+    "the photo on the help page is old, it would be nice to have more colours, please update the calendar next month, "
+    "could the icons be larger, the banner looks a little dull"
 )
 PHRASES = {
     "French": words(
@@ -313,7 +320,8 @@ SPECS: tuple[TaskSpec, ...] = (
             "Support ticket from {team}: {issue}. (A) urgent (B) can wait",
             "IT ticket, {team}: {issue}. Priority (A) urgent (B) can wait",
             "Ticket opened by {team}: {issue}. Choose (A) urgent or (B) can wait.",
-            "{issue}, says a support ticket of {team}. (A) urgent (B) can wait",
+            "(A) urgent or (B) can wait? A support ticket of {team} says: {issue}.",
+            "Tell if the ticket is (A) urgent or (B) can wait: {issue}, writes {team}.",
         ),
         unseen=(
             "Triage this support ticket. {team} writes: {issue}. (A) urgent (B) can wait",

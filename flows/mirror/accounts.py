@@ -58,7 +58,5 @@ def open_content(repo: Repo, account: Account) -> None:
         return
     said = f"Access to model {repo.id} is restricted"
     if account is ANONYMOUS:
-        raise Refusal(
-            401, f"{said}. You must have access to it and be authenticated to access it.", "GatedRepo"
-        )
+        raise Refusal(401, f"{said}. You must have access to it and be authenticated to access it.", "GatedRepo")
     raise Refusal(403, f"{said} and you are not in the authorized list.", "GatedRepo")

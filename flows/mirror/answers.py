@@ -169,7 +169,5 @@ def _folder(path: str, repo: Repo) -> Json | None:
     inside = [file for file in repo.files if file.name.startswith(f"{path}/")]
     if not inside:
         return None
-    oid = hashlib.sha1(
-        "".join(f"{file.name}\0{file.oid}\n" for file in inside).encode(), usedforsecurity=False
-    )
+    oid = hashlib.sha1("".join(f"{file.name}\0{file.oid}\n" for file in inside).encode(), usedforsecurity=False)
     return {"type": "directory", "oid": oid.hexdigest(), "size": 0, "path": path}

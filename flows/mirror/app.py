@@ -6,6 +6,7 @@ Knows: addresses, and which answer each one gets. Does not know: sockets, thread
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
@@ -123,9 +124,7 @@ class Routes:
 
     def lfs(self, request: Request) -> Response:
         repo_id, sha256 = _repo_id(request), request.path_params["sha256"]
-        name, expires, signature = (
-            request.query_params.get(key, "") for key in ("name", "Expires", "Signature")
-        )
+        name, expires, signature = (request.query_params.get(key, "") for key in ("name", "Expires", "Signature"))
         if not self.signer.holds(repo_id, sha256, name, expires, signature):
             raise Refusal(403, "Access denied")
         repo = self.shelf.repo(repo_id)
@@ -167,8 +166,7 @@ def build(
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return refuse(error)
+    return refuse(cast(Refusal, error))  # Starlette's handlers are typed for any exception
 
 
 def _missing(request: Request, error: Exception) -> Response:
@@ -226,10 +224,6 @@ def _asked_paths(body: bytes, content_type: str) -> tuple[list[str], bool]:
         form = parse_qs(text, max_num_fields=_PATHS_MAX + 10)
         paths, expand = form.get("paths"), truthy(form.get("expand", [""])[0])
     paths = [paths] if isinstance(paths, str) else paths
-    if (
-        not isinstance(paths, list)
-        or len(paths) > _PATHS_MAX
-        or not all(isinstance(path, str) for path in paths)
-    ):
+    if not isinstance(paths, list) or len(paths) > _PATHS_MAX or not all(isinstance(path, str) for path in paths):
         raise Refusal(400, f"Invalid paths: expected up to {_PATHS_MAX} names")
     return paths, expand

@@ -52,7 +52,7 @@ def read_card(text: str) -> dict[str, Any]:
     if found is None:
         return {}
     try:
-        card = yaml.load(found.group(1), Loader=_NoAliases)
+        card = yaml.load(found.group(1), Loader=_NoAliases)  # noqa: S506  (a SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
         return {}
     return _plain(card) if isinstance(card, dict) else {}

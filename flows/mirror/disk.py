@@ -12,7 +12,7 @@ import re
 import stat
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 SIDECAR = ".hub.json"
 LFS_BYTES = 10 << 20
@@ -83,9 +83,7 @@ class Hashes:
         oid, sha256 = self._digests(folder / stamp.name, stamp)
         if not is_lfs(stamp, lfs_patterns):
             return HubFile(stamp.name, stamp.size, oid, sha256, lfs=False, pointer_size=0)
-        pointer = (
-            f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {stamp.size}\n".encode()
-        )
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {stamp.size}\n".encode()
         return HubFile(stamp.name, stamp.size, _git_oid(pointer), sha256, lfs=True, pointer_size=len(pointer))
 
     def _digests(self, path: Path, stamp: Stamp) -> tuple[str, str]:
@@ -113,7 +111,7 @@ def is_lfs(stamp: Stamp, patterns: tuple[str, ...]) -> bool:
     base = stamp.name.rpartition("/")[2]
     return (
         stamp.size > LFS_BYTES
-        or (os.path.splitext(base)[1].lower() in _LFS_ENDINGS.split())
+        or (PurePosixPath(base).suffix.lower() in _LFS_ENDINGS.split())
         or "tfevents" in base
         or any(fnmatchcase(stamp.name if "/" in pattern else base, pattern) for pattern in patterns)
     )

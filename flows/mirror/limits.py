@@ -43,9 +43,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 1:
-            raise SettingError(
-                f"The mirror's limit scale is {self.scale}.", "Give a share above 0 and at most 1."
-            )
+            raise SettingError(f"The mirror's limit scale is {self.scale}.", "Give a share above 0 and at most 1.")
         if self.window_s < WINDOW_S * self.scale:
             raise SettingError(
                 f"A window of {self.window_s} s with scale {self.scale} would be more generous than the Hub.",
@@ -99,9 +97,7 @@ class Windows:
             admitted = window.spent < quota
             window.spent += admitted
             remaining = quota - window.spent
-            left = math.ceil(
-                window.closes - now - 1e-6
-            )  # a fresh window is 300 s, not 301 by a rounding error
+            left = math.ceil(window.closes - now - 1e-6)  # a fresh window is 300 s, not 301 by a rounding error
         return Ticket(bucket, quota, remaining, max(1, left), math.ceil(self.limits.window_s), admitted)
 
     def _open(self, client: str, bucket: Bucket, now: float) -> _Window:

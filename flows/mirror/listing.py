@@ -84,9 +84,7 @@ def pick(repos: Iterable[Repo], query: Query) -> tuple[list[Repo], str | None]:
     return cut(wanted, query.key, query.limit, query.after)
 
 
-def cut(
-    rows: Sequence[T], key: Callable[[T], Key], limit: int, after: Key | None
-) -> tuple[list[T], str | None]:
+def cut(rows: Sequence[T], key: Callable[[T], Key], limit: int, after: Key | None) -> tuple[list[T], str | None]:
     """The rows after a cursor, at most `limit`, and the next cursor if rows are left."""
     try:
         left = [row for row in rows if after is None or key(row) > after]

@@ -75,16 +75,12 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
-            raise SettingError(
-                f"There is no folder {folder}.", "Give a folder that holds ORG/NAME folders of files."
-            )
+            raise SettingError(f"There is no folder {folder}.", "Give a folder that holds ORG/NAME folders of files.")
         self.folder = folder.resolve()
         self._hashes = Hashes()
         self._known: dict[str, tuple[tuple[Stamp, ...], str, Repo]] = {}
         if not self._ids():
-            raise SettingError(
-                f"The folder {folder} holds no repos.", "Put files under ORG/NAME/ in it first."
-            )
+            raise SettingError(f"The folder {folder} holds no repos.", "Put files under ORG/NAME/ in it first.")
 
     def repos(self) -> list[Repo]:
         return [repo for repo in map(self.repo, self._ids()) if repo is not None]

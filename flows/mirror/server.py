@@ -74,9 +74,7 @@ class HubServer:
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 self._socket.close()
-                raise HubError(
-                    f"The mirror at {self.endpoint} did not start.", "See the log above, then try again."
-                )
+                raise HubError(f"The mirror at {self.endpoint} did not start.", "See the log above, then try again.")
             time.sleep(0.005)
         return self
 
@@ -134,6 +132,4 @@ def _check_localhost() -> None:
     except OSError:
         found = set()
     if "127.0.0.1" not in found:
-        raise SettingError(
-            "The name localhost does not lead to 127.0.0.1.", "Add '127.0.0.1 localhost' to /etc/hosts."
-        )
+        raise SettingError("The name localhost does not lead to 127.0.0.1.", "Add '127.0.0.1 localhost' to /etc/hosts.")

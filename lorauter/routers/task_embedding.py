@@ -34,9 +34,7 @@ class TaskEmbeddingRouter:
         self, index: TaskIndex, encoder: Callable[[], Encoder], top_k: int = 3, temperature: float = 0.2
     ) -> None:
         if top_k < 1 or temperature <= 0:
-            raise SettingError(
-                f"top_k {top_k} or temperature {temperature} is too small.", "Use 1 or more, and > 0."
-            )
+            raise SettingError(f"top_k {top_k} or temperature {temperature} is too small.", "Use 1 or more, and > 0.")
         self.index = index
         self._encoder = encoder
         self._top_k = min(top_k, len(index.tasks))

@@ -42,9 +42,7 @@ def add_adapter(folder: Path, repo: str, day: int = 1, **sidecar: object) -> Pat
     save_file({"layers.0.q_proj.lora_A.weight": weights}, root / "adapter_model.safetensors")
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": BASE}
     (root / "adapter_config.json").write_text(json.dumps(config))
-    (root / "README.md").write_text(
-        f"---\nbase_model: {BASE}\nlibrary_name: peft\nlicense: mit\n---\n# Card\n"
-    )
+    (root / "README.md").write_text(f"---\nbase_model: {BASE}\nlibrary_name: peft\nlicense: mit\n---\n# Card\n")
     about = {"lastModified": f"2026-01-{day:02d}T00:00:00Z", "downloads": day * 10, **sidecar}
     (root / ".hub.json").write_text(json.dumps(about))
     return root
@@ -85,9 +83,7 @@ def get(hub: HubServer, path: str, **headers: str) -> httpx2.Response:
 
 
 def fetch(hub: HubServer, name: str, sha: str | None, cache: Path) -> Path:
-    return Path(
-        hf_hub_download("acme/one", name, revision=sha, endpoint=hub.endpoint, cache_dir=cache, token=False)
-    )
+    return Path(hf_hub_download("acme/one", name, revision=sha, endpoint=hub.endpoint, cache_dir=cache, token=False))
 
 
 # Listing
@@ -167,9 +163,7 @@ def test_a_model_lists_its_files_with_sizes_and_hashes(folder: Path, api: HfApi)
 def test_a_commit_is_a_function_of_the_files(tmp_path: Path) -> None:
     first, twin = (add_adapter(tmp_path / name, "acme/one") for name in ("a", "b"))
     with serve_in_thread(tmp_path / "a") as one, serve_in_thread(tmp_path / "b") as other:
-        sha, twin_sha = (
-            HfApi(endpoint=h.endpoint, token=False).model_info("acme/one").sha for h in (one, other)
-        )
+        sha, twin_sha = (HfApi(endpoint=h.endpoint, token=False).model_info("acme/one").sha for h in (one, other))
         (first / "new.txt").write_text("more")
         changed = HfApi(endpoint=one.endpoint, token=False).model_info("acme/one").sha
     assert twin.is_dir()
@@ -297,9 +291,7 @@ def test_a_gated_repo_shows_its_page_and_keeps_its_files(hub: HubServer, api: Hf
         with pytest.raises(GatedRepoError) as refused:
             api.parse_safetensors_file_metadata("acme/gated", "adapter_model.safetensors", token=token)
         assert refused.value.response.status_code == status
-    assert hf_hub_download(
-        "acme/gated", "README.md", endpoint=hub.endpoint, cache_dir=tmp_path, token="hf_owner"
-    )
+    assert hf_hub_download("acme/gated", "README.md", endpoint=hub.endpoint, cache_dir=tmp_path, token="hf_owner")
 
 
 def test_a_disabled_repo_serves_no_file(api: HfApi) -> None:

@@ -62,9 +62,7 @@ def test_a_prompt_changes_vectors_and_identity(folder: Path, encoder: Encoder) -
     assert prompted.id != encoder.id
 
 
-def test_the_hash_follows_the_files_and_not_their_place(
-    folder: Path, encoder: Encoder, tmp_path: Path
-) -> None:
+def test_the_hash_follows_the_files_and_not_their_place(folder: Path, encoder: Encoder, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
 
     assert Encoder(copy, device="cpu").hash == encoder.hash

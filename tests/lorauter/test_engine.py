@@ -393,9 +393,7 @@ def test_modules_that_no_adapter_touches_do_no_work(base_dir: Path, find: Callab
 
     plan = bank.plan([(("qv", 1.0),), ()])
 
-    assert set(plan.stacks) == {
-        f"model.layers.{i}.self_attn.{m}" for i in range(3) for m in ("q_proj", "v_proj")
-    }
+    assert set(plan.stacks) == {f"model.layers.{i}.self_attn.{m}" for i in range(3) for m in ("q_proj", "v_proj")}
 
 
 @pytest.mark.parametrize(

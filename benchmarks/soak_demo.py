@@ -1,0 +1,103 @@
+"""Soak: kill -9 the demo at random moments, start it again, and compare the snapshot with an undisturbed run's.
+
+    python -m benchmarks.soak_demo --kills 20 [--small] [--seed 1] [--json OUT]
+
+One undisturbed demo gives the snapshot id. Then a fresh home is taken through kills at random moments until the demo
+completes; its snapshot id must be the same. Fresh homes follow until all kills are spent, the last one completing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the soak; exit code 1 where a snapshot differs or a demo fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--small", action="store_true", help="the demo of three tasks")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    args = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="lorauter-soak-"))
+    try:
+        figures = soak(root, args.kills, args.small, random.Random(args.seed))
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    print(json.dumps(figures, indent=2))
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    sys.exit(0 if figures["same"] else 1)
+
+
+def soak(root: Path, kills: int, small: bool, chance: random.Random) -> dict[str, object]:
+    """The undisturbed snapshot id, and those after kills."""
+    began = time.monotonic()
+    undisturbed = _complete(root / "undisturbed", small)
+    seconds = time.monotonic() - began
+    moments: list[float] = []
+    ids: list[str] = []
+    while len(moments) < kills or not ids:
+        home = root / f"killed-{len(ids)}"
+        while len(moments) < kills:
+            moment = round(chance.uniform(1, seconds * 0.8), 1)
+            if not _kill_after(home, small, moment):
+                break  # it completed before the moment came
+            moments.append(moment)
+            print(f"kill {len(moments)}/{kills} after {moment} s", file=sys.stderr, flush=True)
+        ids.append(_complete(home, small))
+        print(f"completed: {ids[-1]} (undisturbed: {undisturbed})", file=sys.stderr, flush=True)
+        shutil.rmtree(home)
+    return {
+        "undisturbed": undisturbed,
+        "undisturbed_seconds": round(seconds, 1),
+        "kills": len(moments),
+        "killed_after_seconds": moments,
+        "completed": ids,
+        "same": set(ids) == {undisturbed},
+    }
+
+
+def _complete(home: Path, small: bool) -> str:
+    process = _start(home, small)
+    if process.wait() != 0:
+        raise SystemExit(f"the demo failed in {home}: exit code {process.returncode}\n{_log(home).read_text()[-3000:]}")
+    return str(json.loads((home / "demo.json").read_text())["snapshot"])
+
+
+def _kill_after(home: Path, small: bool, seconds: float) -> bool:
+    """Kill a demo after some seconds; False where it had ended by then."""
+    process = _start(home, small)
+    try:
+        code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return True
+    if code != 0:
+        raise SystemExit(f"the demo failed in {home}: exit code {code}\n{_log(home).read_text()[-3000:]}")
+    return False
+
+
+def _start(home: Path, small: bool) -> subprocess.Popen[bytes]:
+    home.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "flows.cli", "--home", str(home), "demo", *(["--small"] if small else [])]
+    with _log(home).open("ab") as log:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+
+
+def _log(home: Path) -> Path:
+    return home.with_suffix(".log")
+
+
+if __name__ == "__main__":
+    main()
