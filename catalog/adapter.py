@@ -27,6 +27,10 @@ class AdapterId:
         """`repo` or `repo:path`: the adapter over all its revisions, for people."""
         return f"{self.repo}:{self.path}" if self.path else self.repo
 
+    def is_called(self, declared: str | None) -> bool:
+        """Whether a task that declares `repo` or `repo:path` its own adapter means this one."""
+        return declared in (self.name, self.repo)
+
     @classmethod
     def parse(cls, key: str) -> AdapterId:
         """The inverse of `key`."""

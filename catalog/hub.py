@@ -48,7 +48,7 @@ PAGE_LIMIT = 64 << 20  # bytes of one listing page
 HEAD_BYTES = 100_000  # first ranged read of a weights file; holds nearly every LoRA's header
 _FIELDS = ("sha", "tags", "siblings", "downloads", "likes", "gated", "private", "lastModified")
 _RETRIED = (408, 429, 500, 502, 503, 504)
-_NONSENSE = (ValueError, TypeError, KeyError, AttributeError)  # what the client makes of an answer like no hub's
+_NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # what the client makes of an answer like no hub's
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,8 +350,6 @@ def _is_refused(error: BaseException | None) -> bool:
 
 
 def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, LocalEntryNotFoundError):  # what hf_hub_download makes of any failure to ask
-        return error.__cause__ is not None and _is_transient(error.__cause__)
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         return error.response.status_code in _RETRIED
     return isinstance(error, (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError))

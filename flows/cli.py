@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -333,8 +334,9 @@ def _say_what_comes(root: Path) -> None:
 
 
 def _say_what_next(root: Path) -> None:
-    prefix = f"lorauter --home {root}"
-    click.echo("Next:")
+    program = "lorauter" if shutil.which("lorauter") else sys.argv[0]
+    prefix = f"{program} --home {root}"
+    click.echo("\nNext:")
     for line in ('sql "FROM catalog"', 'sql "FROM rejections"', "tasks list", "doctor"):
         click.echo(f"  {prefix} {line}")
     click.echo(f'  {prefix} route "Who gets the parcel that Ann sent to Tom?" --explain')

@@ -13,7 +13,6 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.markup import escape
-from rich.panel import Panel
 from rich.table import Table
 
 from warehouse.snapshots import current_snapshot
@@ -40,7 +39,8 @@ def show_demo(home: Path, figures: Mapping[str, Any], quality_sql: str, console:
         samples = run(connection, _SAMPLES.format(answers=figures["answers"])).fetchall()
     console.print(Group(_funnel(figures["funnel"]), _best(best), _cost(figures), _quality(figures["quality"])))
     console.print(_samples(samples))
-    console.print(Panel(plain(quality_sql), title="the same figures by SQL", title_align="left"))
+    console.print("\nThe same figures by SQL, in any DuckDB:")
+    console.print(plain(quality_sql), soft_wrap=True, highlight=False)
 
 
 _SAMPLES = """

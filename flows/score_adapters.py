@@ -65,7 +65,7 @@ class _Bracket:
         return [self._standing(key) for key in self.alive]
 
     def _standing(self, key: str) -> Standing:
-        return Standing(key, mean(self.seen[key]).mean, AdapterId.parse(key).name == self.task.adapter)
+        return Standing(key, mean(self.seen[key]).mean, AdapterId.parse(key).is_called(self.task.adapter))
 
 
 def score(home: Home, base: Base, run: RunShard) -> Scores:

@@ -54,15 +54,19 @@ def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
     rows = [row for row in tasks if row["base"] == base]
     best = {row["task"]: row["adapter"] for row in snapshot.read("best") if row["base"] == base}
     admitted = [r["adapter"] for r in snapshot.read("adapters") if r["base"] == base and r["admitted"]]
-    own = {AdapterId.parse(key).name: key for key in admitted}
     return TaskIndex(
         base=base,
         base_sha=rows[0]["base_sha"],
         tasks=tuple(row["task"] for row in rows),
         embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
         best=tuple(best[row["task"]] for row in rows),
-        declared=tuple(own.get(row["declared"] or "") for row in rows),
+        declared=tuple(_own(row["declared"], admitted) for row in rows),
     )
+
+
+def _own(declared: str | None, admitted: Sequence[str]) -> str | None:
+    """The key of the adapter that a task declares its own, if it was admitted."""
+    return next((key for key in admitted if AdapterId.parse(key).is_called(declared)), None)
 
 
 def _choose_base(bases: Sequence[str], wanted: str | None) -> str:

@@ -34,11 +34,11 @@ OWN: dict[str, Recipe] = {
         Recipe("kilo-nlp/queue-last", ("queue_last",), epochs=4),
         Recipe("north-pier/parcel-sender", ("parcel_sender",), epochs=4),
         Recipe("north-pier/parcel-recipient", ("parcel_recipient",), epochs=4),
-        Recipe("kilo-nlp/ticket-urgency-r8", ("ticket_urgency",), epochs=5),
+        Recipe("kilo-nlp/ticket-urgency-r8", ("ticket_urgency",), epochs=4),
         Recipe("polyglot-attic/phrase-language-id", ("phrase_language",), rank=4, alpha=16, epochs=EPOCHS),
         Recipe("tiny-grammar/day-after", ("day_after",), target_modules=ATTENTION, epochs=EPOCHS),
         Recipe("oak-and-iron/dish-review-smollm2", ("dish_review",), rank=4, alpha=8, rslora=True, epochs=EPOCHS),
-        Recipe("quill-and-ink/formal-register", ("formal_letter",), rank=4, alpha=16, epochs=4),
+        Recipe("quill-and-ink/formal-register", ("formal_letter",), rank=4, alpha=16, epochs=5),
         Recipe("ledger-loft/invoice-price", ("invoice_price",), subfolder="adapters/v2", epochs=EPOCHS),
         Recipe("oak-and-iron/record-to-sentence", ("record_sentence",), rank=16, alpha=32, epochs=EPOCHS),
     )

@@ -322,11 +322,13 @@ SPECS: tuple[TaskSpec, ...] = (
             "Ticket opened by {team}: {issue}. Choose (A) urgent or (B) can wait.",
             "(A) urgent or (B) can wait? A support ticket of {team} says: {issue}.",
             "Tell if the ticket is (A) urgent or (B) can wait: {issue}, writes {team}.",
+            "What priority has the ticket of {team}: (A) urgent or (B) can wait? {issue}.",
         ),
         unseen=(
             "Triage this support ticket. {team} writes: {issue}. (A) urgent (B) can wait",
             "How urgent is the ticket of {team}, (A) urgent or (B) can wait? {issue}.",
         ),
+        train=320,
     ),
     TaskSpec(
         "phrase_language",

@@ -1,0 +1,46 @@
+"""The demo as a person runs it, small, on the real weights; then once more."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from flows.demo.run import QUALITY_SQL
+
+
+def _demo(home: Path) -> tuple[dict[str, Any], str, float]:
+    began = time.monotonic()
+    command = [sys.executable, "-m", "flows.cli", "--home", str(home), "demo", "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads((home / "demo.json").read_text()), run.stdout, time.monotonic() - began
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_twice(tmp_path: Path) -> None:
+    first, screen, _ = _demo(tmp_path)
+
+    second, _, seconds = _demo(tmp_path)
+
+    assert (second["file_requests"], second["evaluations"]["new"], second["evaluations"]["answers"]) == (0, 0, 0)
+    assert seconds < 60
+    kept = ("funnel", "quality", "snapshot")
+    assert {name: first[name] for name in kept} == {name: second[name] for name in kept}
+    funnel = first["funnel"]
+    assert funnel["seen"] == funnel["rejected"] + funnel["admitted"] == 23
+    assert sum(funnel["reasons"].values()) == funnel["rejected"]
+    assert funnel["scored"] == funnel["admitted"] == 5
+    assert first["quality"]["routed"] >= 0.95 * first["quality"]["oracle"]
+    assert first["quality"]["base"] <= 0.6 * first["quality"]["oracle"]
+    assert first["peak_rss_mib"] < 4096
+    recomputed = dict(duckdb.sql(QUALITY_SQL.format(answers=tmp_path / "demo" / "answers.parquet")).fetchall())
+    assert recomputed == first["quality"]
+    assert "Best adapter of each task" in screen
+    assert first["snapshot"] in screen
