@@ -48,7 +48,13 @@ PAGE_LIMIT = 64 << 20  # bytes of one listing page
 HEAD_BYTES = 100_000  # first ranged read of a weights file; holds nearly every LoRA's header
 _FIELDS = ("sha", "tags", "siblings", "downloads", "likes", "gated", "private", "lastModified")
 _RETRIED = (408, 429, 500, 502, 503, 504)
-_NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # what the client makes of an answer like no hub's
+_NONSENSE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+)  # what the client makes of an answer like no hub's
 
 
 @dataclass(frozen=True, slots=True)

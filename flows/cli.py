@@ -55,6 +55,7 @@ def demo(home: Path | None, small: bool) -> None:
     from flows.settings import load_settings
 
     root = load_settings(home=home).home
+    root = root / "small" if small else root
     _say_what_comes(root)
     from rich.console import Console
 
@@ -324,9 +325,10 @@ def _home(home: Path | None, **overrides: Any) -> Any:
 
 
 def _prepare_prefect(root: Path) -> None:
-    from flows.prefect_setup import prepare_prefect
+    from flows.prefect_setup import prepare_prefect, start_prefect
 
     prepare_prefect(root)
+    start_prefect()
 
 
 def _say_what_comes(root: Path) -> None:

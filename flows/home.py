@@ -72,7 +72,12 @@ class Home:
     def reference(self) -> dict[str, str]:
         """What another process needs to open this home: no secret in it, small enough for Prefect."""
         settings = self.settings
-        return {"home": str(settings.home), "endpoint": settings.endpoint, "base": settings.base}
+        return {
+            "home": str(settings.home),
+            "endpoint": settings.endpoint,
+            "base": settings.base,
+            "encoder": settings.encoder,
+        }
 
     @cached_property
     def hub(self) -> Hub:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from flows.progress import stage
+
 # After 1,000 task runs on SQLite the recorder's default batch of one stalls the next flow for up to a minute.
 _EMBEDDED = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -38,6 +40,14 @@ def prepare_prefect(home: Path) -> None:
     os.environ[_OWNER] = _identity(psutil.Process())
     for name, value in _EMBEDDED.items():
         os.environ.setdefault(name, value)
+
+
+def start_prefect() -> None:
+    """Reach the server, or start the embedded one: up to a quarter of a minute the first time."""
+    from prefect.client.orchestration import get_client
+
+    with stage("prefect"), get_client(sync_client=True) as client:
+        client.api_version()
 
 
 def _end_orphans(prefect_home: str) -> None:

@@ -1,6 +1,6 @@
 """The flow `refresh`: crawl, validate, score, publish.
 
-Knows: the order of stages, which are retried, where shards run. Does not know: what a stage does.
+Knows: the order of stages, where shards run. Does not know: what a stage does.
 Runs embedded (`lorauter refresh`) and, unchanged, as a deployment of prefect.yaml.
 """
 
@@ -11,7 +11,6 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from catalog.errors import HubError
 from flows.crawl_hub import crawl
 from flows.generate import RunShard
 from flows.home import Home, open_home
@@ -21,13 +20,8 @@ from flows.score_shards import run_shard_here, run_shard_on_worker
 from flows.validate_adapters import validate
 
 
-def _hub_failed(_task: Any, _run: Any, state: Any) -> bool:
-    """Only the network is worth a second try; a wrong setting stays wrong."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, HubError) and "cannot be reached" in error.cause
-
-
-crawl_task = task(crawl, name="crawl", retries=0, cache_policy=NO_CACHE)
+# Requests are retried where they are made (catalog/hub); a stage that failed would fail again.
+crawl_task = task(crawl, name="crawl", cache_policy=NO_CACHE)
 validate_task = task(validate, name="validate", cache_policy=NO_CACHE)
 publish_task = task(publish_catalog, name="publish", cache_policy=NO_CACHE)
 

@@ -14,6 +14,7 @@ import json
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,22 @@ def training_examples(task: Task, recipe: Recipe) -> list[Example]:
     chosen = chosen[: recipe.examples]
     if not recipe.shuffled_labels:
         return chosen
-    targets = [e.target for e in chosen]
-    rng.shuffle(targets)
+    targets = uninformative_permutation([e.target for e in chosen], rng)
     return [Example(e.input, target) for e, target in zip(chosen, targets, strict=True)]
+
+
+def uninformative_permutation(targets: Sequence[str], rng: random.Random, draws: int = 200) -> list[str]:
+    """A permutation that keeps as many targets in place as chance would on average.
+
+    One plain shuffle of two labels agrees with the truth (or its opposite) a little by luck, and training
+    amplifies that little into a skill; so of many shuffles the most average one is taken.
+    """
+    expected = sum(n * n for n in Counter(targets).values()) / max(len(targets), 1)
+
+    def distance(candidate: Sequence[str]) -> float:
+        return abs(sum(a == b for a, b in zip(targets, candidate, strict=True)) - expected)
+
+    return min((rng.sample(targets, len(targets)) for _ in range(draws)), key=distance)
 
 
 def tokenised(task: Task, examples: Iterable[Example], tokenizer: Any) -> list[Row]:

@@ -61,7 +61,7 @@ def _add_ledger_view(connection: duckdb.DuckDBPyConnection, table: str, fragment
         connection.execute(_ledger_view(table, fragments))
     except duckdb.Error as error:
         raise SnapshotError(
-            f"The ledger's table {table} is damaged: {str(error)[:300]}.",
+            f"The ledger's table {table} is damaged: {str(error).partition(chr(10))[0][:300]}.",
             "Delete the file it names; the next refresh makes its rows anew.",
         ) from error
 

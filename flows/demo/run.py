@@ -15,17 +15,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from catalog.errors import SettingError
 from catalog.task import Task
 from flows.demo.base import BASE_ID
 from flows.demo.world import ENCODER_ID, build_world, demo_tasks
 from flows.home import Home, open_home
 from flows.peak_memory import PeakMemory
-from flows.prefect_setup import prepare_prefect
+from flows.prefect_setup import prepare_prefect, start_prefect
 from flows.progress import SECONDS, say, stage
 from warehouse.files import write_text
 from warehouse.tasks import store_task
 
 ROUTERS = ("lorauter", "oracle", "uniform", "random", "base", "majority")
+_TOML = f'base = "{BASE_ID}"\nencoder = "{ENCODER_ID}"\n'
 QUALITY_SQL = (
     "SELECT replace(router, 'lorauter', 'routed') AS router, round(avg(score), 4) AS quality\n"
     "FROM (SELECT router, task, avg(score) AS score FROM read_parquet('{answers}') GROUP BY ALL)\n"
@@ -58,8 +60,11 @@ def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
 
 def _prepare(root: Path, small: bool) -> Home:
     """The home with the demo's settings, tasks and hub folder in it."""
+    for name in ("LORAUTER_TOKEN", "HF_TOKEN"):
+        os.environ.pop(name, None)  # the demo's hub knows no tokens, and a real one must not be sent to it
+    _refuse_a_home_in_use(root)
     home = open_home(home=root, base=BASE_ID, encoder=ENCODER_ID)
-    write_text(home.root / "lorauter.toml", f'base = "{BASE_ID}"\nencoder = "{ENCODER_ID}"\n')
+    write_text(home.root / "lorauter.toml", _TOML)
     prepare_prefect(home.root)
     with stage("prepare"):
         build_world(home.root / "demo", small)
@@ -69,6 +74,15 @@ def _prepare(root: Path, small: bool) -> Home:
     return home
 
 
+def _refuse_a_home_in_use(root: Path) -> None:
+    """The demo writes settings and tasks: it must not do so over somebody's catalog."""
+    toml = root / "lorauter.toml"
+    if (toml.exists() and toml.read_text(encoding="utf-8") != _TOML) or (
+        (root / "ledger").exists() and not toml.exists()
+    ):
+        raise SettingError(f"{root} holds a catalog of yours.", "Run the demo elsewhere: lorauter --home DIR demo.")
+
+
 def _serve(home: Home, small: bool) -> Any:
     from flows.mirror.server import serve_in_thread
 
@@ -76,9 +90,10 @@ def _serve(home: Home, small: bool) -> Any:
 
 
 def _run_flows(home: Home, settings: dict[str, Any], small: bool) -> dict[str, Any]:
-    with stage("prefect"):
-        from flows.answer_batch import answer_batch
-        from flows.refresh import refresh
+    start_prefect()
+    from flows.answer_batch import answer_batch
+    from flows.refresh import refresh
+
     refreshed = refresh(settings)
     queries, answers = home.root / "demo" / "queries.jsonl", home.root / "demo" / "answers.parquet"
     write_text(queries, "".join(json.dumps(row) + "\n" for row in test_queries(demo_tasks(small))))
@@ -143,6 +158,4 @@ def _estimate(home: Home, tasks: list[Task]) -> None:
     if device == "cpu" and choose_dtype(home.settings.dtype, device) != "bfloat16":
         rows = 300 * len(tasks) + len(ROUTERS) * sum(len(task.test) for task in tasks)
         minutes = rows * 40 / 230 / 60 * 2 / (os.cpu_count() or 1)
-        say(
-            f"This CPU has no bf16 instructions: the demo takes about {minutes:.0f} minutes here the first time."
-        )
+        say(f"This CPU has no bf16 instructions: the demo takes about {minutes:.0f} minutes here the first time.")

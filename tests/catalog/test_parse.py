@@ -136,9 +136,7 @@ def test_a_header_without_tensors_is_read_as_none() -> None:
 def test_a_file_shorter_than_its_tensors_is_truncated() -> None:
     raw = header(a=entry([2], 0))
     end = 8 + len(raw) + 8
-    assert parse_header(raw, end - 1) == Problem(
-        "truncated", f"the tensors end at byte {end}, the file has {end - 1}"
-    )
+    assert parse_header(raw, end - 1) == Problem("truncated", f"the tensors end at byte {end}, the file has {end - 1}")
 
 
 def test_a_file_longer_than_its_tensors_is_no_safetensors_file() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,9 +19,26 @@ from flows.demo.run import QUALITY_SQL
 def _demo(home: Path) -> tuple[dict[str, Any], str, float]:
     began = time.monotonic()
     command = [sys.executable, "-m", "flows.cli", "--home", str(home), "demo", "--small"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "HF_TOKEN": "hf_of_somebody", "LORAUTER_ENDPOINT": "http://127.0.0.1:9"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads((home / "demo.json").read_text()), run.stdout, time.monotonic() - began
+    return json.loads((home / "small" / "demo.json").read_text()), run.stdout, time.monotonic() - began
+
+
+def test_the_demo_leaves_a_catalog_alone(tmp_path: Path) -> None:
+    settings = tmp_path / "lorauter.toml"
+    settings.write_text('base = "my/base"\n')
+
+    run = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "--home", str(tmp_path), "demo"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 1
+    assert f"Error: {tmp_path} holds a catalog of yours. Run the demo elsewhere" in run.stderr
+    assert settings.read_text() == 'base = "my/base"\n'
 
 
 @pytest.mark.timeout(600)
@@ -40,7 +58,9 @@ def test_the_demo_twice(tmp_path: Path) -> None:
     assert first["quality"]["routed"] >= 0.95 * first["quality"]["oracle"]
     assert first["quality"]["base"] <= 0.6 * first["quality"]["oracle"]
     assert first["peak_rss_mib"] < 4096
-    recomputed = dict(duckdb.sql(QUALITY_SQL.format(answers=tmp_path / "demo" / "answers.parquet")).fetchall())
+    recomputed = dict(
+        duckdb.sql(QUALITY_SQL.format(answers=tmp_path / "small" / "demo" / "answers.parquet")).fetchall()
+    )
     assert recomputed == first["quality"]
     assert "Best adapter of each task" in screen
     assert first["snapshot"] in screen

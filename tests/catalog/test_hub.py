@@ -1,0 +1,500 @@
+"""The hub's client against the mirror, and against servers that misbehave."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tenacity import wait_none
+
+from catalog import hub as hub_module
+from catalog.errors import HubError, LorauterError
+from catalog.facts import RawAdapter, RepoListing
+from catalog.hub import COUNT, HEAD_BYTES, Hub, HubOptions, model_files
+from catalog.parse import CONFIG_LIMIT, Problem
+from flows.mirror.accounts import Account
+from flows.mirror.server import HubServer, serve_in_thread
+
+BASE = "tiny/llama"
+SHA = "a" * 40
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+X = RepoListing("ann/x", SHA, (CONFIG, WEIGHTS))
+CONFIG_TEXT = '{"r": 1}'
+HEADER = b'{"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}}'
+FILE = len(HEADER).to_bytes(8, "little") + HEADER + bytes(4)
+
+
+@pytest.fixture
+def served(tiny_hub_folder: Path) -> Iterator[HubServer]:
+    with serve_in_thread(tiny_hub_folder, tokens={"hf_good": Account("ann")}) as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "_BACKOFF", wait_none())
+
+
+def ask(endpoint: str, cache: Path, token: str | None = None, page_size: int = 500) -> Hub:
+    return Hub(HubOptions(endpoint, cache, token, page_size=page_size, timeout=5))
+
+
+def listings(hub: Hub) -> dict[str, RepoListing]:
+    return {listing.repo: listing for page in hub.list_adapters(BASE) for listing in page.repos}
+
+
+def assert_for_people(error: LorauterError) -> None:
+    assert error.cause and error.next_step and "\n" not in str(error)
+
+
+# Against the mirror
+
+
+def test_small_pages_list_the_same_as_a_large_one(served: HubServer, cache: Path) -> None:
+    large = list(ask(served.endpoint, cache).list_adapters(BASE))
+    small = list(ask(served.endpoint, cache, page_size=4).list_adapters(BASE))
+    repos = [listing for page in small for listing in page.repos]
+    assert len(large) == 1 and len(repos) > 12 and repos == list(large[0].repos)
+    assert [len(page.repos) for page in small[:-1]] == [4] * (len(small) - 1)
+    assert [page.next_url is None for page in small] == [False] * (len(small) - 1) + [True]
+
+
+def test_a_listing_goes_on_from_a_page_address(served: HubServer, cache: Path) -> None:
+    hub = ask(served.endpoint, cache, page_size=4)
+    pages = list(hub.list_adapters(BASE))
+    before = served.counts.api
+    rest = list(hub.list_adapters(BASE, start=pages[1].next_url))
+    assert rest == pages[2:]
+    assert served.counts.api - before == len(pages) - 2
+
+
+def test_a_page_address_of_another_hub_is_not_asked(served: HubServer, cache: Path) -> None:
+    """A stored position must not carry the token to the host it names."""
+    hub = ask("http://localhost:9", cache, token="hf_good")
+    with pytest.raises(HubError, match="another host"):
+        next(hub.list_adapters(BASE, start=f"{served.endpoint}/api/models"))
+    assert served.counts.api == 0
+
+
+def test_a_sound_adapter_costs_two_file_requests_and_no_weights(
+    served: HubServer, cache: Path, tiny_hub_folder: Path
+) -> None:
+    hub = ask(served.endpoint, cache)
+    listing = listings(hub)["ann/colours"]
+    ours, theirs = (COUNT.file, COUNT.api), (served.counts.resolvers, served.counts.api)
+    raw = hub.read_adapter(listing, listing.adapters()[0])
+    assert (COUNT.file - ours[0], COUNT.api - ours[1]) == (2, 0)
+    assert (served.counts.resolvers - theirs[0], served.counts.api - theirs[1]) == (2, 0)
+    folder = tiny_hub_folder / "ann/colours"
+    weights = (folder / WEIGHTS).read_bytes()
+    length = int.from_bytes(weights[:8], "little")
+    assert raw == RawAdapter((folder / CONFIG).read_text(), weights[8 : 8 + length].decode(), len(weights), raw.sha256)
+    assert raw.sha256 is not None and len(raw.sha256) == 64
+
+
+def test_an_adapter_without_weights_costs_one_request(served: HubServer, cache: Path) -> None:
+    hub = ask(served.endpoint, cache)
+    listing = listings(hub)["wild/config-only"]
+    before = COUNT.file
+    raw = hub.read_adapter(listing, listing.adapters()[0])
+    assert (COUNT.file - before, raw.header, raw.problems) == (1, None, ())
+    assert raw.config is not None
+
+
+def test_weights_that_vanished_since_the_listing_are_a_problem_of_the_repo(served: HubServer, cache: Path) -> None:
+    hub = ask(served.endpoint, cache)
+    sha = listings(hub)["wild/config-only"].sha
+    listing = RepoListing("wild/config-only", sha, (CONFIG, WEIGHTS))
+    raw = hub.read_adapter(listing, listing.adapters()[0])
+    assert raw.problems == (Problem("unreadable", f"{WEIGHTS}: RemoteEntryNotFoundError"),)
+
+
+@pytest.mark.parametrize(
+    ("repo", "sha", "error"),
+    [("ann/gone", SHA, "RepositoryNotFoundError"), ("ann/colours", "0" * 40, "RevisionNotFoundError")],
+)
+def test_a_repo_or_commit_that_vanished_is_a_problem_of_the_repo(
+    served: HubServer, cache: Path, repo: str, sha: str, error: str
+) -> None:
+    listing = RepoListing(repo, sha, (CONFIG, WEIGHTS))
+    raw = ask(served.endpoint, cache).read_adapter(listing, listing.adapters()[0])
+    assert raw == RawAdapter(problems=(Problem("unreadable", f"{CONFIG}: {error}"),))
+
+
+@pytest.mark.parametrize(("repo", "reason"), [("wild/header-bomb", "bad_header"), ("wild/lfs-pointer", "lfs_pointer")])
+def test_broken_weights_are_a_problem(served: HubServer, cache: Path, repo: str, reason: str) -> None:
+    hub = ask(served.endpoint, cache)
+    listing = listings(hub)[repo]
+    raw = hub.read_adapter(listing, listing.adapters()[0])
+    assert ([p.reason for p in raw.problems], raw.header) == ([reason], None)
+
+
+def test_the_modules_of_a_base_come_from_its_header(served: HubServer, cache: Path) -> None:
+    base = ask(served.endpoint, cache).read_base(BASE)
+    assert (base.id, len(base.sha)) == (BASE, 40)
+    assert base.modules["model.layers.1.self_attn.v_proj"] == (64, 32)
+    assert base.modules["model.layers.0.mlp.down_proj"] == (96, 64)
+    assert "model.norm" not in base.modules
+
+
+def test_a_base_without_weights_is_refused(served: HubServer, cache: Path) -> None:
+    with pytest.raises(HubError, match="wild/config-only has no safetensors weights") as caught:
+        ask(served.endpoint, cache).read_base("wild/config-only")
+    assert_for_people(caught.value)
+
+
+def test_what_was_downloaded_is_never_asked_for_again(served: HubServer, cache: Path, tiny_hub_folder: Path) -> None:
+    hub = ask(served.endpoint, cache)
+    sha, names = hub.repo_files("ann/colours")
+    folder = hub.download("ann/colours", [CONFIG, WEIGHTS], sha)
+    before = (COUNT.file, COUNT.api, served.counts.api, served.counts.resolvers)
+    again = ask(served.endpoint, cache).download("ann/colours", [CONFIG, WEIGHTS], sha)
+    assert (COUNT.file, COUNT.api, served.counts.api, served.counts.resolvers) == before
+    assert again == folder == hub.local("ann/colours", sha)
+    assert {CONFIG, WEIGHTS} < set(names)
+    assert (folder / WEIGHTS).read_bytes() == (tiny_hub_folder / "ann/colours" / WEIGHTS).read_bytes()
+
+
+def test_who_we_are_is_the_name_behind_the_token(served: HubServer, cache: Path) -> None:
+    assert ask(served.endpoint, cache, "hf_good").whoami() == "ann"
+    assert ask(served.endpoint, cache).whoami() == "anonymous"
+
+
+# Errors for people
+
+
+@pytest.mark.parametrize(
+    ("repo", "cause"),
+    [
+        ("ann/unknown", "ann/unknown is not on {hub}, or is private or gated."),
+        ("ann/a--b", "ann/a--b is no repo id."),
+        ("a/b/c", "a/b/c is no repo id."),
+    ],
+)
+def test_an_unknown_repo_is_named(served: HubServer, cache: Path, repo: str, cause: str) -> None:
+    with pytest.raises(HubError) as caught:
+        ask(served.endpoint, cache).repo_files(repo)
+    assert caught.value.cause == cause.format(hub=served.endpoint)
+    assert_for_people(caught.value)
+
+
+def test_an_unknown_revision_is_named(served: HubServer, cache: Path) -> None:
+    with pytest.raises(HubError, match="no such file or revision") as caught:
+        ask(served.endpoint, cache).repo_files(BASE, "v9")
+    assert_for_people(caught.value)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda hub: hub.whoami(),
+        lambda hub: hub.repo_files(BASE),
+        lambda hub: list(hub.list_adapters(BASE)),
+        lambda hub: hub.read_adapter(X, X.adapters()[0]),
+        lambda hub: hub.download(BASE, ["config.json"], SHA),
+    ],
+    ids=["whoami", "repo_files", "list_adapters", "read_adapter", "download"],
+)
+def test_a_wrong_token_is_told_wherever_it_is_met(served: HubServer, cache: Path, act: Callable[[Hub], object]) -> None:
+    with pytest.raises(HubError) as caught:
+        act(ask(served.endpoint, cache, "hf_wrong"))
+    assert caught.value.cause == f"{served.endpoint} refused the token."
+    assert "LORAUTER_TOKEN" in caught.value.next_step and "hf_wrong" not in str(caught.value)
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "hf_secret" not in repr(HubOptions("http://x", Path(), "hf_secret"))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda hub: list(hub.list_adapters(BASE)),
+        lambda hub: hub.repo_files(BASE),
+    ],
+    ids=["list_adapters", "repo_files"],
+)
+@pytest.mark.usefixtures("no_wait")
+def test_an_unreachable_endpoint_is_named(cache: Path, act: Callable[[Hub], object]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    with pytest.raises(HubError) as caught:
+        act(ask(endpoint, cache))
+    assert caught.value.cause == f"{endpoint} cannot be reached (ConnectError)."
+    assert_for_people(caught.value)
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:1", "http://localhost:port", "ftp://localhost"])
+@pytest.mark.usefixtures("no_wait")
+def test_an_endpoint_that_is_no_address_is_an_error_for_people(cache: Path, endpoint: str) -> None:
+    with pytest.raises(HubError) as caught:
+        list(ask(endpoint, cache).list_adapters(BASE))
+    assert_for_people(caught.value)
+
+
+# Against servers that misbehave
+
+
+@dataclass
+class Odd:
+    """A server that answers by a function of the request, and remembers what it was asked."""
+
+    answer: Callable[[BaseHTTPRequestHandler, int], None]
+    endpoint: str = ""
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+    def __enter__(self) -> Odd:
+        odd = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                odd.asked.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+                odd.answer(self, len(odd.asked))
+
+            do_HEAD = do_GET
+
+            def log_message(self, *args: object) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def reply(request: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
+    request.send_response(status)
+    for name, value in {"Content_Length": str(len(body)), **headers}.items():
+        request.send_header(name.replace("_", "-"), value)
+    request.end_headers()
+    if request.command != "HEAD":
+        request.wfile.write(body)
+
+
+def give_adapter(request: BaseHTTPRequestHandler, number: int) -> None:
+    reply(request, 200, CONFIG_TEXT.encode() if request.path.endswith(CONFIG) else FILE)
+
+
+SOUND = RawAdapter(CONFIG_TEXT, HEADER.decode(), len(FILE), None)
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b'{"error": 1}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "act", [lambda hub: list(hub.list_adapters(BASE)), lambda hub: hub.repo_files(BASE)], ids=["list", "repo"]
+)
+def test_an_endpoint_that_is_no_hub_is_told(cache: Path, body: bytes, act: Callable[[Hub], object]) -> None:
+    with (
+        Odd(lambda request, _: reply(request, 200, body, Content_Type="text/html")) as odd,
+        pytest.raises(HubError) as caught,
+    ):
+        act(ask(odd.endpoint, cache))
+    assert caught.value.next_step.endswith("a Hugging Face hub.")
+    assert_for_people(caught.value)
+
+
+def test_a_hub_that_names_a_path_for_a_commit_is_not_believed(cache: Path) -> None:
+    body = json.dumps({"id": BASE, "sha": "../../x", "siblings": []}).encode()
+    with Odd(lambda request, _: reply(request, 200, body)) as odd, pytest.raises(HubError, match="named no commit"):
+        ask(odd.endpoint, cache).repo_files(BASE)
+
+
+@pytest.mark.parametrize("host", ["http://evil.example", "//evil.example", "http://[", "https://127.0.0.1"])
+def test_a_next_page_on_another_host_is_refused(cache: Path, host: str) -> None:
+    with (
+        Odd(lambda request, _: reply(request, 200, b"[]", Link=f'<{host}/api/models?cursor=1>; rel="next"')) as odd,
+        pytest.raises(HubError, match="another host") as caught,
+    ):
+        list(ask(odd.endpoint, cache, "hf_secret").list_adapters(BASE))
+    assert len(odd.asked) == 1
+    assert_for_people(caught.value)
+
+
+def test_a_page_that_names_itself_as_the_next_ends_the_listing(cache: Path) -> None:
+    with (
+        Odd(lambda request, _: reply(request, 200, b"[]", Link='</api/models?cursor=1>; rel="next"')) as odd,
+        pytest.raises(HubError, match="names itself"),
+    ):
+        list(ask(odd.endpoint, cache).list_adapters(BASE))
+    assert len(odd.asked) == 2
+
+
+def test_entries_that_are_no_repos_are_left_out(cache: Path) -> None:
+    with Odd(lambda request, _: reply(request, 200, b'[1, null, {"id": "a/b"}, [2]]')) as odd:
+        pages = list(ask(odd.endpoint, cache).list_adapters(BASE))
+    assert [listing.repo for page in pages for listing in page.repos] == ["a/b"]
+
+
+def test_a_redirect_to_other_storage_carries_no_token(cache: Path) -> None:
+    with Odd(give_adapter) as storage:
+
+        def redirect(request: BaseHTTPRequestHandler, number: int) -> None:
+            if request.path.endswith(CONFIG):
+                return give_adapter(request, number)
+            linked = {"X_Linked_Size": str(len(FILE)), "X_Linked_Etag": f'"{"e" * 64}"'}
+            return reply(request, 302, b"", Location=f"{storage.endpoint}/blob", **linked)
+
+        with Odd(redirect) as odd:
+            raw = ask(odd.endpoint, cache, "hf_secret").read_adapter(X, X.adapters()[0])
+    assert raw == RawAdapter(CONFIG_TEXT, HEADER.decode(), len(FILE), "e" * 64)
+    assert [headers["authorization"] for _, headers in odd.asked] == ["Bearer hf_secret"] * 2
+    assert [(path, "authorization" in headers) for path, headers in storage.asked] == [("/blob", False)]
+
+
+def test_retry_after_is_waited_for(cache: Path) -> None:
+    def once_too_many(request: BaseHTTPRequestHandler, number: int) -> None:
+        if number == 1:
+            return reply(request, 429, b"slow down", Retry_After="1")
+        return give_adapter(request, number)
+
+    with Odd(once_too_many) as odd:
+        start = time.monotonic()
+        raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+        waited = time.monotonic() - start
+    assert (raw, len(odd.asked)) == (SOUND, 3)
+    assert 1.0 <= waited < 4.0
+
+
+def test_the_reset_of_a_spent_window_is_waited_for_where_no_retry_after_comes(cache: Path) -> None:
+    def once_too_many(request: BaseHTTPRequestHandler, number: int) -> None:
+        if number == 1:
+            return reply(request, 429, b"", RateLimit='"resolvers";r=0;t=2')
+        return give_adapter(request, number)
+
+    with Odd(once_too_many) as odd:
+        start = time.monotonic()
+        ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+        assert time.monotonic() - start >= 2.0
+
+
+def cut_short(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "1000")
+    request.end_headers()
+    request.wfile.write(b"{")
+    request.close_connection = True
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(lambda request, status=status: reply(request, status) for status in (408, 500, 502, 503, 504)),
+        cut_short,
+        lambda request: request.connection.shutdown(socket.SHUT_RDWR),
+    ],
+    ids=["408", "500", "502", "503", "504", "cut body", "no answer"],
+)
+@pytest.mark.usefixtures("no_wait")
+def test_a_fault_that_passes_is_survived(cache: Path, fault: Callable[[BaseHTTPRequestHandler], None]) -> None:
+    with Odd(lambda request, number: fault(request) if number in (1, 3) else give_adapter(request, number)) as odd:
+        raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    assert (raw, len(odd.asked)) == (SOUND, 4)
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_a_fault_that_stays_is_told_after_all_attempts(cache: Path) -> None:
+    with Odd(lambda request, _: reply(request, 503)) as odd, pytest.raises(HubError) as caught:
+        ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    assert len(odd.asked) == 4
+    assert caught.value.cause.endswith("the hub answered 503.")
+    assert_for_people(caught.value)
+
+
+def test_a_download_survives_a_fault_too(cache: Path) -> None:
+    """The client's own retries see to it."""
+
+    def give(request: BaseHTTPRequestHandler, number: int) -> None:
+        if number == 1:
+            return reply(request, 500)
+        return reply(request, 200, CONFIG_TEXT.encode(), ETag='"1"', X_Repo_Commit=SHA)
+
+    with Odd(give) as odd:
+        folder = ask(odd.endpoint, cache).download("ann/x", [CONFIG], SHA)
+    assert (folder / CONFIG).read_text() == CONFIG_TEXT
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410, 451])
+def test_a_file_that_is_refused_is_a_problem_of_its_repo(cache: Path, status: int) -> None:
+    with Odd(lambda request, _: reply(request, status)) as odd:
+        raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    assert [problem.reason for problem in raw.problems] == ["unreadable"]
+    assert len(odd.asked) == 1
+
+
+def test_a_body_longer_than_asked_for_is_cut(cache: Path) -> None:
+    """The server ignores the range and sends 8 MiB: no more than the limit is kept."""
+
+    def flood(request: BaseHTTPRequestHandler, number: int) -> None:
+        reply(request, 200, b'"' + b"x" * (8 << 20))
+
+    with Odd(flood) as odd:
+        raw = ask(odd.endpoint, cache).read_adapter(RepoListing("ann/x", SHA, (CONFIG,)), X.adapters()[0])
+    assert raw.config is not None and len(raw.config) == CONFIG_LIMIT + 1
+
+
+def test_reads_ask_for_a_range_of_plain_bytes(cache: Path) -> None:
+    with Odd(give_adapter) as odd:
+        ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    asked = [(headers["range"], headers["accept-encoding"]) for _, headers in odd.asked]
+    assert asked == [(f"bytes=0-{CONFIG_LIMIT}", "identity"), (f"bytes=0-{HEAD_BYTES - 1}", "identity")]
+
+
+def test_a_header_longer_than_the_first_read_takes_one_more(cache: Path) -> None:
+    header = HEADER + b" " * HEAD_BYTES
+    whole = len(header).to_bytes(8, "little") + header + bytes(4)
+
+    def ranged(request: BaseHTTPRequestHandler, number: int) -> None:
+        if request.path.endswith(CONFIG):
+            return give_adapter(request, number)
+        last = int(request.headers["Range"].rpartition("-")[2])
+        part = whole[: last + 1]
+        return reply(request, 206, part, Content_Range=f"bytes 0-{len(part) - 1}/{len(whole)}")
+
+    with Odd(ranged) as odd:
+        raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    assert raw == RawAdapter(CONFIG_TEXT, header.decode(), len(whole), None)
+    assert len(odd.asked) == 3
+
+
+def test_an_empty_file_is_a_bad_header(cache: Path) -> None:
+    def empty(request: BaseHTTPRequestHandler, number: int) -> None:
+        if request.path.endswith(CONFIG):
+            return give_adapter(request, number)
+        return reply(request, 416, b"", Content_Range="bytes */0")
+
+    with Odd(empty) as odd:
+        raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    evidence = "the file has 0 bytes, a safetensors file has at least 8"
+    assert raw == RawAdapter(CONFIG_TEXT, None, 0, None, (Problem("bad_header", evidence),))
+
+
+def test_a_repo_id_that_the_client_refuses_is_a_problem_and_costs_nothing(cache: Path) -> None:
+    listing = RepoListing("ann/a--b", SHA, (CONFIG,))
+    with Odd(give_adapter) as odd:
+        raw = ask(odd.endpoint, cache).read_adapter(listing, listing.adapters()[0])
+    assert raw == RawAdapter(problems=(Problem("unreadable", "'ann/a--b' is no repo id"),))
+    assert odd.asked == []
+
+
+def test_the_files_of_a_model_are_weights_and_texts() -> None:
+    names = ["model.safetensors", "pytorch_model.bin", "config.json", ".gitattributes", "onnx/config.json", "vocab.txt"]
+    assert model_files(names) == ["config.json", "model.safetensors", "vocab.txt"]

@@ -1,0 +1,151 @@
+"""SQL over a home: it reads what is there and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from catalog.errors import SettingError, SnapshotError
+from warehouse.ledger import Ledger
+from warehouse.snapshots import publish
+from warehouse.sql import connect, run
+
+T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def listing(repo: str, downloads: int, at: datetime) -> dict[str, Any]:
+    return {"base": "tiny/llama", "repo": repo, "downloads": downloads, "at": at}
+
+
+def make_home(root: Path) -> duckdb.DuckDBPyConnection:
+    """A ledger with one listing seen twice, and a snapshot with one rejected adapter."""
+    ledger = Ledger(root / "ledger")
+    ledger.append("listings", [listing("ann/x", 2, T2)], "1")
+    ledger.append("listings", [listing("ann/x", 1, T1), listing("bob/y", 3, T1)], "2")
+    adapters = [{"base": "tiny/llama", "base_sha": "a", "adapter": "x", "admitted": False, "reason": "gated"}]
+    tables = {"tasks": [], "best": [], "rungs": [], "adapters": adapters}
+    return connect(publish(root / "snapshots", tables, {}), ledger.root)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> duckdb.DuckDBPyConnection:
+    return make_home(tmp_path)
+
+
+def fingerprint(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+LATEST = "SELECT repo, downloads FROM ledger_listings ORDER BY repo"
+
+
+def test_the_ledgers_views_show_the_latest_rows(connection: duckdb.DuckDBPyConnection) -> None:
+    assert run(connection, LATEST).fetchall() == [("ann/x", 2), ("bob/y", 3)]
+
+
+def test_the_snapshots_views_can_be_asked(connection: duckdb.DuckDBPyConnection) -> None:
+    assert run(connection, "SELECT reason, adapters FROM rejections").fetchall() == [("gated", 1)]
+
+
+@pytest.mark.parametrize("name", ["it's", "a[1]", "b*c?", "base=other", "x {y} %"])
+def test_a_home_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    """Quotes, patterns and folders that look like partitions of a column `base`."""
+    connection = make_home(tmp_path / name)
+    assert run(connection, LATEST).fetchall() == [("ann/x", 2), ("bob/y", 3)]
+    assert (
+        run(connection, "SELECT base FROM adapters UNION ALL SELECT base FROM ledger_listings").fetchall()
+        == [("tiny/llama",)] * 3
+    )
+
+
+def test_an_unknown_name_lists_the_known_ones(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(SettingError, match="advters") as caught:
+        run(connection, "SELECT * FROM advters")
+    assert caught.value.next_step == (
+        "The names that exist: adapters, best, catalog, funnel, ledger_listings, rejections, rungs, scores, tasks."
+    )
+
+
+def test_before_the_first_refresh_there_are_no_names(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="none yet; run lorauter refresh"):
+        run(connect(None, tmp_path / "ledger"), "SELECT * FROM best")
+
+
+@pytest.mark.parametrize("query", ["SELEC 1", "SELECT 1; SELEC 2", "\0"])
+def test_bad_sql_is_an_error_for_people(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    with pytest.raises(SettingError):
+        run(connection, query)
+
+
+@pytest.mark.parametrize(
+    "query", ["FROM funnel", "DESCRIBE best", "SHOW TABLES", "SUMMARIZE adapters", "EXPLAIN FROM best"]
+)
+def test_every_form_of_asking_is_allowed(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    assert run(connection, query).fetchall()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('{root}/secret')",
+        "SELECT * FROM read_text('{root}/ledger/../secret')",
+        "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM '/etc/passwd'",
+    ],
+)
+def test_nothing_outside_is_read(connection: duckdb.DuckDBPyConnection, tmp_path: Path, query: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    with pytest.raises(SettingError):
+        run(connection, query.format(root=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "COPY (SELECT 1) TO '{root}/evil.csv'",
+        "COPY (SELECT 1) TO '{root}/ledger/listings/evil.parquet'",
+        "SELECT 1; COPY (SELECT 1) TO '{root}/ledger/listings/evil.parquet'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{root}/ledger/listings/evil.parquet'",
+        "EXPLAIN (ANALYZE) COPY (SELECT 1) TO '{root}/ledger/listings/evil.parquet'",
+        "EXPORT DATABASE '{root}/ledger/export'",
+        "ATTACH '{root}/ledger/evil.db' AS evil",
+        "SET threads = 1",
+        "SET enable_external_access = true",
+        "RESET lock_configuration",
+        "CREATE TABLE evil AS SELECT 1",
+        "DROP VIEW best",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+    ],
+)
+def test_nothing_is_written_or_set(connection: duckdb.DuckDBPyConnection, tmp_path: Path, query: str) -> None:
+    before = fingerprint(tmp_path)
+    with pytest.raises(SettingError):
+        run(connection, query.format(root=tmp_path))
+    assert fingerprint(tmp_path) == before
+
+
+def test_one_more_folder_can_be_opened_to_reading(tmp_path: Path) -> None:
+    extra = tmp_path / "answers"
+    extra.mkdir()
+    (extra / "a.csv").write_text("n\n7\n")
+    connection = connect(None, tmp_path / "ledger", extra)
+    assert run(connection, f"SELECT n FROM read_csv('{extra}/a.csv')").fetchall() == [(7,)]
+
+
+def test_a_damaged_fragment_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "listings/bad.parquet"
+    path.parent.mkdir()
+    path.write_bytes(b"not parquet at all")
+    with pytest.raises(SnapshotError, match=r"bad.parquet.* Delete the file"):
+        connect(None, tmp_path)
