@@ -54,9 +54,7 @@ def measure(base: Path, adapters: int, examples: int, repeats: int) -> dict[str,
     peft = _peft(base, folders, engine)
     cases: dict[str, Callable[[], None]] = {
         "base": lambda: _ours(engine, prompts * len(folders), [()] * len(folders) * len(prompts)),
-        "ours": lambda: _ours(
-            engine, prompts * len(folders), [((str(f), 1.0),) for f in folders for _ in prompts]
-        ),
+        "ours": lambda: _ours(engine, prompts * len(folders), [((str(f), 1.0),) for f in folders for _ in prompts]),
         "peft": lambda: peft(prompts),
     }
     seconds: dict[str, list[float]] = {name: [] for name in cases}

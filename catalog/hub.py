@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -80,13 +81,15 @@ class RequestCount:
 
     api: int = 0
     file: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def note(self, request: httpx2.Request) -> None:
-        """Count one request by its route."""
-        if "/resolve/" in request.url.path:
-            self.file += 1
-        elif request.url.path.startswith("/api/"):
-            self.api += 1
+        """Count one request by its route; readers on several threads share the count."""
+        with self._lock:
+            if "/resolve/" in request.url.path:
+                self.file += 1
+            elif request.url.path.startswith("/api/"):
+                self.api += 1
 
 
 @dataclass(frozen=True, slots=True)

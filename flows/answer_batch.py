@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from prefect import flow
 
 from catalog.errors import SettingError
@@ -26,7 +25,7 @@ from lorauter.routing import Route
 from lorauter.task_index import load_index
 from warehouse.files import write_table
 from warehouse.plans import Work
-from warehouse.schemas import ANSWERS
+from warehouse.schemas import ANSWERS, table_of
 from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
 from warehouse.tasks import read_rows
 
@@ -67,7 +66,7 @@ def answer_batch(
     rows, new = answer(home, opened, asked, [name for name in routers if name != MAJORITY], shard_runner(home))
     if MAJORITY in routers:
         rows += majority_rows(opened, asked)
-    write_table(Path(out), pa.Table.from_pylist(rows, schema=ANSWERS))
+    write_table(Path(out), table_of(rows, ANSWERS))
     return {"answers": len(rows), "new": new, "snapshot": opened.id, "out": out}
 
 

@@ -57,13 +57,11 @@ def demo(home: Path | None, small: bool) -> None:
     root = load_settings(home=home).home
     root = root / "small" if small else root
     _say_what_comes(root)
-    from rich.console import Console
-
     from flows.demo.run import QUALITY_SQL, run_demo
-    from flows.report import show_demo
+    from flows.report import console, show_demo
 
     figures = run_demo(root, small)
-    show_demo(root, figures, QUALITY_SQL.format(answers=figures["answers"]), Console())
+    show_demo(root, figures, QUALITY_SQL.format(answers=figures["answers"]), console())
     _say_what_next(root)
 
 
@@ -282,7 +280,8 @@ def doctor(home: Path | None) -> None:
 
 def main() -> None:
     """Run the command line; every known error becomes a paragraph and an exit code."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # stages have bars of their own
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+        os.environ.setdefault(name, "1")  # stages have bars of their own
     try:
         cli(standalone_mode=False)
     except LorauterError as error:

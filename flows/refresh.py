@@ -19,7 +19,6 @@ from flows.score_adapters import score
 from flows.score_shards import run_shard_here, run_shard_on_worker
 from flows.validate_adapters import validate
 
-
 # Requests are retried where they are made (catalog/hub); a stage that failed would fail again.
 crawl_task = task(crawl, name="crawl", cache_policy=NO_CACHE)
 validate_task = task(validate, name="validate", cache_policy=NO_CACHE)

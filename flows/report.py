@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -19,6 +19,12 @@ from warehouse.snapshots import current_snapshot
 from warehouse.sql import connect, run
 
 _QUALITY_ORDER = ("oracle", "routed", "uniform", "random", "base", "majority")
+
+
+def console(out: IO[str] | None = None) -> Console:
+    """Where results are shown: as wide as the terminal, or wide enough for a table in a file."""
+    found = Console(file=out)
+    return found if found.is_terminal else Console(file=out, width=140)
 
 
 def printable(value: object) -> str:
@@ -31,16 +37,16 @@ def plain(value: object) -> str:
     return escape(printable(value))
 
 
-def show_demo(home: Path, figures: Mapping[str, Any], quality_sql: str, console: Console) -> None:
+def show_demo(home: Path, figures: Mapping[str, Any], quality_sql: str, out: Console) -> None:
     """Print the demo's one screen."""
     snapshot = current_snapshot(home / "snapshots")
     with connect(snapshot, home / "ledger", Path(figures["answers"]).parent) as connection:
         best = run(connection, "SELECT task, adapter, score, lift, lift_standard_error, n FROM catalog").fetchall()
         samples = run(connection, _SAMPLES.format(answers=figures["answers"])).fetchall()
-    console.print(Group(_funnel(figures["funnel"]), _best(best), _cost(figures), _quality(figures["quality"])))
-    console.print(_samples(samples))
-    console.print("\nThe same figures by SQL, in any DuckDB:")
-    console.print(plain(quality_sql), soft_wrap=True, highlight=False)
+    out.print(Group(_funnel(figures["funnel"]), _best(best), _cost(figures), _quality(figures["quality"])))
+    out.print(_samples(samples))
+    out.print("\nThe same figures by SQL, in any DuckDB:")
+    out.print(plain(quality_sql), soft_wrap=True, highlight=False)
 
 
 _SAMPLES = """

@@ -5,17 +5,19 @@ The first that says something wins.
 
 Knows: every setting's name and default. Does not know: what floors do with the frozen options it hands them.
 
-    LORAUTER_HOME=~/catalog LORAUTER_POLICY__MAX_RANK=16 lorauter refresh
+    LORAUTER_HOME=~/catalog LORAUTER_POLICY__LICENCES=mit,apache-2.0 lorauter refresh
     LORAUTER_CONFIG=my.toml lorauter refresh          # keys as below, tables [policy], [halving], [routing]
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,6 +31,21 @@ from lorauter.halving import HalvingOptions
 from lorauter.routing import RouterOptions
 
 DEFAULT_HOME = "~/.lorauter"
+
+
+def _split_lists(options: type) -> Callable[[Any], Any]:
+    """Lets the environment give a list as text: LORAUTER_POLICY__LICENCES=mit,apache-2.0."""
+    lists = {field.name for field in fields(options) if isinstance(field.default, tuple)}
+
+    def split(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            name: [part.strip() for part in given.split(",")] if name in lists and isinstance(given, str) else given
+            for name, given in value.items()
+        }
+
+    return split
 
 
 class Settings(BaseSettings):
@@ -48,8 +65,8 @@ class Settings(BaseSettings):
     scoring: Literal["here", "workers"] = Field("here", description="where scoring shards run")
     shard_rows: int = Field(256, ge=1, description="rows of a scoring shard")
     capacity: int = Field(64, ge=1, description="adapters held on the device")
-    policy: Policy = Policy()
-    halving: HalvingOptions = HalvingOptions()
+    policy: Annotated[Policy, BeforeValidator(_split_lists(Policy))] = Policy()
+    halving: Annotated[HalvingOptions, BeforeValidator(_split_lists(HalvingOptions))] = HalvingOptions()
     routing: RouterOptions = RouterOptions()
 
     @classmethod

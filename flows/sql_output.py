@@ -7,7 +7,7 @@ import json
 from typing import IO, Any
 
 from flows.home import Home
-from flows.report import printable
+from flows.report import console, printable
 from warehouse.snapshots import Snapshot, current_snapshot
 from warehouse.sql import connect, run
 
@@ -40,7 +40,6 @@ def _snapshot(home: Home) -> Snapshot | None:
 
 
 def _print_table(names: list[str], rows: list[tuple[Any, ...]], out: IO[str]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -49,8 +48,7 @@ def _print_table(names: list[str], rows: list[tuple[Any, ...]], out: IO[str]) ->
         table.add_column(Text(name), overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(_short(value))) for value in row))
-    console = Console(file=out, width=None if out.isatty() else 200)
-    console.print(table)
+    console(out).print(table)
 
 
 def _short(value: object) -> str:

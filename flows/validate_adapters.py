@@ -113,12 +113,12 @@ def _weights_row(home: Home, key: str) -> dict[str, Any]:
     from lorauter.weights_check import check_weights
 
     folder = home.fetch_adapter(key)
-    checked = check_weights(folder / WEIGHTS_NAME)
     try:
         read_adapter(folder)
         unsupported = None
     except UnsupportedAdapter as error:
         unsupported = error.cause
+    checked = check_weights(folder / WEIGHTS_NAME)
     facts = asdict(checked.facts) | {"non_finite": list(checked.facts.non_finite)}
     return {"adapter": key, **facts, "unsupported": unsupported, "mean_norm": checked.mean_norm}
 

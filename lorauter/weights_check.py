@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from catalog.parse import module_name
 from catalog.rules import WeightFacts
@@ -28,9 +28,20 @@ class CheckedWeights:
 def check_weights(path: Path) -> CheckedWeights:
     """Read a safetensors file of one adapter and look at every tensor.
 
-    Raises:
-        safetensors.SafetensorError: where the file is not safetensors (the header's rules come before).
+    A file that is no safetensors, for all that its header promised, counts as not finite: `(unreadable)`.
     """
+    try:
+        non_finite, sides = _read(path)
+    except SafetensorError:
+        non_finite, sides = ["(unreadable)"], {}
+    zero_b = all(not pair["B"].any() for pair in sides.values() if "B" in pair)
+    norms = [_product_norm(p["A"], p["B"]) for p in sides.values() if len(p) == 2]
+    mean_norm = math.nan if non_finite or not norms else math.fsum(norms) / len(norms)
+    return CheckedWeights(WeightFacts(path.stat().st_size, _sha256(path), tuple(non_finite), zero_b), mean_norm)
+
+
+def _read(path: Path) -> tuple[list[str], dict[str, dict[str, torch.Tensor]]]:
+    """Names of tensors that are not finite, and the A and B of every module."""
     sides: dict[str, dict[str, torch.Tensor]] = {}
     non_finite = []
     with safe_open(path, framework="pt") as file:
@@ -41,10 +52,7 @@ def check_weights(path: Path) -> CheckedWeights:
             module, _, side = name.partition(".lora_")
             if side[:1] in ("A", "B"):
                 sides.setdefault(module_name(module), {})[side[:1]] = tensor
-    zero_b = all(not pair["B"].any() for pair in sides.values() if "B" in pair)
-    norms = [_product_norm(p["A"], p["B"]) for p in sides.values() if len(p) == 2]
-    mean_norm = math.nan if non_finite or not norms else math.fsum(norms) / len(norms)
-    return CheckedWeights(WeightFacts(path.stat().st_size, _sha256(path), tuple(non_finite), zero_b), mean_norm)
+    return non_finite, sides
 
 
 def _product_norm(a: torch.Tensor, b: torch.Tensor) -> float:

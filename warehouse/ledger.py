@@ -19,7 +19,7 @@ import pyarrow as pa
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
 from warehouse.files import read_table, write_table
-from warehouse.schemas import KEYS, LEDGER
+from warehouse.schemas import KEYS, LEDGER, table_of
 
 Row = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ class Ledger:
         """Add rows as one fragment. The name is a hash of the rows unless given; a name that exists is kept."""
         if not rows:
             return
-        arrow = pa.Table.from_pylist([dict(row) for row in rows], schema=LEDGER[table])
+        arrow = table_of(rows, LEDGER[table])
         path = self._path(table, name or _fragment_name(arrow))
         if not path.exists():
             write_table(path, arrow)
@@ -91,7 +91,7 @@ class Changes:
 
     def append(self, rows: Iterable[Row]) -> int:
         """Write the rows that differ from what is current as one fragment. Returns how many there were."""
-        as_stored = pa.Table.from_pylist([dict(row) for row in rows], schema=LEDGER[self._table]).to_pylist()
+        as_stored = table_of(rows, LEDGER[self._table]).to_pylist()
         changed = {}
         for row in as_stored:
             key, content = _key(self._table, row), _fingerprint(row)

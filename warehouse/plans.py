@@ -22,7 +22,7 @@ from catalog.errors import SnapshotError
 from catalog.task import content_hash
 from warehouse.files import read_table, write_table
 from warehouse.ledger import Ledger
-from warehouse.schemas import PLAN
+from warehouse.schemas import PLAN, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _plan_table(missing: Mapping[str, Work], conditions: Conditions, shard_rows:
         key=lambda pair: (pair[1].max_new_tokens, pair[1].mixture, len(pair[1].prompt), pair[0]),
     )
     rows = [_plan_row(number // shard_rows, key, item, conditions) for number, (key, item) in enumerate(ordered)]
-    return pa.Table.from_pylist(rows, schema=PLAN)
+    return table_of(rows, PLAN)
 
 
 def _plan_row(shard: int, key: str, item: Work, conditions: Conditions) -> dict[str, Any]:

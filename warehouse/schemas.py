@@ -6,6 +6,9 @@ A base model is always the pair (base, base_sha); an adapter is its key `repo[:p
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pyarrow as pa
 
 SCHEMA_VERSION = "1"
@@ -192,3 +195,17 @@ SNAPSHOT = {
     "rungs": (_timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
     "adapters": (_timeless(VERDICTS), ("base", "base_sha", "adapter")),
 }
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table of a declared schema.
+
+    Raises:
+        ValueError: a row has a column that the schema lacks; Arrow alone would drop it in silence.
+    """
+    found = [dict(row) for row in rows]
+    for row in found:
+        unknown = row.keys() - set(schema.names)
+        if unknown:
+            raise ValueError(f"no such columns: {sorted(unknown)}")
+    return pa.Table.from_pylist(found, schema=schema)

@@ -17,6 +17,7 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,13 +26,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
 from warehouse.files import read_table, write_table, write_text
-from warehouse.schemas import SCHEMA_VERSION, SNAPSHOT
+from warehouse.schemas import SCHEMA_VERSION, SNAPSHOT, table_of
 
+_ABANDONED = 3600.0  # seconds
 _MANIFEST = "manifest.json"
 _VIEWS = "views.sql"
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -63,6 +63,7 @@ def publish(root: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], conte
             (JSON values, no times); part of the id.
     """
     root.mkdir(parents=True, exist_ok=True)
+    _sweep(root)
     work = Path(tempfile.mkdtemp(dir=root, prefix=".publish-"))
     try:
         work.chmod(0o755)  # mkdtemp's is for nobody else, and a snapshot is for all readers
@@ -97,6 +98,14 @@ def open_snapshot(folder: Path) -> Snapshot:
     return Snapshot(manifest["id"], folder, manifest["context"], manifest["created"])
 
 
+def _sweep(root: Path) -> None:
+    """Remove what publishers that were killed left behind; a running one's folder is younger than an hour."""
+    for left in root.glob(".publish-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def _install(work: Path, folder: Path) -> Snapshot:
     """Move a filled folder to its place; one that is there and whole stays, a damaged one is replaced."""
     try:
@@ -112,7 +121,7 @@ def _install(work: Path, folder: Path) -> Snapshot:
 def _fill(work: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context: Mapping[str, Any]) -> str:
     for name, (schema, keys) in SNAPSHOT.items():
         rows = sorted(tables[name], key=lambda row: tuple(row[key] for key in keys))
-        write_table(work / f"{name}.parquet", pa.Table.from_pylist([dict(r) for r in rows], schema=schema))
+        write_table(work / f"{name}.parquet", table_of(rows, schema))
     write_text(work / _VIEWS, views_sql())
     checksums = {path.name: _sha256(path) for path in sorted(work.iterdir())}
     snapshot_id = _content_id(checksums, context)

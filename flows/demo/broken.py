@@ -40,11 +40,7 @@ class Good:
     def few(self) -> dict[str, Tensor]:
         """The weights of the first layers."""
         layers = {key: re.search(r"\.(?:layers|h)\.(\d+)\.", key) for key in self.weights}
-        return {
-            key: self.weights[key]
-            for key, layer in layers.items()
-            if not layer or int(layer[1]) < _KEPT_LAYERS
-        }
+        return {key: self.weights[key] for key, layer in layers.items() if not layer or int(layer[1]) < _KEPT_LAYERS}
 
     def config_bytes(self, **changes: object) -> bytes:
         return json.dumps({**self.config, **changes}, indent=2, sort_keys=True).encode()

@@ -93,9 +93,7 @@ def test_every_card_claims_the_base(wild: Path) -> None:
 
 
 def test_every_repo_is_small(wild: Path) -> None:
-    sizes = [
-        sum(file.stat().st_size for file in repo.rglob("*") if file.is_file()) for repo in wild.iterdir()
-    ]
+    sizes = [sum(file.stat().st_size for file in repo.rglob("*") if file.is_file()) for repo in wild.iterdir()]
     assert max(sizes) < 1 << 20
 
 
@@ -161,9 +159,7 @@ def test_the_header_bomb_declares_an_exbibyte(wild: Path) -> None:
 
 
 def test_hostile_names_are_on_the_disk_as_they_are(wild: Path) -> None:
-    folders = sorted(
-        folder.name for repo in wild.glob("name-*") for folder in repo.iterdir() if folder.is_dir()
-    )
+    folders = sorted(folder.name for repo in wild.glob("name-*") for folder in repo.iterdir() if folder.is_dir())
     assert folders == ["..%2f..%2fetc", "..\\..\\windows", "<script>alert(1)<script>", "red\x1b[31m\nalert"]
 
 

@@ -1,0 +1,51 @@
+"""Settings: what wins over what, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catalog.errors import SettingError
+from flows.settings import load_settings
+
+
+def test_arguments_win_over_the_environment_over_the_named_file_over_the_homes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lorauter.toml").write_text('base = "home/base"\nencoder = "home/encoder"\nendpoint = "http://home"\n')
+    named = tmp_path / "named.toml"
+    named.write_text('encoder = "named/encoder"\nendpoint = "http://named"\n')
+    monkeypatch.setenv("LORAUTER_CONFIG", str(named))
+    monkeypatch.setenv("LORAUTER_ENDPOINT", "http://environment")
+
+    settings = load_settings(home=tmp_path)
+
+    assert (settings.base, settings.encoder, settings.endpoint) == ("home/base", "named/encoder", "http://environment")
+    assert load_settings(home=tmp_path, endpoint="http://argument").endpoint == "http://argument"
+
+
+def test_lists_come_as_text_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAUTER_POLICY__LICENCES", "mit, apache-2.0")
+    monkeypatch.setenv("LORAUTER_HALVING__RUNGS", "2,4")
+
+    settings = load_settings(home=tmp_path)
+
+    assert settings.policy.licences == ("mit", "apache-2.0")
+    assert settings.halving.rungs == (2, 4)
+
+
+def test_the_token_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAUTER_TOKEN", "hf_secret")
+
+    settings = load_settings(home=tmp_path)
+
+    assert settings.hub_token == "hf_secret"
+    assert "hf_secret" not in repr(settings) + str(settings.model_dump())
+
+
+def test_a_name_that_no_setting_has_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "lorauter.toml").write_text('bass = "a/b"\n')
+
+    with pytest.raises(SettingError, match="Setting BASS: Extra inputs are not permitted"):
+        load_settings(home=tmp_path)

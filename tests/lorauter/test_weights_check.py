@@ -1,0 +1,49 @@
+"""The deep check: what a download really holds."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from catalog.rules import WeightFacts
+from lorauter.weights_check import check_weights
+
+A = "base_model.model.layers.0.q_proj.lora_A.weight"
+B = "base_model.model.layers.0.q_proj.lora_B.weight"
+
+
+def _save(path: Path, tensors: dict[str, torch.Tensor]) -> tuple[int, str]:
+    save_file(tensors, path)
+    return path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_sound_weights_and_the_norm_of_their_product(tmp_path: Path) -> None:
+    a, b = torch.tensor([[1.0, 2.0, 0.0]]), torch.tensor([[3.0], [4.0]])
+    size, sha = _save(tmp_path / "w", {A: a, B: b})
+
+    checked = check_weights(tmp_path / "w")
+
+    assert checked.facts == WeightFacts(size, sha, (), zero_b=False)
+    assert checked.mean_norm == pytest.approx(float((b @ a).norm()))
+
+
+def test_an_infinity_is_named(tmp_path: Path) -> None:
+    size, sha = _save(tmp_path / "w", {A: torch.ones(1, 3), B: torch.tensor([[1.0], [float("inf")]])})
+
+    assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (B,), zero_b=False)
+
+
+def test_zero_b(tmp_path: Path) -> None:
+    size, sha = _save(tmp_path / "w", {A: torch.ones(1, 3), B: torch.zeros(2, 1)})
+
+    assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (), zero_b=True)
+
+
+def test_a_file_that_is_no_safetensors_is_not_finite(tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"\x80\x04 a pickle, perhaps")
+
+    assert check_weights(tmp_path / "w").facts.non_finite == ("(unreadable)",)
