@@ -35,7 +35,7 @@ def publish_catalog(home: Home, base: Base, scores: Scores) -> Snapshot:
             ],
             "best": [_best_row(base, s) for s in scores.tasks],
             "rungs": [row for s in scores.tasks for row in s.rungs],
-            "adapters": [{k: v for k, v in row.items() if k != "at"} for row in verdicts(home, base)],
+            "adapters": verdicts(home, base),
         }
         snapshot = publish(home.snapshots, tables, _context(home, base, encoder))
         advance(len(scores.tasks))

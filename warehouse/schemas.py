@@ -202,10 +202,11 @@ def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
     Raises:
         ValueError: a row has a column that the schema lacks; Arrow alone would drop it in silence.
+            Only the ledger's time `at` may be dropped: a snapshot has none.
     """
     found = [dict(row) for row in rows]
     for row in found:
-        unknown = row.keys() - set(schema.names)
+        unknown = row.keys() - {*schema.names, "at"}
         if unknown:
             raise ValueError(f"no such columns: {sorted(unknown)}")
     return pa.Table.from_pylist(found, schema=schema)
