@@ -25,7 +25,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import httpx2
-from huggingface_hub import HfApi, get_session, hf_hub_download, hf_hub_url, set_client_factory
+from huggingface_hub import HfApi, constants, get_session, hf_hub_download, hf_hub_url, set_client_factory
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
@@ -45,6 +45,7 @@ from catalog.parse import CONFIG_LIMIT, Problem, base_modules, header_length, is
 from catalog.rules import Base
 
 PUBLIC_ENDPOINT = "https://huggingface.co"
+DEFAULT_CACHE = Path(constants.HF_HUB_CACHE)
 PAGE_LIMIT = 64 << 20  # bytes of one listing page
 HEAD_BYTES = 100_000  # first ranged read of a weights file; holds nearly every LoRA's header
 _FIELDS = ("sha", "tags", "siblings", "downloads", "likes", "gated", "private", "lastModified")

@@ -16,10 +16,9 @@ from catalog.errors import SettingError
 from catalog.metrics import METRICS
 from catalog.task import DEFAULT_TEMPLATE, content_hash
 from flows.generate import RunShard, ensure_outputs
-from flows.home import Home, open_home
+from flows.home import Home, open_home, open_router
 from flows.progress import stage
 from flows.refresh import shard_runner
-from lorauter.loading import load
 from lorauter.routers import ROUTERS
 from lorauter.routing import Route
 from lorauter.task_index import load_index
@@ -74,13 +73,13 @@ def answer(
     home: Home, snapshot: Snapshot, queries: Sequence[Query], routers: Sequence[str], run: RunShard
 ) -> tuple[list[dict[str, Any]], int]:
     """Rows of the answers' table, router by router, and how many answers had to be made."""
-    routes = _route(home, snapshot, queries, routers)
-    work = [_work(query, route) for name in routers for query, route in zip(queries, routes[name], strict=True)]
     index = load_index(snapshot, home.settings.base)
-    conditions = home.conditions(index.base, index.base_sha)
-    with stage("answer", len(work), "answers") as advance:
-        texts, new = ensure_outputs(home, work, conditions, run, advance)
+    routes = _route(home, snapshot, queries, routers)
     pairs = [(name, query, route) for name in routers for query, route in zip(queries, routes[name], strict=True)]
+    templates = {row["task"]: row["template"] for row in snapshot.read("tasks") if row["base"] == index.base}
+    work = [_work(query, route, templates) for _, query, route in pairs]
+    with stage("answer", len(work), "answers") as advance:
+        texts, new = ensure_outputs(home, work, home.conditions(index.base, index.base_sha), run, advance)
     rows = [
         _row(snapshot.id, name, query, route, text) for (name, query, route), text in zip(pairs, texts, strict=True)
     ]
@@ -139,20 +138,16 @@ def _route(
     routes = {}
     with stage("route", len(routers) * len(texts), "queries") as advance:
         for name in routers:
-            router = load(
-                snapshot.folder,
-                base=home.settings.base,
-                router=name,
-                options=home.settings.routing,
-                truth=truth,
-            )
-            routes[name] = router.route(texts)
+            routes[name] = open_router(home, snapshot, name, truth).route(texts)
             advance(len(texts))
     return routes
 
 
-def _work(query: Query, route: Route) -> Work:
-    prompt = DEFAULT_TEMPLATE.replace("{input}", query.input)
+def _work(query: Query, route: Route, templates: Mapping[str, str]) -> Work:
+    """The prompt takes the template that the adapters were scored with: the query's own task's, else the nearest's."""
+    nearest = route.tasks[0].task if route.tasks else ""
+    template = templates.get(query.task or nearest, DEFAULT_TEMPLATE)
+    prompt = template.replace("{input}", query.input)
     return Work(prompt, route.mixture, query.max_new_tokens, query.task, query.id)
 
 

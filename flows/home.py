@@ -11,6 +11,7 @@ Knows: the layout, how settings become the floors' options. Does not know: stage
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,8 @@ from warehouse.tasks import read_tasks
 if TYPE_CHECKING:
     from catalog.hub import Hub
     from lorauter.engine import Engine
+    from lorauter.routing import Router
+    from warehouse.snapshots import Snapshot
 
 
 def open_home(**overrides: Any) -> Home:
@@ -35,6 +38,20 @@ def open_home(**overrides: Any) -> Home:
     home = Home(load_settings(**overrides))
     home.ensure()
     return home
+
+
+def open_router(home: Home, snapshot: Snapshot, name: str, truth: Mapping[str, str] | None = None) -> Router:
+    """A router of the settings' base over a snapshot; the encoder comes from the home's hub when it is needed."""
+    from lorauter.loading import load
+
+    return load(
+        snapshot.folder,
+        base=home.settings.base,
+        router=name,
+        options=home.settings.routing,
+        encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
+        truth=truth,
+    )
 
 
 @dataclass(frozen=True)

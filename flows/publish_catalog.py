@@ -13,22 +13,24 @@ from typing import Any
 import numpy as np
 
 from catalog.adapter import AdapterId
+from catalog.errors import SnapshotError
 from catalog.metrics import majority_answer, mean
 from catalog.rules import RULES_VERSION, Base
 from catalog.task import Task, content_hash
 from flows.home import Home
-from flows.progress import stage
+from flows.progress import say, stage
 from flows.score_adapters import Scores, TaskScores, majority_score
 from flows.validate_adapters import verdicts
 from lorauter.halving import split_examples
-from warehouse.snapshots import Snapshot, publish
+from warehouse.schemas import SNAPSHOT
+from warehouse.snapshots import Snapshot, current_snapshot, publish
 
 
 def publish_catalog(home: Home, base: Base, scores: Scores) -> Snapshot:
-    """Freeze verdicts, scores and task embeddings of one base and make them current."""
+    """Freeze verdicts, scores and task embeddings of a base and make them current, beside the other bases' own."""
     with stage("publish", len(scores.tasks), "tasks") as advance:
         encoder, embeddings = embed_tasks(home, [s.task for s in scores.tasks])
-        tables = {
+        tables: dict[str, list[dict[str, Any]]] = {
             "tasks": [
                 _task_row(home, base, s, encoder, embedding)
                 for s, embedding in zip(scores.tasks, embeddings, strict=True)
@@ -37,7 +39,11 @@ def publish_catalog(home: Home, base: Base, scores: Scores) -> Snapshot:
             "rungs": [row for s in scores.tasks for row in s.rungs],
             "adapters": verdicts(home, base),
         }
-        snapshot = publish(home.snapshots, tables, _context(home, base, encoder))
+        others, contexts = _other_bases(home, base)
+        for name, rows in tables.items():
+            rows.extend(others.get(name, []))
+        contexts[base.id] = _context(home, base)
+        snapshot = publish(home.snapshots, tables, {"bases": contexts})
         advance(len(scores.tasks))
     return snapshot
 
@@ -96,6 +102,7 @@ def _task_row(
         "majority_score": majority_score(task, majority, report),
         "encoder": encoder["id"],
         "encoder_sha": encoder["sha"],
+        "encoder_hash": encoder["hash"],
         "embedding": embedding,
     }
 
@@ -123,12 +130,23 @@ def _best_row(base: Base, scores: TaskScores) -> dict[str, Any]:
     }
 
 
-def _context(home: Home, base: Base, encoder: dict[str, str]) -> dict[str, Any]:
+def _other_bases(home: Home, base: Base) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
+    """Rows and contexts of the bases that the current snapshot holds beside this one."""
+    if not (home.snapshots / "current").exists():
+        return {}, {}
+    try:
+        current = current_snapshot(home.snapshots)
+    except SnapshotError as error:
+        say(f"{error.cause} What it held of other bases is not carried over: publish those again.")
+        return {}, {}
+    rows = {name: [row for row in current.read(name) if row["base"] != base.id] for name in SNAPSHOT}
+    return rows, {name: made for name, made in current.context["bases"].items() if name != base.id}
+
+
+def _context(home: Home, base: Base) -> dict[str, Any]:
     settings = home.settings
     return {
-        "base": base.id,
         "base_sha": base.sha,
-        "encoder": encoder,
         "conditions": asdict(home.conditions(base.id, base.sha)),
         "halving": asdict(settings.halving) | {"rungs": list(settings.halving.rungs)},
         "policy": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings.policy).items()},

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.home import Home
+from flows.home import Home, open_router
 from flows.report import printable
-from lorauter.loading import load
 from warehouse.snapshots import current_snapshot, open_snapshot
 
 
 def explain_route(home: Home, text: str, router: str, folder: Path | None, explain: bool) -> Iterator[str]:
     """The mixture, one adapter a line; with `explain` also the tasks behind it and what their adapters reached."""
     snapshot = open_snapshot(folder) if folder else current_snapshot(home.snapshots)
-    found = load(snapshot.folder, router=router, options=home.settings.routing).route([text])[0]
+    found = open_router(home, snapshot, router).route([text])[0]
     for adapter, weight in found.mixture:
         yield printable(f"{weight:.3f}\t{adapter}")
     if not found.mixture:
         yield "1.000\t(base)"
     if explain:
-        best = {row["task"]: row for row in snapshot.read("best")}
+        best = {row["task"]: row for row in snapshot.read("best") if row["base"] == home.settings.base}
         yield f"confidence {found.confidence:.3f} (cosine to the nearest task)"
         for match in found.tasks:
             row = best[match.task]

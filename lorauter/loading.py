@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from catalog.errors import SettingError
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Router, RouterOptions
-from lorauter.task_index import load_index
-from warehouse.snapshots import Snapshot, open_snapshot
+from lorauter.task_index import EncoderId, load_index
+from warehouse.snapshots import open_snapshot
 
 if TYPE_CHECKING:
     from lorauter.encoder import Encoder
+
+
+FindEncoder = Callable[[EncoderId], Path]
 
 
 def load(
@@ -26,7 +29,7 @@ def load(
     base: str | None = None,
     router: str = "lorauter",
     options: RouterOptions | None = None,
-    encoder: str | Path | None = None,
+    encoder: str | Path | FindEncoder | None = None,
     truth: Mapping[str, str] | None = None,
 ) -> Router:
     """A router over a snapshot folder.
@@ -35,7 +38,8 @@ def load(
         folder: a published snapshot (the folder that holds manifest.json).
         base: base model id; may be left out where the snapshot has one only.
         router: a name of `lorauter.routers.ROUTERS`. options: its constants.
-        encoder: folder of the sentence encoder; found by the id in the snapshot otherwise.
+        encoder: folder of the sentence encoder, or what finds it by its id. Left out, it is looked for in the
+            home that the snapshot lies in, then downloaded from the public Hub at the same commit.
         truth: query → true task, which the oracle needs.
 
     Raises:
@@ -45,27 +49,27 @@ def load(
     if router not in ROUTERS:
         raise SettingError(f"There is no router {router!r}.", f"Choose one of: {', '.join(ROUTERS)}.")
     snapshot = open_snapshot(Path(folder))
+    index = load_index(snapshot, base)
     parts = RouterParts(
-        index=load_index(snapshot, base),
-        encoder=_encoder_loader(snapshot, Path(encoder) if encoder else None),
+        index=index,
+        encoder=_encoder_loader(index.encoder, _finder(snapshot.folder, encoder)),
         options=options or RouterOptions(),
         truth=truth or {},
     )
     return ROUTERS[router](parts)
 
 
-def _encoder_loader(snapshot: Snapshot, folder: Path | None) -> Callable[[], Encoder]:
+def _encoder_loader(wanted: EncoderId, find: FindEncoder) -> Callable[[], Encoder]:
     """Loads the encoder when first called, and keeps it."""
 
     @cache
     def loader() -> Encoder:
         from lorauter.encoder import Encoder
 
-        wanted = snapshot.context["encoder"]
-        encoder = Encoder(folder or _find_encoder(snapshot.folder, wanted))
-        if encoder.hash != wanted["hash"]:
+        encoder = Encoder(find(wanted))
+        if encoder.hash != wanted.hash:
             raise SettingError(
-                f"The encoder differs from {wanted['id']} (hash {encoder.hash}, wanted {wanted['hash']}).",
+                f"The encoder differs from {wanted.id} (hash {encoder.hash}, wanted {wanted.hash}).",
                 "Use the encoder that made the snapshot: similarities of two encoders do not compare.",
             )
         return encoder
@@ -73,14 +77,22 @@ def _encoder_loader(snapshot: Snapshot, folder: Path | None) -> Callable[[], Enc
     return loader
 
 
-def _find_encoder(snapshot: Path, wanted: Mapping[str, Any]) -> Path:
-    """The encoder in the home that the snapshot lies in, else downloaded from the Hub at the same commit."""
-    from catalog.hub import PUBLIC_ENDPOINT, Hub, HubOptions, model_files
+def _finder(snapshot: Path, encoder: str | Path | FindEncoder | None) -> FindEncoder:
+    if callable(encoder):
+        return encoder
+    if encoder is not None:
+        folder = Path(encoder)
+        return lambda _: folder
+    return lambda wanted: _find_or_download(snapshot, wanted)
 
-    cache_dir = snapshot.parent.parent / "hub"
-    hub = Hub(HubOptions(endpoint=PUBLIC_ENDPOINT, cache_dir=cache_dir))
-    local = hub.local(wanted["id"], wanted["sha"])
+
+def _find_or_download(snapshot: Path, wanted: EncoderId) -> Path:
+    from catalog.hub import DEFAULT_CACHE, PUBLIC_ENDPOINT, Hub, HubOptions, model_files
+
+    in_home = snapshot.parent.parent / "hub"
+    hub = Hub(HubOptions(endpoint=PUBLIC_ENDPOINT, cache_dir=in_home if in_home.is_dir() else DEFAULT_CACHE))
+    local = hub.local(wanted.id, wanted.sha)
     if (local / "config.json").is_file():
         return local
-    sha, names = hub.repo_files(wanted["id"], wanted["sha"])
-    return hub.download(wanted["id"], model_files(names), sha)
+    sha, names = hub.repo_files(wanted.id, wanted.sha)
+    return hub.download(wanted.id, model_files(names), sha)

@@ -21,12 +21,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderId:
+    """A sentence encoder: repo id, commit, and the hash of its weights and settings."""
+
+    id: str
+    sha: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskIndex:
     """Tasks of one (base, base_sha).
 
     Args:
         tasks: names. embeddings: float32 (tasks, d), the mean embeddings t_j, not normalised.
         best: published adapter key by task, "" for the base. declared: the task's own adapter's key, or None.
+        encoder: what made the embeddings; queries must be embedded by the same.
     """
 
     base: str
@@ -35,6 +45,7 @@ class TaskIndex:
     embeddings: npt.NDArray[np.float32]
     best: tuple[str, ...]
     declared: tuple[str | None, ...]
+    encoder: EncoderId
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -61,6 +72,7 @@ def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
         embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
         best=tuple(best[row["task"]] for row in rows),
         declared=tuple(_own(row["declared"], admitted) for row in rows),
+        encoder=EncoderId(rows[0]["encoder"], rows[0]["encoder_sha"], rows[0]["encoder_hash"]),
     )
 
 

@@ -29,6 +29,7 @@ from flows.prefect_setup import prepare_prefect  # noqa: E402  (imports nothing 
 prepare_prefect(Path(_SCRATCH))
 
 BASE = "tiny/llama"
+OTHER_BASE = "tiny/other"
 WORDS = ("red", "blue", "cat", "dog", "north", "south")
 TASKS = {
     "colours": ("What colour is the {} in the painting?", "ann/colours"),
@@ -40,7 +41,8 @@ ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 @pytest.fixture(scope="session")
 def tiny_hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Repos of a small hub: base, encoder, three sound adapters, one that lives in a folder, and broken ones."""
+    """Repos of a small hub: base, encoder, three sound adapters, one that lives in a folder, broken ones,
+    and a second base with an adapter of its own."""
     from flows.demo.broken import write_broken
 
     hub = tmp_path_factory.mktemp("hub")
@@ -51,6 +53,8 @@ def tiny_hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("ann/colours", "bob/animals", "cleo/compass")):
         write_adapter(hub / BASE, hub / name, seed=number, rank=4 * (number + 1))
     write_broken(hub, hub / "ann/colours", BASE)
+    write_tiny_base(hub / OTHER_BASE, seed=1)
+    write_adapter(hub / OTHER_BASE, hub / "dan/colours", seed=9, rank=4, base_id=OTHER_BASE)
     return hub
 
 
@@ -83,7 +87,7 @@ def tiny_hub(tiny_hub_folder: Path) -> Iterator[str]:
         yield hub.endpoint
 
 
-def write_tiny_base(folder: Path) -> None:
+def write_tiny_base(folder: Path, seed: int = 0) -> None:
     """A random two-layer Llama with a tokenizer of its own."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -95,7 +99,7 @@ def write_tiny_base(folder: Path) -> None:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<end>"], initial_alphabet=alphabet)
     tokenizer.train_from_iterator(WORDS, trainer)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=64,
@@ -112,7 +116,7 @@ def write_tiny_base(folder: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
 
 
-def write_adapter(base: Path, folder: Path, seed: int, rank: int) -> None:
+def write_adapter(base: Path, folder: Path, seed: int, rank: int, base_id: str = BASE) -> None:
     """A random q/v adapter of the tiny base, saved by PEFT, with a card."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -125,6 +129,6 @@ def write_adapter(base: Path, folder: Path, seed: int, rank: int) -> None:
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
     model.save_pretrained(folder)
     saved = folder / "adapter_config.json"
-    saved.write_text(json.dumps(json.loads(saved.read_text()) | {"base_model_name_or_path": BASE}))
-    card = f"---\nbase_model: {BASE}\nlibrary_name: peft\nlicense: apache-2.0\n---\n# {folder.name}\n"
+    saved.write_text(json.dumps(json.loads(saved.read_text()) | {"base_model_name_or_path": base_id}))
+    card = f"---\nbase_model: {base_id}\nlibrary_name: peft\nlicense: apache-2.0\n---\n# {folder.name}\n"
     (folder / "README.md").write_text(card)

@@ -9,15 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+import lorauter
 from catalog.adapter import AdapterId
-from flows.home import Home, open_home
-from warehouse.snapshots import current_snapshot
+from catalog.errors import SettingError
+from catalog.task import Example
+from flows.home import Home, open_home, open_router
+from lorauter.task_index import load_index
+from warehouse.snapshots import current_snapshot, open_snapshot
 from warehouse.tasks import read_tasks, store_task
 
 BASE = "tiny/llama"
@@ -129,6 +134,42 @@ def test_answers_are_scored_rows_that_any_duckdb_reads(home: Home, tmp_path: Pat
     assert quality["base"] < 1.0
     routed = [row for row in pq.read_table(out).to_pylist() if row["router"] == "lorauter"]
     assert [row["tasks"][0]["task"] for row in routed] == [row["task"] for row in rows]
+
+
+def test_a_task_that_no_adapter_improves_publishes_the_base_and_routing_honours_it(
+    home: Home, tiny_hub_folder: Path
+) -> None:
+    from flows.refresh import refresh
+    from lorauter.engine import Engine
+
+    task = home.tasks()[0]
+    engine = Engine(tiny_hub_folder / BASE, dtype="float32")
+    texts = engine.generate([task.prompt(e.input) for e in task.validation], [()] * len(task.validation), 3)
+    known = tuple(Example(e.input, text) for e, text in zip(task.validation, texts, strict=True))
+    store_task(home.task_folder, replace(task, validation=known, test=()))
+
+    snapshot = open_snapshot(Path(refresh(home.reference)["folder"]))
+
+    best = next(row for row in snapshot.read("best") if row["task"] == task.name)
+    assert (best["adapter"], best["score"], best["lift"]) == ("", 1.0, 0.0)
+    route = open_router(home, snapshot, "lorauter").route([task.validation[0].input])[0]
+    assert route.tasks[0].task == task.name
+    assert sum(weight for _, weight in route.mixture) == pytest.approx(1 - route.tasks[0].weight)
+
+
+def test_two_bases_live_side_by_side(home: Home) -> None:
+    from flows.refresh import refresh
+
+    first = refresh(home.reference)
+    both = refresh({**home.reference, "base": "tiny/other"})
+
+    alone, together = (open_snapshot(Path(outcome["folder"])) for outcome in (first, both))
+    for table in ("tasks", "best", "rungs", "adapters"):
+        assert [row for row in together.read(table) if row["base"] == BASE] == alone.read(table)
+    other = load_index(together, "tiny/other")
+    assert (other.base, other.tasks) == ("tiny/other", ("animals", "colours", "compass"))
+    with pytest.raises(SettingError, match="several bases"):
+        lorauter.load(both["folder"])
 
 
 def test_a_refresh_killed_at_random_moments_ends_with_the_same_snapshot(home: Home, tmp_path: Path) -> None:
