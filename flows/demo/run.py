@@ -2,9 +2,9 @@
 
 Knows: the order, what it measures, the figures of demo.json. Does not know: how they are shown (flows/report).
 
-Budget of the full demo, kept by the tests: prompts of at most 48 tokens and answers of at most 8 (one task 24);
-halving spends (3, 3, 6, 12) examples a rung and 40 to report, which is about 4,000 short rows with 22 adapters on
-14 tasks; six routers answer 50 test queries a task, one of them without a model: 3,500 rows.
+Budget of the full demo, kept by tests/demo: prompts of at most 48 tokens and answers of at most 8 (one task 24).
+Halving gives (3, 3, 6, 12) examples a rung and 40 to report: 4,438 short rows with 27 adapters on 14 tasks. Five
+routers answer 50 test queries a task, 3,500 rows; the majority answer needs no model.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from flows.demo.base import BASE_ID
 from flows.demo.run import QUALITY_SQL
+from flows.demo.world import demo_tasks
 
 
 def _demo(home: Path) -> tuple[dict[str, Any], str, float]:
@@ -23,6 +25,19 @@ def _demo(home: Path) -> tuple[dict[str, Any], str, float]:
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads((home / "small" / "demo.json").read_text()), run.stdout, time.monotonic() - began
+
+
+def _check_the_token_budget(base: Path) -> None:
+    """Prompts of at most 48 tokens, answers of at most 8, but for the one long task."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    for task in demo_tasks(small=False):
+        longest = 24 if task.metric == "rouge_l" else 8
+        assert task.max_new_tokens <= longest
+        for example in (*task.validation, *task.test):
+            assert len(tokenizer(task.prompt(example.input)).input_ids) <= 48
+            assert len(tokenizer(" " + example.target).input_ids) < longest
 
 
 def test_the_demo_leaves_a_catalog_alone(tmp_path: Path) -> None:
@@ -62,5 +77,6 @@ def test_the_demo_twice(tmp_path: Path) -> None:
         duckdb.sql(QUALITY_SQL.format(answers=tmp_path / "small" / "demo" / "answers.parquet")).fetchall()
     )
     assert recomputed == first["quality"]
+    _check_the_token_budget(tmp_path / "small" / "demo" / "hub" / BASE_ID)
     assert "Best adapter of each task" in screen
     assert first["snapshot"] in screen
