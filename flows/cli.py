@@ -21,6 +21,7 @@ import click
 from catalog.errors import LorauterError
 
 _PATH = click.Path(path_type=Path)
+_INTERRUPTED = "\nInterrupted. What was finished is kept; run the same command to go on."
 
 
 class _Commands(click.Group):
@@ -58,8 +59,10 @@ def demo(home: Path | None, small: bool) -> None:
     root = root / "small" if small else root
     _say_what_comes(root)
     from flows.demo.run import QUALITY_SQL, run_demo
+    from flows.interrupt import leave_at_once_on_interrupt
     from flows.report import console, show_demo
 
+    leave_at_once_on_interrupt()
     figures = run_demo(root, small)
     show_demo(root, figures, QUALITY_SQL.format(answers=figures["answers"]), console())
     _say_what_next(root)
@@ -290,7 +293,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\nInterrupted. What was finished is kept; run the same command to go on.", err=True)
+        click.echo(_INTERRUPTED, err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nothing is wrong
@@ -324,8 +327,10 @@ def _home(home: Path | None, **overrides: Any) -> Any:
 
 
 def _prepare_prefect(root: Path) -> None:
+    from flows.interrupt import leave_at_once_on_interrupt
     from flows.prefect_setup import prepare_prefect, start_prefect
 
+    leave_at_once_on_interrupt()
     prepare_prefect(root)
     start_prefect()
 

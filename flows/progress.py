@@ -9,16 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 Advance = Callable[[int], None]
 
@@ -32,16 +26,12 @@ _console = Console(stderr=True)
 def stage(name: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
     """Show a stage while it runs; the body calls the yielded function with how much is newly done."""
     began = time.monotonic()
+    shown: _Shown = (_Bar if _console.is_terminal else _Lines)(name, total, unit)
     try:
-        if _console.is_terminal:
-            with _bar() as progress:
-                task = progress.add_task(f"{name:<10}", total=total, unit=unit)
-                yield lambda done: progress.advance(task, done)
-        else:
-            done_so_far = _Lines(name, total, unit)
-            yield done_so_far.advance
-            done_so_far.close(time.monotonic() - began)
+        yield shown.advance
+        shown.close()
     finally:
+        shown.stop()
         SECONDS[name] = SECONDS.get(name, 0.0) + time.monotonic() - began
 
 
@@ -50,16 +40,40 @@ def say(text: str) -> None:
     _console.print(text, highlight=False, soft_wrap=True)
 
 
-def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=_console)
+class _Shown(Protocol):
+    def advance(self, done: int) -> None: ...
+
+    def close(self) -> None:
+        """The stage ended well."""
+
+    def stop(self) -> None:
+        """The stage ended."""
+
+
+class _Bar:
+    """Progress on a terminal."""
+
+    def __init__(self, name: str, total: int | None, unit: str) -> None:
+        count = TextColumn("{task.fields[count]}")
+        remaining = [TimeRemainingColumn()] if total else []
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn(), *remaining, console=_console
+        )
+        self._task = self._progress.add_task(f"{name:<10}", total=total, count="")
+        self._done, self._total, self._unit = 0, total, unit
+        self._progress.start()
+
+    def advance(self, done: int) -> None:
+        self._done += done
+        self._progress.update(self._task, advance=done, count=_count(self._done, self._total, self._unit))
+
+    def close(self) -> None:
+        whole = self._total or self._done or 1
+        count = _count(self._done, self._total, self._unit)
+        self._progress.update(self._task, total=whole, completed=whole, count=count)
+
+    def stop(self) -> None:
+        self._progress.stop()
 
 
 class _Lines:
@@ -69,7 +83,8 @@ class _Lines:
 
     def __init__(self, name: str, total: int | None, unit: str) -> None:
         self._name, self._total, self._unit = name, total, unit
-        self._done, self._spoke = 0, time.monotonic()
+        self._done = 0
+        self._began = self._spoke = time.monotonic()
 
     def advance(self, done: int) -> None:
         self._done += done
@@ -77,14 +92,22 @@ class _Lines:
             self._spoke = time.monotonic()
             self._say(f"{self._count()} …")
 
-    def close(self, seconds: float) -> None:
-        self._say(f"{self._count()}, {seconds:.1f} s")
+    def close(self) -> None:
+        self._say(f"{self._count()}, {time.monotonic() - self._began:.1f} s")
+
+    def stop(self) -> None:
+        """Nothing to put back."""
 
     def _say(self, text: str) -> None:
         sys.stderr.write(f"{self._name}: {text}\n")  # not print: a flow with log_prints would swallow it
         sys.stderr.flush()
 
     def _count(self) -> str:
-        if not (self._done or self._total):
-            return "nothing to do" if self._unit else "done"
-        return f"{self._done}{f'/{self._total}' if self._total else ''} {self._unit}".strip()
+        return _count(self._done, self._total, self._unit)
+
+
+def _count(done: int, total: int | None, unit: str) -> str:
+    """How far a stage is, for people."""
+    if not (done or total):
+        return "nothing to do" if unit else "done"
+    return f"{done:,}{f' of {total:,}' if total else ''} {unit}".strip()

@@ -192,6 +192,18 @@ def test_a_refresh_killed_at_random_moments_ends_with_the_same_snapshot(home: Ho
     assert current_snapshot(other.snapshots).id == undisturbed
 
 
+def test_an_interrupted_refresh_leaves_at_once_and_says_that_it_can_go_on(home: Home) -> None:
+    run = _refresh_process(home)
+    assert run.stderr is not None
+    while b"crawl" not in run.stderr.readline():  # the flow runs
+        assert run.poll() is None
+
+    run.send_signal(signal.SIGINT)
+
+    assert run.wait(10) == 130
+    assert b"Interrupted. What was finished is kept; run the same command to go on." in run.stderr.read()
+
+
 def _refresh_process(home: Home) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "LORAUTER_SHARD_ROWS": "8", "PREFECT_HOME": str(home.root / "prefect")}
     where = ["--home", str(home.root), "refresh", "--base", BASE, "--endpoint", home.settings.endpoint]
@@ -199,5 +211,5 @@ def _refresh_process(home: Home) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "flows.cli", *where],
         env=environment,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
