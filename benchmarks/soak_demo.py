@@ -71,7 +71,8 @@ def _complete(home: Path, small: bool) -> str:
     process = _start(home, small)
     if process.wait() != 0:
         raise SystemExit(f"the demo failed in {home}: exit code {process.returncode}\n{_log(home).read_text()[-3000:]}")
-    return str(json.loads((home / "demo.json").read_text())["snapshot"])
+    written = (home / "small" if small else home) / "demo.json"
+    return str(json.loads(written.read_text())["snapshot"])
 
 
 def _kill_after(home: Path, small: bool, seconds: float) -> bool:

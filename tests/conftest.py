@@ -22,6 +22,7 @@ os.environ["HF_HOME"] = f"{_SCRATCH}/hf"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 for name in [name for name in os.environ if name.startswith(("LORAUTER_", "HF_TOKEN"))]:
     del os.environ[name]
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads stall where other programs share the cores
 os.environ["LORAUTER_DTYPE"] = "float32"  # texts then depend on nothing but the row
 
 from flows.prefect_setup import prepare_prefect  # noqa: E402  (imports nothing of Prefect)

@@ -38,7 +38,7 @@ def build_world(root: Path, small: bool) -> Path:
     Raises:
         SettingError: the packages with the weights are not installed.
     """
-    hub = root / ("hub-small" if small else "hub")
+    hub = root / "hub"
     _once(hub / ENCODER_ID, _copy_encoder)
     _once(hub / BASE_ID, _export)
     wanted = {*(task.adapter for task in demo_tasks(True)), SMALL_RIVAL} if small else None
