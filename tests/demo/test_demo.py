@@ -21,7 +21,12 @@ from flows.demo.world import demo_tasks
 def _demo(home: Path) -> tuple[dict[str, Any], str, float]:
     began = time.monotonic()
     command = [sys.executable, "-m", "flows.cli", "--home", str(home), "demo", "--small"]
-    environment = {**os.environ, "LORAUTER_DTYPE": "auto", "HF_TOKEN": "hf_of_somebody", "LORAUTER_ENDPOINT": "http://127.0.0.1:9"}
+    environment = {
+        **os.environ,
+        "LORAUTER_DTYPE": "auto",
+        "HF_TOKEN": "hf_of_somebody",
+        "LORAUTER_ENDPOINT": "http://127.0.0.1:9",
+    }
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads((home / "small" / "demo.json").read_text()), run.stdout, time.monotonic() - began
