@@ -22,6 +22,7 @@ from catalog.errors import LorauterError
 
 _PATH = click.Path(path_type=Path)
 _INTERRUPTED = "\nInterrupted. What was finished is kept; run the same command to go on."
+_INTERRUPTED_CODE = 130
 
 
 class _Commands(click.Group):
@@ -62,7 +63,7 @@ def demo(home: Path | None, small: bool) -> None:
     from flows.interrupt import leave_at_once_on_interrupt
     from flows.report import console, show_demo
 
-    leave_at_once_on_interrupt()
+    leave_at_once_on_interrupt(_INTERRUPTED, _INTERRUPTED_CODE)
     figures = run_demo(root, small)
     show_demo(root, figures, QUALITY_SQL.format(answers=figures["answers"]), console())
     _say_what_next(root)
@@ -294,7 +295,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo(_INTERRUPTED, err=True)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED_CODE)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; nothing is wrong
         sys.exit(0)
@@ -330,7 +331,7 @@ def _prepare_prefect(root: Path) -> None:
     from flows.interrupt import leave_at_once_on_interrupt
     from flows.prefect_setup import prepare_prefect, start_prefect
 
-    leave_at_once_on_interrupt()
+    leave_at_once_on_interrupt(_INTERRUPTED, _INTERRUPTED_CODE)
     prepare_prefect(root)
     start_prefect()
 

@@ -9,25 +9,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import psutil
 
-MESSAGE = "\nInterrupted. What was finished is kept; run the same command to go on.\n"
-EXIT_CODE = 130
 _SHOW_CURSOR = "\x1b[?25h"  # a running progress bar hides it
 
 
-def leave_at_once_on_interrupt() -> None:
-    """From now on Ctrl-C ends this process and its children, with a word and exit code 130."""
-    signal.signal(signal.SIGINT, _leave)
+def leave_at_once_on_interrupt(message: str, exit_code: int) -> None:
+    """From now on Ctrl-C ends this process and its children, with a message on stderr and an exit code."""
 
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):  # it may have gone by itself
+                child.terminate()
+        os.write(2, f"{_SHOW_CURSOR if sys.stderr.isatty() else ''}{message}\n".encode())
+        os._exit(exit_code)
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    for child in psutil.Process().children(recursive=True):
-        try:
-            child.terminate()
-        except psutil.Error:  # it has gone by itself
-            continue
-    os.write(2, ((_SHOW_CURSOR if sys.stderr.isatty() else "") + MESSAGE).encode())
-    os._exit(EXIT_CODE)
+    signal.signal(signal.SIGINT, leave)

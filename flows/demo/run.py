@@ -39,8 +39,8 @@ def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
     """Run the whole demo in a home and return the figures of demo.json, which is written there too."""
     began = time.monotonic()
     with PeakMemory() as memory:
-        home = _prepare(settings_home, small)
-        with _serve(home, small) as hub:
+        home, folder = _prepare(settings_home, small)
+        with _serve(folder) as hub:
             from catalog.hub import COUNT
 
             settings = {**home.reference, "endpoint": hub.endpoint}
@@ -58,8 +58,8 @@ def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
     return figures
 
 
-def _prepare(root: Path, small: bool) -> Home:
-    """The home with the demo's settings, tasks and hub folder in it."""
+def _prepare(root: Path, small: bool) -> tuple[Home, Path]:
+    """The home with the demo's settings and tasks in it, and the hub folder."""
     for name in ("LORAUTER_TOKEN", "HF_TOKEN"):
         os.environ.pop(name, None)  # the demo's hub knows no tokens, and a real one must not be sent to it
     _refuse_a_home_in_use(root)
@@ -67,11 +67,11 @@ def _prepare(root: Path, small: bool) -> Home:
     write_text(home.root / "lorauter.toml", _TOML)
     prepare_prefect(home.root)
     with stage("prepare"):
-        build_world(home.root / "demo", small)
+        folder = build_world(home.root / "demo", small)
         for task in demo_tasks(small):
             store_task(home.task_folder, task)
     _estimate(home, demo_tasks(small))
-    return home
+    return home, folder
 
 
 def _refuse_a_home_in_use(root: Path) -> None:
@@ -83,10 +83,10 @@ def _refuse_a_home_in_use(root: Path) -> None:
         raise SettingError(f"{root} holds a catalog of yours.", "Run the demo elsewhere: lorauter --home DIR demo.")
 
 
-def _serve(home: Home, small: bool) -> Any:
+def _serve(folder: Path) -> Any:
     from flows.mirror.server import serve_in_thread
 
-    return serve_in_thread(build_world(home.root / "demo", small))
+    return serve_in_thread(folder)
 
 
 def _run_flows(home: Home, settings: dict[str, Any], small: bool) -> dict[str, Any]:

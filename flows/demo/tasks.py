@@ -65,7 +65,6 @@ JOBS = words(
     "tailor, chef, librarian"
 )
 THINGS = words("book, lamp, scarf, clock, vase, camera, guitar, basket, mirror, kettle, blanket, watch, jacket, puzzle")
-FRUITS = words("apple, pear, plum, lemon, mango, peach, grape, melon, cherry, banana, orange, lime, fig, olive")
 DAYS = words("Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday")
 EVENTS = words(
     "dentist visit, piano lesson, team meeting, football match, book club, yoga class, job interview, birthday party, "
