@@ -3,6 +3,7 @@
     LorauterError
     ├── SettingError        a setting, option or argument is wrong
     ├── HubError            the hub could not be reached, refused us, or answered nonsense
+    │   └── HubDown         nobody answers there, or our token is refused: no other request will go well either
     ├── TaskError           a task file is wrong: names the file, the line and the field
     ├── SnapshotError       a published catalog is missing, incomplete or damaged
     ├── UnsupportedAdapter  the engine cannot serve this adapter exactly, and says which feature
@@ -34,6 +35,10 @@ class SettingError(LorauterError):
 
 class HubError(LorauterError):
     """The hub could not be reached, refused us, or answered nonsense."""
+
+
+class HubDown(HubError):
+    """Nobody answers at the hub, or it refuses our token: no other request will go well either."""
 
 
 class TaskError(LorauterError):

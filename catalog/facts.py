@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from posixpath import basename, dirname
 from typing import Any, TypeVar
 
 from catalog.adapter import AdapterId, LoraShape
-from catalog.parse import Problem, lora_shapes, parse_config, parse_header
+from catalog.parse import Problem, Tensor, lora_shapes, parse_config, parse_header
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
 PICKLE_NAME = "adapter_model.bin"
+MOST_ADAPTERS = 1_000  # of one repo that are looked at: each costs requests
+_RELATIONS = ("adapter:", "finetune:", "merge:", "quantized:")  # of a repo to its base, as the hub tags it
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RepoListing:
     """One repo as the hub's listing shows it, without a request of its own.
 
@@ -41,18 +44,35 @@ class RepoListing:
     private: bool = False
 
     def adapters(self) -> list[AdapterId]:
-        """The adapters in the repo: one a folder with an adapter_config.json; the root stands in for none."""
-        folders = sorted({dirname(f) for f in self.files if basename(f) == CONFIG_NAME})
-        return [AdapterId(self.repo, folder, self.sha) for folder in folders or [""]]
+        """The adapters in the repo: one a folder with an adapter_config.json, at most MOST_ADAPTERS; the root stands
+        in for none.
+        """
+        folders = sorted(folder for folder, names in self._folders.items() if CONFIG_NAME in names)
+        return [AdapterId(self.repo, folder, self.sha) for folder in folders[:MOST_ADAPTERS] or [""]]
 
     def files_in(self, folder: str) -> tuple[str, ...]:
         """Names of the files directly in a folder of the repo, sorted."""
-        return tuple(sorted(basename(f) for f in self.files if dirname(f) == folder))
+        return tuple(sorted(self._folders.get(folder, ())))
+
+    @cached_property
+    def _folders(self) -> dict[str, list[str]]:
+        """Names of files by folder."""
+        folders: dict[str, list[str]] = {}
+        for file in self.files:
+            folders.setdefault(dirname(file), []).append(basename(file))
+        return folders
 
     @property
     def licence(self) -> str | None:
         """The licence tag of the card, or None."""
         return next((t.removeprefix("license:") for t in self.tags if t.startswith("license:")), None)
+
+    @property
+    def base_models(self) -> tuple[str, ...]:
+        """The bases that the card names, in its order: `base_model:X`, `base_model:adapter:X` and such."""
+        named = (t.removeprefix("base_model:") for t in self.tags if t.startswith("base_model:"))
+        bare = (n.partition(":")[2] if n.startswith(_RELATIONS) else n for n in named)
+        return tuple(dict.fromkeys(name for name in bare if name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +94,14 @@ class RawAdapter:
 
 @dataclass(frozen=True, slots=True)
 class AdapterFacts:
-    """Everything the rules look at."""
+    """Everything the rules look at.
+
+    Args:
+        id: of the adapter. files: names in its folder. licence, gated, downloads, card_bases: as the listing says.
+        config: adapter_config.json, None where it could not be read. size, sha256: of the weights file.
+        lora: the LoRA pairs of the header. other_tensors: the names of all its other tensors.
+        header_read: whether the header could be read. problems: met while reading. tensors: the whole header.
+    """
 
     id: AdapterId
     files: tuple[str, ...]
@@ -88,6 +115,8 @@ class AdapterFacts:
     other_tensors: tuple[str, ...]
     header_read: bool
     problems: tuple[Problem, ...] = field(default=())
+    card_bases: tuple[str, ...] = ()
+    tensors: tuple[Tensor, ...] = ()
 
     @property
     def max_rank(self) -> int:
@@ -119,6 +148,8 @@ def gather_facts(listing: RepoListing, adapter: AdapterId, raw: RawAdapter) -> A
         other_tensors=other,
         header_read=tensors is not None,
         problems=tuple(problems),
+        card_bases=listing.base_models,
+        tensors=tensors or (),
     )
 
 

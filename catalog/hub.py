@@ -1,96 +1,55 @@
-"""The hub: listing, two small reads an adapter, downloads. The only owner of huggingface_hub.
+"""The hub: listing, two small reads an adapter, downloads.
 
-Knows: the Hub's REST routes, its headers, bounds on every read, retries, how many requests were made.
-Does not know: what makes an adapter good, where facts are kept.
-
-huggingface_hub reads HF_HOME and friends at import, so this module is imported where it is used. Its own
-session does all requests: proxies, certificates and tokens work as everywhere else. The token goes to the
-endpoint's own origin only; the client drops it on a redirect to another.
+Knows: the Hub's REST routes and what its answers mean, bounds on every read.
+Does not know: sessions, retries, budgets (catalog/transport), what makes an adapter good, where facts are kept.
+Only this module and catalog/transport know huggingface_hub.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-
-import httpx2
-from huggingface_hub import HfApi, constants, get_session, hf_hub_download, hf_hub_url, set_client_factory
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
+from catalog.transport import (
+    COUNT,
+    PUBLIC_ENDPOINT,
+    Answer,
+    HubOptions,
+    Transport,
+    downloads_of,
+    is_missing,
+    is_refused,
+    is_transient,
 )
-from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+# isort: split
+import httpx2
+from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from catalog.adapter import AdapterId
-from catalog.errors import DiskError, HubError
+from catalog.base import Base
+from catalog.errors import DiskError, HubDown, HubError
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME, RawAdapter, RepoListing, listing_from_json
-from catalog.parse import CONFIG_LIMIT, Problem, base_modules, header_length, is_lfs_pointer, parse_header
-from catalog.rules import Base
+from catalog.parse import CONFIG_LIMIT, Problem, base_modules, header_length, is_lfs_pointer, parse_config, parse_header
+from catalog.rules import is_repo_id
+from catalog.target import Target
 
-PUBLIC_ENDPOINT = "https://huggingface.co"
+__all__ = ["COUNT", "PUBLIC_ENDPOINT", "Hub", "HubOptions", "Page", "Read", "model_files"]
+
 DEFAULT_CACHE = Path(constants.HF_HUB_CACHE)
 PAGE_LIMIT = 64 << 20  # bytes of one listing page
-HEAD_BYTES = 100_000  # first ranged read of a weights file; holds nearly every LoRA's header
+HEAD_BYTES = 100_000  # ranged read of a weights file whose header's length cannot be told; holds nearly every LoRA's
+LEAST_HEAD = 4_096  # bytes
+SMALL_PAGE = 100  # repos of a page when the hub fails at a full one: deep in a listing it runs out of time
 _FIELDS = ("sha", "tags", "siblings", "downloads", "likes", "gated", "private", "lastModified")
-_RETRIED = (408, 429, 500, 502, 503, 504)
-_NONSENSE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RecursionError,
-)  # what the client makes of an answer like no hub's
-
-
-@dataclass(frozen=True, slots=True)
-class HubOptions:
-    """Where the hub is and how to speak to it.
-
-    Args:
-        endpoint: base address. token: access token, never shown. cache_dir: where downloads are kept.
-        page_size: repos a listing page. timeout: seconds without a byte. attempts: tries a request.
-    """
-
-    endpoint: str
-    cache_dir: Path
-    token: str | None = field(default=None, repr=False)
-    page_size: int = 500
-    timeout: float = 10.0
-    attempts: int = 4
-
-
-@dataclass(slots=True)
-class RequestCount:
-    """Requests made by this process: calls of the API, and of file (resolve) routes."""
-
-    api: int = 0
-    file: int = 0
-    _lock: Lock = field(default_factory=Lock, repr=False)
-
-    def note(self, request: httpx2.Request) -> None:
-        """Count one request by its route; readers on several threads share the count."""
-        with self._lock:
-            if "/resolve/" in request.url.path:
-                self.file += 1
-            elif request.url.path.startswith("/api/"):
-                self.api += 1
+ExpectedBytes = Callable[[Mapping[str, Any]], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,61 +69,61 @@ class Read:
     sha256: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A bounded answer: at most the bytes asked for, the headers, and those of the redirects before it."""
-
-    data: bytes
-    headers: Mapping[str, str]
-    redirects: tuple[Mapping[str, str], ...] = ()
-
-
-COUNT = RequestCount()
-
-
-def _counting_client() -> httpx2.Client:
-    client = default_client_factory()
-    client.event_hooks["request"].append(COUNT.note)
-    return client
-
-
-set_client_factory(_counting_client)
-
-
 class Hub:
     """A Hugging Face hub, or any mirror with the same routes."""
 
     def __init__(self, options: HubOptions) -> None:
         self.options = options
-        # `token or False`: without one of ours the client must not pick up one from the machine.
-        self._token = options.token or False
-        self._api = HfApi(endpoint=options.endpoint, token=self._token)
+        self.transport = Transport(options)
+        self._api = HfApi(endpoint=options.endpoint, token=self.transport.token)
 
-    def list_adapters(self, base: str, start: str | None = None) -> Iterator[Page]:
-        """Pages of the repos tagged as adapters of `base`, newest first, from page address `start` on.
+    def page(self, target: Target, position: str | None = None) -> Page:
+        """One page of a target's repos, last modified first: the first, or the one at a page's `next_url`.
 
         Raises:
             HubError: the endpoint cannot be reached, refuses us, or sends what is no listing.
         """
-        query = [("filter", f"base_model:adapter:{base}"), ("sort", "lastModified"), ("direction", "-1")]
+        query = [*_asked(target), ("sort", "lastModified"), ("direction", "-1")]
         query += [("limit", str(self.options.page_size)), *(("expand", name) for name in _FIELDS)]
-        first = f"{self.options.endpoint}/api/models?{urlencode(query)}"
-        url: str | None = self._own_url(start) if start else first
-        while url:
-            answer = self._get(url, limit=PAGE_LIMIT)
-            items = _json(answer, url)
-            if not isinstance(items, list):
-                raise HubError(f"{url} sent no list of repos.", "Check that the endpoint is a Hugging Face hub.")
-            following = self._next_url(answer.headers)
-            if following == url:
-                raise HubError(f"The page {url[:200]} names itself as the next.", "Check the endpoint.")
-            url = following
-            yield Page(tuple(listing_from_json(i) for i in items if isinstance(i, Mapping)), url)
+        url = self.transport.own_url(position or f"{self.options.endpoint}/api/models?{urlencode(query)}")
+        page = self._page(url)
+        if page.next_url == url:
+            raise HubError(f"The page {url[:200]} names itself as the next.", "Check the endpoint.")
+        return page
 
-    def read_adapter(self, listing: RepoListing, adapter: AdapterId) -> RawAdapter:
+    def has_forgotten(self, error: HubError) -> bool:
+        """Whether an error of `page` says that its position is no good to the hub any more."""
+        return is_refused(error.__cause__)
+
+    def look(self, repo: str, revision: str | None = None) -> RepoListing | None:
+        """One repo as a listing would show it (one API call), under its new name if it was renamed.
+
+        None where the hub says that it has no such repo for us: deleted, private, or never there.
+        """
+        if not is_repo_id(repo):
+            raise HubError(f"{repo[:120]} is no repo id.", "Write it as org/name.")
+        at = f"/revision/{revision}" if revision else ""
+        url = f"{self.options.endpoint}/api/models/{repo}{at}?{urlencode([('expand', name) for name in _FIELDS])}"
+        try:
+            item = self._json(url)
+        except HubError as error:
+            if is_missing(error.__cause__):
+                return None
+            raise
+        if not isinstance(item, Mapping):
+            raise HubError(f"{url} sent no repo.", "Check that the endpoint is a Hugging Face hub.")
+        return listing_from_json(item)
+
+    def read_adapter(self, listing: RepoListing, adapter: AdapterId, expect: ExpectedBytes | None = None) -> RawAdapter:
         """Config and safetensors header of one adapter: one small and one ranged read, no weights.
 
-        Faults of the repo become problems of the result; only an unreachable hub raises HubError.
+        Args:
+            expect: says, from the parsed config, in how many bytes the weights' header should end; None where it
+                cannot tell. A good guess saves bytes, a bad one costs a second read.
+
+        Faults of the repo become problems of the result, and so does trouble on the way that outlasts the retries
+        (`unreachable`: worth another try later). Only a hub that nobody answers at, or that refuses our token,
+        raises HubError.
         """
         files = listing.files_in(adapter.path)
         config = self._read_config(adapter) if CONFIG_NAME in files else None
@@ -172,7 +131,8 @@ class Hub:
             return RawAdapter(problems=(config,))
         if config is None or WEIGHTS_NAME not in files:
             return RawAdapter(config=config)
-        read = self._read(adapter.repo, _join(adapter.path, WEIGHTS_NAME), adapter.sha, HEAD_BYTES)
+        asked = _head_bytes(config, expect)
+        read = self._read(adapter.repo, _join(adapter.path, WEIGHTS_NAME), adapter.sha, asked)
         if isinstance(read, Problem):
             return RawAdapter(config=config, problems=(read,))
         header = self._complete_header(adapter, read)
@@ -180,29 +140,65 @@ class Hub:
             return RawAdapter(config, None, read.size, read.sha256, (header,))
         return RawAdapter(config, header, read.size, read.sha256)
 
+    def read_text(self, repo: str, name: str, sha: str, limit: int) -> str | None:
+        """A small text file of a commit; None where the repo has it not, or it is no UTF-8 or too long.
+
+        Raises HubError where the hub cannot say so now.
+        """
+        read = self._read(repo, name, sha, limit + 1)
+        if isinstance(read, Problem):
+            if read.reason == "unreachable":
+                raise HubError(f"{repo}/{name}: {read.evidence}.", "Try again later.")
+            return None
+        text = _decoded(read.data, "utf-8-sig", name, "") if len(read.data) <= limit else None
+        return text if isinstance(text, str) else None
+
     def read_base(self, base: str, revision: str = "main") -> Base:
         """Sha and module shapes of a base model from its checkpoint's headers, without its weights."""
         sha, files = self.repo_files(base, revision)
+        return self.base_from_header(base, sha, files)
+
+    def base_from_header(self, base: str, sha: str, files: Iterable[str]) -> Base:
+        """Module shapes of a base as its checkpoint's headers tell: one ranged read a file of weights."""
         names = sorted(f for f in files if f.endswith(".safetensors") and "/" not in f)
         if not names:
             raise HubError(f"Base model {base} has no safetensors weights.", "Choose a base that has them.")
         modules: dict[str, tuple[int, int]] = {}
         for name in names:
             modules |= self._base_shapes(base, name, sha)
-        return Base(base, sha, modules)
+        return Base(base, sha, modules, source="header")
 
     def repo_files(self, repo: str, revision: str = "main") -> tuple[str, tuple[str, ...]]:
         """Commit sha of a revision and the names of its files (one API call)."""
-        info = self._call(repo, lambda: self._api.model_info(repo, revision=revision))
-        if not re.fullmatch(r"[0-9a-f]{40}", str(info.sha)):
+        found = self.look(repo, revision)
+        if found is None:
+            token = "ask for access" if self.options.token else "set LORAUTER_TOKEN to a token that may read it"
+            raise HubError(
+                f"{repo} is not on {self.options.endpoint}, or is private or gated.", f"Check the name, or {token}."
+            )
+        if not re.fullmatch(r"[0-9a-f]{40}", found.sha):
             raise HubError(f"{repo}: the hub named no commit.", "Check that the endpoint is a Hugging Face hub.")
-        return str(info.sha), tuple(s.rfilename for s in info.siblings or ())
+        return found.sha, found.files
 
     def download(self, repo: str, names: Iterable[str], sha: str) -> Path:
-        """Download files of one commit and return the local folder of that commit. Nothing is fetched twice."""
+        """Download files of one commit and return the local folder of that commit. Nothing is fetched twice.
+
+        Raises DiskError where a link in the cache leads out of it: whoever planted it chose what would be read.
+        """
         for name in names:
-            self._call(f"{repo}/{name}", partial(self._fetch, repo, name, sha))
+            self._check_inside(self.local(repo, sha))
+            with downloads_of(self.options.max_bytes):
+                self.transport.call(f"{repo}/{name}", partial(self._fetch, repo, name, sha))
+            self._check_inside(self.local(repo, sha) / name)
         return self.local(repo, sha)
+
+    def forget(self, repo: str, name: str, sha: str) -> None:
+        """Delete one downloaded file, so that the next download fetches it anew."""
+        path = self.local(repo, sha) / name
+        blob = path.resolve()
+        if blob.is_relative_to(self.options.cache_dir.resolve()):
+            blob.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def local(self, repo: str, sha: str, path: str = "") -> Path:
         """Where `download` puts a folder of a commit."""
@@ -212,26 +208,56 @@ class Hub:
         """The name behind the token, or "anonymous". Raises HubError for a refused token."""
         if not self.options.token:
             return "anonymous"
-        return str(self._call("the token", self._api.whoami)["name"])
+        return str(self.transport.call("the token", self._api.whoami)["name"])
+
+    def _page(self, url: str) -> Page:
+        """One page; where the hub is in trouble with it, a smaller one."""
+        try:
+            return self._page_once(url)
+        except HubError as error:
+            smaller = _with_limit(url, SMALL_PAGE)
+            if not is_transient(error.__cause__) or smaller == url:
+                raise
+        page = self._page_once(smaller)
+        return Page(page.repos, _with_limit(page.next_url, self.options.page_size) if page.next_url else None)
+
+    def _page_once(self, url: str) -> Page:
+        answer = self.transport.get(url, PAGE_LIMIT, json_only=True)
+        items = _json(answer, url)
+        if not isinstance(items, list):
+            raise HubError(f"{url} sent no list of repos.", "Check that the endpoint is a Hugging Face hub.")
+        repos = tuple(listing_from_json(item) for item in items if isinstance(item, Mapping))
+        return Page(repos, self._next_url(answer.headers))
+
+    def _json(self, url: str) -> Any:
+        return _json(self.transport.get(url, PAGE_LIMIT, json_only=True), url)
 
     def _fetch(self, repo: str, name: str, sha: str) -> None:
         options = self.options
-        hf_hub_download(
-            repo,
-            name,
-            revision=sha,
-            endpoint=options.endpoint,
-            cache_dir=options.cache_dir,
-            token=self._token,
-            etag_timeout=options.timeout,
-        )
-
-    def _call(self, what: str, call: Any) -> Any:
-        """Run a client call with our retries, its errors told for people."""
         try:
-            return self._retrying()(call)
-        except (OSError, httpx2.HTTPError, httpx2.InvalidURL, *_NONSENSE) as error:
-            raise _explain(what, error, self.options) from error
+            hf_hub_download(
+                repo,
+                name,
+                revision=sha,
+                endpoint=options.endpoint,
+                cache_dir=options.cache_dir,
+                token=self.transport.token,
+                etag_timeout=options.timeout,
+            )
+        except HfHubHTTPError:
+            raise
+        except OSError as error:
+            # The client wraps trouble on the way, and tells a short file, as errors of the disk without a number.
+            if isinstance(error.__cause__, httpx2.HTTPError):
+                raise error.__cause__ from error
+            if error.errno is None and not isinstance(error, LocalEntryNotFoundError):
+                raise httpx2.RemoteProtocolError(str(error)[:200]) from error
+            raise
+
+    def _check_inside(self, path: Path) -> None:
+        cache = self.options.cache_dir.resolve()
+        if not path.resolve().is_relative_to(cache):
+            raise DiskError(f"{path} leads out of the cache, to {path.resolve()}.", "Delete that link.")
 
     def _read_config(self, adapter: AdapterId) -> str | Problem:
         read = self._read(adapter.repo, _join(adapter.path, CONFIG_NAME), adapter.sha, CONFIG_LIMIT + 1)
@@ -274,15 +300,17 @@ class Hub:
         return read.data[8 : 8 + length]
 
     def _read(self, repo: str, name: str, sha: str, limit: int) -> Read | Problem:
-        """The first `limit` bytes of a file in one ranged request, or `unreadable` if the hub has it not."""
+        """The first `limit` bytes of a file in one ranged request, or why the hub does not give them."""
         try:
             url = hf_hub_url(repo, name, revision=sha, endpoint=self.options.endpoint)
             # Identity: bytes, sizes and bounds are those of the file, and nothing swells on arrival.
             headers = {"Range": f"bytes=0-{limit - 1}", "Accept-Encoding": "identity"}
-            answer = self._get(url, limit, headers)
+            answer = self.transport.get(url, limit, headers)
         except HubError as error:
-            if _is_refused(error.__cause__):
+            if is_refused(error.__cause__):
                 return Problem("unreadable", f"{name}: {type(error.__cause__).__name__}")
+            if is_transient(error.__cause__) and not isinstance(error, HubDown):
+                return Problem("unreachable", f"{name}: {error.cause}")
             raise
         except HFValidationError:
             return Problem("unreadable", f"{repo[:120]!r} is no repo id")
@@ -293,43 +321,9 @@ class Hub:
         sha256 = etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None
         return Read(answer.data, int(size) if size.isdecimal() else None, sha256)
 
-    def _get(self, url: str, limit: int, headers: Mapping[str, str] | None = None) -> Answer:
-        return self._call(url, lambda: self._get_once(url, limit, headers or {}))  # type: ignore[no-any-return]
-
-    def _get_once(self, url: str, limit: int, headers: Mapping[str, str]) -> Answer:
-        sent = {**build_hf_headers(token=self._token), **headers}
-        with get_session().stream("GET", url, headers=sent, timeout=self.options.timeout) as response:
-            redirects = tuple(r.headers for r in response.history)
-            if response.status_code == 416:  # an empty file has no first byte to give
-                return Answer(b"", response.headers, redirects)
-            if response.is_error:
-                hf_raise_for_status(response)
-            return Answer(_read_bounded(response, limit), response.headers, redirects)
-
     def _next_url(self, headers: Mapping[str, str]) -> str | None:
         match = re.search(r'<([^>]+)>;\s*rel="next"', headers.get("link", ""))
-        if not match:
-            return None
-        return self._own_url(match[1])
-
-    def _own_url(self, address: str) -> str:
-        """An address of the endpoint's own origin: the token goes nowhere else."""
-        try:
-            url = str(urljoin(self.options.endpoint, address))
-            own = urlsplit(url)[:2] == urlsplit(self.options.endpoint)[:2]
-        except ValueError:
-            own = False
-        if not own:
-            raise HubError(f"The listing continues at another host, {address[:200]!r}.", "Check the endpoint.")
-        return url
-
-    def _retrying(self) -> Retrying:
-        return Retrying(
-            stop=stop_after_attempt(self.options.attempts),
-            retry=retry_if_exception(_is_transient),
-            wait=_wait,
-            reraise=True,
-        )
+        return self.transport.own_url(match[1]) if match else None
 
 
 def model_files(names: Iterable[str]) -> list[str]:
@@ -338,44 +332,30 @@ def model_files(names: Iterable[str]) -> list[str]:
     return sorted(n for n in names if n.endswith(endings) and not n.startswith((".", "onnx/", "openvino/")))
 
 
-def _read_bounded(response: httpx2.Response, limit: int) -> bytes:
-    data = bytearray()
-    for chunk in response.iter_bytes():
-        data += chunk
-        if len(data) >= limit:
-            break
-    return bytes(data[:limit])
+def _asked(target: Target) -> list[tuple[str, str]]:
+    """The listing's query for a target. Authors and tags are asked for repos of the library PEFT."""
+    if target.kind == "base":
+        return [("filter", f"base_model:adapter:{target.name}")]
+    if target.kind == "author":
+        return [("author", target.name), ("filter", "peft")]
+    return [("filter", "peft"), ("filter", target.name)]
+
+
+def _with_limit(url: str, limit: int) -> str:
+    parts = urlsplit(url)
+    query = [(name, value) for name, value in parse_qsl(parts.query) if name != "limit"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("limit", str(limit))])))
+
+
+def _head_bytes(config: str, expect: ExpectedBytes | None) -> int:
+    """How much of a weights file to ask for: what its header should need, else what nearly every one needs."""
+    parsed = parse_config(config.encode()) if expect else None
+    expected = expect(parsed) if expect and isinstance(parsed, dict) else None
+    return max(expected, LEAST_HEAD) if expected else HEAD_BYTES
 
 
 def _unreadable_base(base: str, problem: Problem) -> HubError:
     return HubError(f"Base model {base}: {problem.evidence}.", "Check the base's id and your access to it.")
-
-
-def _is_refused(error: BaseException | None) -> bool:
-    """Whether the hub will not give this file, now or later, to us; other requests may go well."""
-    if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)):
-        return True
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
-    return 400 <= status < 500 and status not in (401, *_RETRIED)
-
-
-def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
-        return error.response.status_code in _RETRIED
-    return isinstance(error, (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError))
-
-
-_BACKOFF = wait_exponential_jitter(initial=0.5, max=20)
-
-
-def _wait(state: RetryCallState) -> float:
-    """What the hub asks for in Retry-After, else exponential with jitter. Seconds, five minutes at most."""
-    error = state.outcome.exception() if state.outcome else None
-    headers = error.response.headers if isinstance(error, HfHubHTTPError) and error.response is not None else {}
-    asked, limit = headers.get("retry-after", ""), parse_ratelimit_headers(headers)
-    if asked.isdecimal():
-        return min(float(asked), 300.0) + 0.5
-    return min(limit.reset_in_seconds, 300.0) + 0.5 if limit and not limit.remaining else _BACKOFF(state)
 
 
 def _json(answer: Answer, url: str) -> Any:
@@ -394,48 +374,3 @@ def _decoded(data: bytes, encoding: str, what: str, reason: str) -> str | Proble
 
 def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
-
-
-def _explain(what: str, error: Exception, options: HubOptions) -> HubError | DiskError:
-    """A client's error as ours: what failed, why, and what to do."""
-    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, httpx2.HTTPError):
-        error = error.__cause__
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
-        return _explain_status(what, error, error.response.status_code, options)
-    for kinds, cause, next_step in _CAUSES:
-        if isinstance(error, kinds):
-            told = cause.format(what=what, endpoint=options.endpoint, error=type(error).__name__)
-            return HubError(told, next_step)
-    return DiskError(f"{what} could not be written: {error}.", "Free some space or set LORAUTER_HOME elsewhere.")
-
-
-def _explain_status(what: str, error: HfHubHTTPError, status: int, options: HubOptions) -> HubError:
-    if isinstance(error, RepositoryNotFoundError):  # gated repos among them
-        hint = "set LORAUTER_TOKEN to a token that may read it" if not options.token else "ask for access"
-        return HubError(f"{what} is not on {options.endpoint}, or is private or gated.", f"Check the name, or {hint}.")
-    if status == 401:
-        return HubError(f"{options.endpoint} refused the token.", "Set LORAUTER_TOKEN to a valid one, or unset it.")
-    if status == 404:
-        return HubError(f"{what}: {options.endpoint} has no such file or revision.", "Check the name and the endpoint.")
-    return HubError(f"{what}: the hub answered {status}.", "Try again later; what was read is kept.")
-
-
-_CAUSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ...] = (
-    (
-        LocalEntryNotFoundError,
-        "{what} could not be downloaded from {endpoint}.",
-        "Check the network, then run it again.",
-    ),
-    (OfflineModeIsEnabled, "{what}: HF_HUB_OFFLINE is set, so no hub is asked.", "Unset it."),
-    (HFValidationError, "{what} is no repo id.", "Write it as org/name."),
-    (
-        _NONSENSE,
-        "{endpoint} sent no hub's answer to the question for {what}.",
-        "Check that LORAUTER_ENDPOINT names a Hugging Face hub.",
-    ),
-    (
-        (httpx2.HTTPError, httpx2.InvalidURL),
-        "{endpoint} cannot be reached ({error}).",
-        "Check the address in LORAUTER_ENDPOINT and the network; `lorauter doctor` tests both.",
-    ),
-)

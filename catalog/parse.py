@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -22,8 +22,10 @@ from catalog.adapter import LoraShape
 CONFIG_LIMIT = 1 << 20  # bytes of adapter_config.json
 HEADER_LIMIT = 4 << 20  # bytes of safetensors header; a 70B model's LoRA needs about 0.2 MiB
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape that stands for text only beside its other half
 DEPTH_LIMIT = 64  # levels of JSON
 _LORA_KEY = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[\w-]+)?\.weight")
+_PREFIXES = re.compile(r"\A(?:base_model\.model\.)+")
 _DTYPE_BITS = {  # all that the safetensors library knows; it opens no file with another
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),
@@ -65,6 +67,8 @@ def parse_config(raw: bytes) -> dict[str, Any] | Problem:
     value = _parse_object(raw, CONFIG_LIMIT, "utf-8-sig")
     if isinstance(value, str):
         return Problem("bad_config", f"adapter_config.json: {value}")
+    if _HALF.search(raw) and not _is_text(json.dumps(value, ensure_ascii=False)):
+        return Problem("bad_config", "adapter_config.json: a text with half a surrogate pair")
     return value
 
 
@@ -73,7 +77,7 @@ def header_length(head: bytes, size: int | None) -> int | Problem:
     if is_lfs_pointer(head):
         return Problem("lfs_pointer", "the weights are a git-LFS pointer, the file itself is missing")
     if len(head) < 8:
-        return Problem("bad_header", f"the file has {len(head)} bytes, a safetensors file has at least 8")
+        return Problem("truncated", f"the file has {len(head)} bytes, a safetensors file has at least 8")
     length = int.from_bytes(head[:8], "little")
     if length > HEADER_LIMIT:
         return Problem("bad_header", f"the header declares {length} bytes, the limit is {HEADER_LIMIT}")
@@ -91,7 +95,7 @@ def parse_header(header: bytes, size: int | None) -> tuple[Tensor, ...] | Proble
 
     As strict as the safetensors library: what passes here, it opens.
     """
-    value = _parse_object(header, HEADER_LIMIT, "utf-8")
+    value = _parse_object(header, HEADER_LIMIT, "utf-8", _natural)
     if isinstance(value, str):
         return Problem("bad_header", f"safetensors header: {value}")
     if not _is_metadata(value.pop("__metadata__", None)):
@@ -149,9 +153,7 @@ def lora_shapes(tensors: tuple[Tensor, ...]) -> tuple[tuple[LoraShape, ...], tup
 
 def module_name(key: str) -> str:
     """The base's module name in a PEFT key: without `base_model.model.`, however often it repeats."""
-    while key.startswith("base_model.model."):
-        key = key.removeprefix("base_model.model.")
-    return key
+    return _PREFIXES.sub("", key)
 
 
 def base_modules(tensors: tuple[Tensor, ...]) -> dict[str, tuple[int, int]]:
@@ -164,7 +166,7 @@ def base_modules(tensors: tuple[Tensor, ...]) -> dict[str, tuple[int, int]]:
 
 
 def _parse_tensor(name: str, entry: object) -> Tensor | None:
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, Mapping) or len(entry) != 3:  # any field more is no writer's
         return None
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not (isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2):
@@ -172,6 +174,8 @@ def _parse_tensor(name: str, entry: object) -> Tensor | None:
     start, end = offsets
     width = _DTYPE_BITS.get(dtype) if _is_text(name) else None
     if end < start or width is None or (end - start) * 8 != math.prod(shape) * width:
+        return None
+    if math.prod(size for size in shape if size) >> 60:  # the library counts in 64 bits, before it meets a 0
         return None
     return Tensor(name, dtype, tuple(shape), start, end)
 
@@ -191,12 +195,15 @@ def _naturals(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and len(value) <= 8 and all(type(n) is int and 0 <= n < 1 << 53 for n in value)
 
 
-def _parse_object(raw: bytes, limit: int, encoding: str) -> dict[str, Any] | str:
-    """A JSON object, or a sentence about why not."""
+def _parse_object(raw: bytes, limit: int, encoding: str, whole: Callable[[str], int] = int) -> dict[str, Any] | str:
+    """A JSON object, or a sentence about why not; `whole` reads its whole numbers."""
     if len(raw) > limit:
         return f"longer than {limit} bytes"
     try:
-        value = json.loads(raw.decode(encoding), object_pairs_hook=_unique, parse_constant=_no_constant)
+        text = raw.decode(encoding)
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=whole
+        )
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start})"
     except RecursionError:
@@ -227,6 +234,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise ValueError("a key appears twice")
     return result
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is beyond any number")
+    return number
+
+
+def _natural(text: str) -> int:
+    if text == "-0":  # to the library no whole number; to Python it is 0
+        raise ValueError("-0 is no natural number")
+    return int(text)
 
 
 def _no_constant(name: str) -> float:

@@ -21,6 +21,9 @@ import click
 from catalog.errors import LorauterError
 
 _PATH = click.Path(path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_bases = click.option("--base", "bases", multiple=True, help="Base model id, e.g. org/model. May be repeated.")
+_endpoint = click.option("--endpoint", help="Address of the hub.  [default: the public Hub]")
 _INTERRUPTED = "\nInterrupted. What was finished is kept; run the same command to go on."
 _INTERRUPTED_CODE = 130
 
@@ -70,34 +73,88 @@ def demo(home: Path | None, small: bool) -> None:
 
 
 @cli.command()
-@click.option("--base", help="Base model id, e.g. meta-llama/Llama-2-7b-hf.")
-@click.option("--endpoint", help="Address of the hub. [default: the public Hub]")
+@_bases
+@_endpoint
+@click.option("--author", "authors", multiple=True, help="Adapters of a user or an organisation. May be repeated.")
+@click.option("--tag", "tags", multiple=True, help="Adapters with a tag. May be repeated.")
+@click.option("--repos", type=click.File(), help="File of repo ids, one a line; - reads them from stdin.")
+@click.option("--full", is_flag=True, help="List every page, and find what has gone, even if no sweep is due.")
 @click.pass_obj
-def crawl(home: Path | None, base: str | None, endpoint: str | None) -> None:
-    """List a base's adapters on the hub into the ledger."""
+def crawl(
+    home: Path | None,
+    bases: tuple[str, ...],
+    endpoint: str | None,
+    authors: tuple[str, ...],
+    tags: tuple[str, ...],
+    repos: Any,
+    full: bool,
+) -> None:
+    """List adapters on the hub into the ledger: those of each base (and of its copies and quantised twins), of
+    authors, with tags, or single repos.
+
+    \b
+    lorauter crawl --base meta-llama/Llama-2-7b-hf
+    lorauter crawl --author ann --tag medical
+    lorauter crawl --repos ids.txt
+
+    Only what changed since the last crawl is listed; every LORAUTER_SWEEP_DAYS days everything, to find what has
+    been deleted, renamed or made private. A crawl that was stopped goes on at its page. Once authors, tags or repos
+    are named, bases are listed only if named too. Adapters found by author, tag or repo are judged for the base
+    that each names.
+    """
     from flows import crawl_hub
 
-    listed = crawl_hub.crawl(_home(home, base=base, endpoint=endpoint))
-    click.echo(f"{listed} repos listed.")
+    _stop_at_once()
+    targets = [f"author:{name}" for name in authors] + [f"tag:{name}" for name in tags]
+    targets += [f"repo:{line.strip()}" for line in repos or () if line.strip() and not line.startswith("#")]
+    opened = _home(home, **_named(bases), endpoint=endpoint, targets=targets or None)
+    done = crawl_hub.crawl(opened, full, with_bases=bool(bases) or not targets)
+    gone = f", {done.gone} gone" if done.gone else ""
+    click.echo(f"{done.listed} repos listed{gone}.")
+    if done.failed:
+        sys.exit(1)
 
 
 @cli.command()
-@click.option("--base", help="Base model id.")
-@click.option("--endpoint", help="Address of the hub.")
+@_bases
+@_endpoint
+@click.option("--folder", type=_FOLDER, help="Judge a folder of adapter repos instead, offline; needs no home.")
+@click.option("--json", "out", type=_PATH, help="With --folder: file for the verdicts; - is stdout.  [default: -]")
+@click.option("--base-configs", type=_FOLDER, help="With --folder: folder of ORG/NAME/config.json of known bases.")
 @click.pass_obj
-def validate(home: Path | None, base: str | None, endpoint: str | None) -> None:
+def validate(
+    home: Path | None,
+    bases: tuple[str, ...],
+    endpoint: str | None,
+    folder: Path | None,
+    out: Path | None,
+    base_configs: Path | None,
+) -> None:
     """Judge every listed adapter; download and check those that are admitted.
 
     The config and the weights' header are read before any download. Each rejection has a named reason:
-    `lorauter why REPO` tells it.
+    `lorauter why REPO` tells it. Rules or policy that changed judge again what is stored, without a request.
+
+    \b
+    lorauter validate --base meta-llama/Llama-2-7b-hf
+    lorauter validate --folder checkouts/ --json verdicts.json
     """
+    if folder is not None:
+        from flows.validate_folder import judge_folder, write_verdicts
+
+        settings = _settings(home)
+        rows = judge_folder(folder, settings.policy, base_configs, settings.aliases)
+        write_verdicts(rows, out or Path("-"))
+        admitted = sum(row["admitted"] for row in rows)
+        click.echo(f"{len(rows)} adapters seen: {admitted} admitted, {len(rows) - admitted} rejected.", err=True)
+        return
+    if out or base_configs:
+        raise click.UsageError("--json and --base-configs belong to --folder.")
     from flows import validate_adapters
 
-    opened = _home(home, base=base, endpoint=endpoint)
-    judged = validate_adapters.validate(opened)
-    rows = validate_adapters.verdicts(opened, judged)
-    admitted = sum(row["admitted"] for row in rows)
-    click.echo(f"{len(rows)} adapters seen: {admitted} admitted, {len(rows) - admitted} rejected.")
+    _stop_at_once()
+    judged = validate_adapters.validate(_home(home, **_named(bases), endpoint=endpoint))
+    click.echo(f"{judged.seen} adapters seen: {judged.admitted} admitted, {judged.rejected} rejected.")
 
 
 @cli.group()
@@ -147,10 +204,10 @@ def tasks_list(home: Path | None) -> None:
 @click.pass_obj
 def score(home: Path | None, base: str | None, endpoint: str | None) -> None:
     """Score the admitted adapters on every task by successive halving. Stored outputs are not made again."""
-    from flows import generate, score_adapters, validate_adapters
+    from flows import generate, read_bases, score_adapters
 
     opened = _home(home, base=base, endpoint=endpoint)
-    scores = score_adapters.score(opened, validate_adapters.read_base(opened), generate.run_shard)
+    scores = score_adapters.score(opened, read_bases.read_base(opened), generate.run_shard)
     for found in scores.tasks:
         click.echo(f"{found.task.name}\t{found.best or '(base)'}")
     click.echo(f"{scores.spent} evaluations, {scores.new} new; exhaustive: {scores.exhaustive}.", err=True)
@@ -162,21 +219,21 @@ def score(home: Path | None, base: str | None, endpoint: str | None) -> None:
 @click.pass_obj
 def publish(home: Path | None, base: str | None, endpoint: str | None) -> None:
     """Freeze the scored catalog as an immutable snapshot and make it the current one."""
-    from flows import generate, publish_catalog, score_adapters, validate_adapters
+    from flows import generate, publish_catalog, read_bases, score_adapters
 
     opened = _home(home, base=base, endpoint=endpoint)
-    judged = validate_adapters.read_base(opened)
+    judged = read_bases.read_base(opened)
     scores = score_adapters.score(opened, judged, generate.run_shard)
     click.echo(publish_catalog.publish_catalog(opened, judged, scores).folder)
 
 
 @cli.command()
-@click.option("--base", help="Base model id.")
-@click.option("--endpoint", help="Address of the hub.")
+@_bases
+@_endpoint
 @click.pass_obj
-def refresh(home: Path | None, base: str | None, endpoint: str | None) -> None:
+def refresh(home: Path | None, bases: tuple[str, ...], endpoint: str | None) -> None:
     """Crawl, validate, score and publish: the Prefect flow `refresh`, here and now."""
-    opened = _home(home, base=base, endpoint=endpoint)
+    opened = _home(home, **_named(bases), endpoint=endpoint)
     opened.tasks()  # a missing task is better told before an hour of crawling
     _prepare_prefect(opened.root)
     from flows.refresh import refresh as flow
@@ -325,6 +382,24 @@ def _home(home: Path | None, **overrides: Any) -> Any:
     from flows.home import open_home
 
     return open_home(home=home, **overrides)
+
+
+def _settings(home: Path | None) -> Any:
+    from flows.settings import load_settings
+
+    return load_settings(home=home)
+
+
+def _named(bases: tuple[str, ...]) -> dict[str, Any]:
+    """The settings that `--base A --base B` stands for."""
+    return {"base": bases[0], "bases": bases[1:]} if bases else {}
+
+
+def _stop_at_once() -> None:
+    """Ctrl-C ends the process without waiting for requests on their way: what came back is in the ledger."""
+    from flows.interrupt import leave_at_once_on_interrupt
+
+    leave_at_once_on_interrupt(_INTERRUPTED, _INTERRUPTED_CODE)
 
 
 def _prepare_prefect(root: Path) -> None:

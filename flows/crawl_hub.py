@@ -1,44 +1,191 @@
-"""Crawl: page through a hub's listing of a base's adapters into the ledger.
+"""Crawl: page through a hub's listings into the ledger, as little of them as will do.
 
-Knows: pages, what is new. Does not know: what makes an adapter good (validate_adapters).
+Knows: passes (a sweep of every page, an increment down to the watermark), where a killed one goes on.
+Does not know: what became of repos that are missing (tombstones), what makes an adapter good (validate_adapters).
+
+The listing comes last modified first. An increment stops at the newest change that the pass before it saw. After every
+page its repos, then the position, go to the ledger: a killed crawl goes on there, and writes nothing twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 
+from catalog.errors import HubDown, HubError
 from catalog.facts import RepoListing
+from catalog.target import Target
 from flows.home import Home
-from flows.progress import stage
+from flows.progress import Advance, say, stage
+from flows.repo_rows import repo_row
+from flows.tombstones import bury_missing, look_at_repos
+from warehouse.ledger import Changes, Ledger
+
+SWEEP, INCREMENT = "sweep", "increment"
 
 
-def crawl(home: Home) -> int:
-    """Write every listed repo that is new or changed to the ledger, page by page. Returns how many were listed.
+@dataclass(frozen=True, slots=True)
+class Crawled:
+    """What a crawl did: repos listed, tombstones written, and targets whose listing broke off, with the cause."""
 
-    A killed crawl keeps the pages it had; the next one lists again and writes only what differs.
+    listed: int = 0
+    gone: int = 0
+    failed: tuple[tuple[str, HubError], ...] = ()
+
+    def __add__(self, other: Crawled) -> Crawled:
+        return Crawled(self.listed + other.listed, self.gone + other.gone, self.failed + other.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over a target's listing and where it stands: a row of the ledger's table `pages`.
+
+    Args:
+        crawl: name of the pass, its start. page: pages in the ledger. next_url: where it goes on; None before the
+            first page and after the last. mark: lastModified where an increment stops. newest: the next one's mark.
     """
-    base = home.settings.base
-    changes = home.ledger.changes("listings")
-    listed = 0
-    with stage("crawl", unit="repos") as advance:
-        for page in home.hub.list_adapters(base):
-            changes.append(_row(base, listing) for listing in page.repos)
-            listed += len(page.repos)
-            advance(len(page.repos))
-    return listed
+
+    target: str
+    crawl: str
+    kind: str
+    page: int = 0
+    next_url: str | None = None
+    mark: str = ""
+    newest: str = ""
+    ended: bool = False
+
+    @property
+    def listed(self) -> bool:
+        """Whether its last page is in the ledger."""
+        return self.page > 0 and self.next_url is None
 
 
-def listings(home: Home) -> list[RepoListing]:
-    """The current listing of the settings' base, by repo."""
-    rows = [row for row in home.ledger.current("listings") if row["base"] == home.settings.base]
-    return [_listing(row) for row in sorted(rows, key=lambda row: row["repo"])]
+def crawl(home: Home, full: bool = False, with_bases: bool = True) -> Crawled:
+    """Bring the listings of the settings' targets up to date, of the bases too unless told otherwise.
+
+    `full`: by sweeps, whether due or not.
+
+    A listing that breaks off for good is recorded and the crawl goes on with the others.
+
+    Raises:
+        HubError: the hub cannot be reached or refuses us, or every listing failed.
+    """
+    changes, passes = home.ledger.changes("repos"), _Passes(home.ledger)
+    done = Crawled()
+    targets = [target for target in home.targets() if with_bases or target.kind != "base"]
+    with stage("crawl", unit="repos") as advance, waits_told(home):
+        for target in [t for t in targets if t.kind != "repo"]:
+            done += _crawl_target(home, changes, passes, target, full, advance)
+        looked = look_at_repos(home, changes, [t for t in targets if t.kind == "repo"], advance)
+        done += Crawled(looked.listed, looked.gone, looked.failed)
+    if done.failed and len(done.failed) == len(targets) and not done.listed:
+        raise done.failed[0][1]
+    for key, error in done.failed:
+        say(f"{key}: {error.cause} What was listed is kept; the next crawl goes on there.")
+    return done
 
 
-def _row(base: str, listing: RepoListing) -> dict[str, Any]:
-    return {"base": base, **asdict(listing), "files": list(listing.files), "tags": list(listing.tags)}
+@contextmanager
+def waits_told(home: Home) -> Iterator[None]:
+    """Within it, waits for the hub's next window are told to the person, once for all threads that wait."""
+    budget, told_until = home.hub.transport.budget, [datetime.min.replace(tzinfo=UTC)]
+
+    def tell(kind: str, seconds: float) -> None:
+        now = datetime.now(UTC)
+        if now >= told_until[0]:
+            told_until[0] = now + timedelta(seconds=seconds)
+            say(f"The hub's window for {kind} requests is spent; going on in {seconds:.0f} s.")
+
+    budget.on_wait = tell
+    try:
+        yield
+    finally:
+        budget.on_wait = lambda kind, seconds: None
 
 
-def _listing(row: dict[str, Any]) -> RepoListing:
-    fields = {name: row[name] for name in RepoListing.__dataclass_fields__}
-    return RepoListing(**{**fields, "files": tuple(row["files"]), "tags": tuple(row["tags"])})
+class _Passes:
+    """Where every target stands, from the ledger."""
+
+    _columns = ("kind", "next_url", "mark", "newest", "ended", "at")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._pages = ledger.changes("pages")
+        self._last: dict[str, Pass] = {}
+        self._swept: dict[str, datetime] = {}
+        rows = ledger.index("pages", self._columns).columns.items()
+        for (target, name, page), (kind, next_url, mark, newest, ended, at) in sorted(rows, key=lambda r: r[1][-1]):
+            self._last[target] = Pass(target, name, kind, page, next_url, mark, newest, ended)
+            if ended and kind == SWEEP:
+                self._swept[target] = at
+
+    def due(self, target: Target, full: bool, every: timedelta, main: bool) -> Pass | None:
+        """The pass to run: the broken one, or a new one; None for a side name that had nothing at its last sweep."""
+        last, swept = self._last.get(target.key), self._swept.get(target.key)
+        if last is not None and not last.ended:
+            return last
+        now = datetime.now(UTC)
+        name = now.isoformat(timespec="microseconds")
+        if last is None or swept is None or full or now - swept > every:
+            return Pass(target.key, name, SWEEP)
+        if not last.newest and not main:
+            return None
+        return Pass(target.key, name, INCREMENT, mark=last.newest, newest=last.newest)
+
+    def note(self, at: Pass, repos: Sequence[str] = (), error: str | None = None) -> None:
+        """Write where a pass stands."""
+        self._last[at.target] = at
+        self._pages.append([{**asdict(at), "repos": list(repos), "error": error}])
+
+
+def _crawl_target(
+    home: Home, changes: Changes, passes: _Passes, target: Target, full: bool, advance: Advance
+) -> Crawled:
+    every = timedelta(days=home.settings.sweep_days)
+    at = passes.due(target, full, every, target.name in home.bases())
+    if at is None:
+        return Crawled()
+    listed = gone = 0
+    try:
+        while not at.listed:
+            at, more = _next_page(home, changes, passes, at, target)
+            listed += more
+            advance(more)
+        if not at.ended:
+            gone = bury_missing(home, changes, target, at.crawl)
+            passes.note(replace(at, page=at.page + 1, ended=True))
+    except HubDown:
+        raise
+    except HubError as error:
+        passes.note(at, error=error.cause)
+        return Crawled(listed, gone, ((target.key, error),))
+    return Crawled(listed, gone)
+
+
+def _next_page(home: Home, changes: Changes, passes: _Passes, at: Pass, target: Target) -> tuple[Pass, int]:
+    """List one page into the ledger. Returns where the pass stands then, and how many repos were listed."""
+    try:
+        page = home.hub.page(target, at.next_url)
+    except HubError as error:
+        if at.next_url is None or not home.hub.has_forgotten(error):
+            raise
+        page = home.hub.page(target, None)  # the position is too old for the hub
+    repos = [listing for listing in page.repos if listing.last_modified >= at.mark]
+    changes.append(repo_row(target, listing) for listing in repos)
+    listed = page.next_url is None or len(repos) < len(page.repos)
+    then = replace(
+        at,
+        page=at.page + 1,
+        next_url=None if listed else page.next_url,
+        newest=max([at.newest, *_believable(repos)]),
+        ended=listed and at.kind == INCREMENT,
+    )
+    passes.note(then, [listing.repo for listing in repos])
+    return then, len(repos)
+
+
+def _believable(repos: Sequence[RepoListing]) -> list[str]:
+    """Times of change that may move the watermark: one far in the future would hide every change to come."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    return [listing.last_modified for listing in repos if listing.last_modified < tomorrow]

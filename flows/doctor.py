@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from catalog.errors import LorauterError
+from catalog.target import Target
 from flows.home import Home
 
 _LEAST_GIB = 5
@@ -57,7 +58,7 @@ def _disk(home: Home) -> str:
 
 
 def _endpoint(home: Home) -> str:
-    next(home.hub.list_adapters(home.settings.base))
+    home.hub.page(Target("base", home.settings.base))
     return f"{home.settings.endpoint} answers for {home.settings.base}"
 
 

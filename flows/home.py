@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog.adapter import AdapterId
+from catalog.base_names import listed_names
 from catalog.errors import DiskError, TaskError
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME
+from catalog.target import Target
 from catalog.task import Task
 from flows.settings import Settings, load_settings
 from warehouse.ledger import Ledger
@@ -93,6 +95,8 @@ class Home:
             "home": str(settings.home),
             "endpoint": settings.endpoint,
             "base": settings.base,
+            "bases": ",".join(settings.bases),
+            "targets": ",".join(settings.targets),
             "encoder": settings.encoder,
         }
 
@@ -102,7 +106,19 @@ class Home:
         from catalog.hub import Hub, HubOptions
 
         settings = self.settings
-        return Hub(HubOptions(settings.endpoint.rstrip("/"), self.root / "hub", settings.hub_token))
+        endpoint, cache = settings.endpoint.rstrip("/"), self.root / "hub"
+        page_size, readers = settings.page_size, settings.readers
+        return Hub(HubOptions(endpoint, cache, settings.hub_token, page_size=page_size, readers=readers))
+
+    def bases(self) -> tuple[str, ...]:
+        """The bases of the settings, each once."""
+        return tuple(dict.fromkeys((self.settings.base, *self.settings.bases)))
+
+    def targets(self) -> list[Target]:
+        """What the settings want crawled: every name of every base, then the other targets."""
+        names = [name for base in self.bases() for name in listed_names(base, self.settings.aliases)]
+        listed = [Target("base", name) for name in dict.fromkeys(names)]
+        return [*listed, *dict.fromkeys(Target.parse(text) for text in self.settings.targets)]
 
     def ensure(self) -> None:
         """Make the home folder. Raises DiskError where that is not possible."""

@@ -15,6 +15,7 @@ from flows.crawl_hub import crawl
 from flows.generate import RunShard
 from flows.home import Home, open_home
 from flows.publish_catalog import publish_catalog
+from flows.read_bases import read_base
 from flows.score_adapters import score
 from flows.score_shards import run_shard_here, run_shard_on_worker
 from flows.validate_adapters import validate
@@ -34,14 +35,15 @@ def refresh(settings: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     home = open_home(**(settings or {}))
     crawl_task(home)
-    base = validate_task(home)
-    scores = score(home, base, shard_runner(home))
-    snapshot = publish_task(home, base, scores)
-    return {
-        "snapshot": snapshot.id,
-        "folder": str(snapshot.folder),
-        "evaluations": {"spent": scores.spent, "exhaustive": scores.exhaustive, "new": scores.new},
-    }
+    judged = validate_task(home)
+    cost = {"spent": 0, "exhaustive": 0, "new": 0}
+    known = {base.id: base for base in judged.bases}
+    for id_ in home.bases():
+        base = known.get(id_) or read_base(home, id_)
+        scores = score(home, base, shard_runner(home))
+        snapshot = publish_task(home, base, scores)
+        cost = {name: so_far + getattr(scores, name) for name, so_far in cost.items()}
+    return {"snapshot": snapshot.id, "folder": str(snapshot.folder), "evaluations": cost}
 
 
 def shard_runner(home: Home) -> RunShard:

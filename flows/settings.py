@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -31,6 +32,11 @@ from lorauter.halving import HalvingOptions
 from lorauter.routing import RouterOptions
 
 DEFAULT_HOME = "~/.lorauter"
+
+
+def _split(value: Any) -> Any:
+    """Lets the environment give a list as text: LORAUTER_BASES=org/a,org/b."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def _split_lists(options: type) -> Callable[[Any], Any]:
@@ -57,6 +63,16 @@ class Settings(BaseSettings):
     endpoint: str = Field("https://huggingface.co", description="address of the hub")
     token: SecretStr | None = Field(None, description="access token; HF_TOKEN where unset")
     base: str = Field("meta-llama/Llama-2-7b-hf", description="base model id")
+    bases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="further bases to crawl, validate, score and publish in the same run"
+    )
+    targets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="what else to crawl: author:NAME, tag:NAME or repo:ORG/NAME; judged for the base each names"
+    )
+    aliases: dict[str, str] = Field({}, description="other names of bases: {other = canonical}")
+    sweep_days: float = Field(7.0, ge=0, description="days between two full sweeps, which find what has gone")
+    readers: int = Field(16, ge=1, le=64, description="most requests to the hub at once")
+    page_size: int = Field(500, ge=1, le=1000, description="repos a listing page")
     base_revision: str = Field("main", description="revision of the base")
     encoder: str = Field("sentence-transformers/all-MiniLM-L6-v2", description="sentence encoder id")
     encoder_revision: str = Field("main", description="revision of the encoder")

@@ -1,167 +1,212 @@
-"""Validate: read config and header of what is new, judge everything, download and check what is admitted.
+"""Validate: read what is new, judge it from what is stored, download and check what is admitted.
 
-Knows: the order of reads and rules, what the ledger already has. Does not know: the rules (catalog/rules).
-Every adapter seen ends with a verdict; nothing is judged twice from the network.
+Knows: the order of reads and rules, what a verdict was made from, so that only what changed is judged again.
+Does not know: the rules (catalog/rules), how texts are read (read_adapters) or weights (check_downloads).
+Every adapter of the pool ends with a verdict: admitted + rejected = seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from catalog.adapter import AdapterId, Finding
-from catalog.errors import UnsupportedAdapter
-from catalog.facts import WEIGHTS_NAME, AdapterFacts, RawAdapter, RepoListing, gather_facts
-from catalog.parse import Problem
-from catalog.rules import RULES_VERSION, Base, WeightFacts, find_duplicates, judge, judge_weights
-from flows.crawl_hub import listings
+from catalog.base import Base
+from catalog.base_names import match_base
+from catalog.facts import AdapterFacts, RawAdapter, gather_facts
+from catalog.profile import profile
+from catalog.rules import RULES_VERSION, judge
+from catalog.task import content_hash
+from flows.check_downloads import Downloads
+from flows.chunks import chunks
+from flows.duplicates import Sound, find_originals
 from flows.home import Home
+from flows.pool import OWN, Member, Pool
 from flows.progress import stage
+from flows.read_adapters import UNREACHABLE, raw_of, read_new
+from flows.read_bases import NamedBases, read_base
+from warehouse.ledger import Changes, Index
 
-READERS = 8  # concurrent reads; each waits for the network most of the time
-_T = TypeVar("_T")
-FLUSH = 64  # reads between two writes to the ledger: what a kill can lose
-
-
-def validate(home: Home) -> Base:
-    """Bring every listed adapter to a verdict in the ledger. Returns the base it was judged for."""
-    base = read_base(home)
-    seen = {id_: listing for listing in listings(home) for id_ in listing.adapters()}
-    raw = _read_new(home, base, seen)
-    facts = {id_.key: gather_facts(listing, id_, raw.get(id_, RawAdapter())) for id_, listing in seen.items()}
-    findings = {key: judge(f, base, home.settings.policy) for key, f in facts.items()}
-    duplicates = find_duplicates(f for key, f in facts.items() if not findings[key])
-    for key, finding in duplicates.items():
-        findings[key].append(finding)
-    admitted = [facts[key] for key in sorted(facts) if not findings[key]]
-    deep = _check_weights(home, admitted)
-    for key, found in deep.items():
-        findings[key] += found
-    verdicts = [_verdict(base, facts[key], findings[key], key in deep) for key in sorted(facts)]
-    home.ledger.changes("verdicts").append(verdicts)
-    return base
+CHUNK = 256  # adapters in memory at a time, headers and all
+Key = tuple[str, str, str]  # of a verdict: base, its sha, adapter
 
 
-def read_base(home: Home) -> Base:
-    """The base's sha and modules: one API call, and its header from the ledger or one ranged read."""
-    settings = home.settings
-    sha, _ = home.hub.repo_files(settings.base, settings.base_revision)
-    known = next((r for r in home.ledger.current("bases") if (r["base"], r["base_sha"]) == (settings.base, sha)), None)
-    if known:
-        modules = {m["module"]: (m["d_in"], m["d_out"]) for m in known["modules"]}
-        return Base(settings.base, sha, modules)
-    base = home.hub.read_base(settings.base, sha)
-    rows = [{"module": m, "d_in": i, "d_out": o} for m, (i, o) in sorted(base.modules.items())]
-    home.ledger.changes("bases").append([{"base": base.id, "base_sha": base.sha, "modules": rows}])
-    return base
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What validation came to: the run's bases, and the pool's adapters by verdict."""
+
+    bases: tuple[Base, ...]
+    seen: int
+    admitted: int
+
+    @property
+    def rejected(self) -> int:
+        """Adapters with at least one finding."""
+        return self.seen - self.admitted
+
+
+def validate(home: Home) -> Judged:
+    """Bring every adapter of the pool to a verdict in the ledger.
+
+    Raises HubError where the hub cannot be reached or lacks a base of the run; what was read until then is kept.
+    """
+    pool = Pool(home)
+    bases = {id_: read_base(home, id_) for id_ in home.bases() if pool.has(id_) or not pool.has(OWN)}
+    read_new(home, pool, bases)
+    keys = _Judging(home, bases).run(pool)
+    return _count(home, tuple(bases.values()), keys)
 
 
 def verdicts(home: Home, base: Base) -> list[dict[str, Any]]:
-    """The current verdicts of the adapters that are listed now, by key."""
-    listed = {id_.key for listing in listings(home) for id_ in listing.adapters()}
-    rows = [
-        row
-        for row in home.ledger.current("verdicts")
-        if (row["base"], row["base_sha"]) == (base.id, base.sha) and row["adapter"] in listed
-    ]
-    return sorted(rows, key=lambda row: row["adapter"])
+    """The current verdicts for a base of the adapters that its pool holds now, by key."""
+    pool = {member.id.key for member in Pool(home).members() if member.judged_for in (base.id, OWN)}
+    index = home.ledger.index("verdicts")
+    keys = [key for key in index if key[:2] == (base.id, base.sha) and key[2] in pool]
+    return sorted(index.rows(keys), key=lambda row: row["adapter"])
 
 
-def _read_new(home: Home, base: Base, seen: Mapping[AdapterId, RepoListing]) -> dict[AdapterId, RawAdapter]:
-    """What the ledger has of the adapters' texts, and what it lacks read from the hub."""
-    known = {AdapterId(r["repo"], r["path"], r["sha"]): _raw(r) for r in home.ledger.current("raw")}
-    new = [id_ for id_ in seen if id_ not in known and _worth_reading(home, base, seen[id_], id_)]
-    changes = home.ledger.changes("raw")
-    with stage("validate", len(new), "adapters") as advance, ThreadPoolExecutor(READERS) as pool:
-        jobs = {pool.submit(home.hub.read_adapter, seen[id_], id_): id_ for id_ in new}
-        try:
-            for done in _chunks(as_completed(jobs), FLUSH):
-                read = {jobs[job]: job.result() for job in done}
-                changes.append(_raw_row(id_, raw) for id_, raw in read.items())
-                known |= read
-                advance(len(read))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return known
+class _Judging:
+    """One run of the rules over a pool."""
+
+    def __init__(self, home: Home, bases: Mapping[str, Base]) -> None:
+        self._home, self._bases, self._named = home, bases, NamedBases(home)
+        self._changes: Changes = home.ledger.changes("verdicts")
+        self._raw: Index = home.ledger.index("raw", ["content"])
+        self._stored: Index = home.ledger.index("verdicts", ["inputs", "sound", "sha256", "downloads"])
+        self._by_inputs = {columns[0]: key for key, columns in self._stored.columns.items()}
+        self._fresh: dict[Key, dict[str, Any]] = {}  # sound and judged in this run: the download decides
+        self._unsound: set[Key] = set()
+
+    def run(self, pool: Pool) -> list[Key]:
+        """Judge what changed, then look at duplicates and weights of what is sound. Returns the pool's verdicts."""
+        keys: list[Key] = []
+        with stage("judge", unit="adapters") as advance:
+            for chunk in chunks(pool.members(), CHUNK):
+                keys += self._judge(chunk)
+                advance(len(chunk))
+        self._finish([key for key in keys if self._is_sound(key)])
+        return keys
+
+    def _judge(self, chunk: list[Member]) -> Iterator[Key]:
+        inputs = {self._inputs(member): member for member in chunk}
+        changed = {digest: member for digest, member in inputs.items() if digest not in self._by_inputs}
+        wanted = {(m.id.repo, m.id.path, m.id.sha) for m in changed.values()}
+        raw = {AdapterId(r["repo"], r["path"], r["sha"]): raw_of(r) for r in self._raw.rows(wanted)}
+        rows = []
+        for digest, member in changed.items():
+            row = self._verdict(member, raw.get(member.id, RawAdapter())) | {"inputs": digest}
+            key = (row["base"], row["base_sha"], row["adapter"])
+            self._by_inputs[digest] = key
+            if row["sound"]:
+                self._fresh[key] = row
+            else:
+                self._unsound.add(key)
+                rows.append(row)
+        self._changes.append(rows)
+        yield from (self._by_inputs[digest] for digest in inputs)
+
+    def _inputs(self, member: Member) -> str:
+        """Hash of all that a verdict before the download is made from."""
+        id_, settings = member.id, self._home.settings
+        read = self._raw.columns.get((id_.repo, id_.path, id_.sha), ("",))[0]
+        base = self._bases.get(member.judged_for)
+        run = [base.id, base.sha, base.source] if base else sorted(b.sha for b in self._bases.values())
+        rules = [RULES_VERSION, repr(settings.policy), sorted(settings.aliases.items())]
+        return content_hash([member.judged_for, id_.key, member.content, read, run, rules], 32)
+
+    def _verdict(self, member: Member, raw: RawAdapter) -> dict[str, Any]:
+        """The verdict by every rule before the download."""
+        facts = gather_facts(member.listing, member.id, raw)
+        match = match_base(facts, tuple(self._bases.values()), self._home.settings.aliases)
+        base, problem = self._bases.get(member.judged_for), None
+        if base is None and match.base is not None:
+            base, problem = self._own_base(match.base, facts)
+        findings = judge(facts, base, self._home.settings.policy, match, problem)
+        return {
+            "base": base.id if base else match.base or "",
+            "base_sha": base.sha if base else "",
+            **_identity(facts),
+            **asdict(profile(facts, base, match)),
+            "rules_version": RULES_VERSION,
+            "sound": not findings,
+            "duplicate_of": None,
+            "downloaded": False,
+            **_outcome(findings),
+        }
+
+    def _own_base(self, id_: str, facts: AdapterFacts) -> tuple[Base | None, str | None]:
+        """The base that an adapter names; not asked for where the adapter falls without it."""
+        if id_ in self._bases:
+            return self._bases[id_], None
+        if judge(facts, None, self._home.settings.policy):
+            return None, None
+        return self._named.get(id_)
+
+    def _is_sound(self, key: Key) -> bool:
+        if key in self._fresh or key in self._unsound:
+            return key in self._fresh
+        return bool(self._stored.columns[key][1])
+
+    def _finish(self, sound: list[Key]) -> None:
+        """Duplicates are linked, the others downloaded and checked; verdicts that this changes are written."""
+        originals = find_originals(self._sound(key) for key in sound)
+        downloads = Downloads(self._home)
+        new = downloads.lacking(key[2] for key in sound if originals[key] is None)
+        announced = {key[2]: self._sound(key) for key in sound}
+        with stage("download", len(new), "adapters") as advance:
+            for chunk in chunks(new, CHUNK):
+                downloads.check({key: announced[key].sha256 for key in chunk}, advance)
+        for part in chunks(sound, CHUNK):
+            rows = {key: self._fresh.pop(key) for key in part if key in self._fresh}
+            rows |= {_key(row): row for row in self._stored.rows(key for key in part if key not in rows)}
+            found = downloads.findings({key[2]: rows[key] for key in part if originals[key] is None})
+            self._changes.append(_final(rows[key], originals[key], found.get(key[2])) for key in part)
+
+    def _sound(self, key: Key) -> Sound:
+        if row := self._fresh.get(key):
+            return Sound(key, row["sha256"], row["downloads"])
+        _, _, sha256, downloads = self._stored.columns[key]
+        return Sound(key, sha256, downloads)
 
 
-def _worth_reading(home: Home, base: Base, listing: RepoListing, id_: AdapterId) -> bool:
-    """Whether nothing in the listing alone rejects it: a hostile name, a gate, no config."""
-    return not judge(gather_facts(listing, id_, RawAdapter()), base, home.settings.policy)
-
-
-def _check_weights(home: Home, admitted: Iterable[AdapterFacts]) -> dict[str, list[Finding]]:
-    """Download what is admitted and look at the weights; checked ones are judged from the ledger."""
-    known = {row["adapter"]: row for row in home.ledger.current("weights")}
-    facts = {f.id.key: f for f in admitted}
-    new = [key for key in facts if key not in known]
-    changes = home.ledger.changes("weights")
-    with stage("download", len(new), "adapters") as advance:
-        for key in new:
-            known[key] = _weights_row(home, key)
-            changes.append([known[key]])
-            advance(1)
-    return {key: _weight_findings(facts[key], known[key]) for key in facts}
-
-
-def _weights_row(home: Home, key: str) -> dict[str, Any]:
-    from lorauter.adapter_weights import read_adapter
-    from lorauter.weights_check import check_weights
-
-    folder = home.fetch_adapter(key)
-    try:
-        read_adapter(folder)
-        unsupported = None
-    except UnsupportedAdapter as error:
-        unsupported = error.cause
-    checked = check_weights(folder / WEIGHTS_NAME)
-    facts = asdict(checked.facts) | {"non_finite": list(checked.facts.non_finite)}
-    return {"adapter": key, **facts, "unsupported": unsupported, "mean_norm": checked.mean_norm}
-
-
-def _weight_findings(facts: AdapterFacts, row: Mapping[str, Any]) -> list[Finding]:
-    weights = WeightFacts(row["size"], row["sha256"], tuple(row["non_finite"]), row["zero_b"])
-    unsupported = [Finding("unsupported", row["unsupported"][:500])] if row["unsupported"] else []
-    return judge_weights(facts, weights) + unsupported
-
-
-def _verdict(base: Base, facts: AdapterFacts, findings: list[Finding], downloaded: bool) -> dict[str, Any]:
+def _identity(facts: AdapterFacts) -> dict[str, Any]:
+    id_ = facts.id
     return {
-        "base": base.id,
-        "base_sha": base.sha,
-        "adapter": facts.id.key,
-        "repo": facts.id.repo,
-        "path": facts.id.path,
-        "sha": facts.id.sha,
-        "admitted": not findings,
-        "downloaded": downloaded,
-        "reason": findings[0].reason if findings else None,
-        "findings": [asdict(finding) for finding in findings],
+        "adapter": id_.key,
+        "repo": id_.repo,
+        "path": id_.path,
+        "sha": id_.sha,
         "licence": facts.licence,
         "size": facts.size,
         "sha256": facts.sha256,
         "rank": facts.max_rank,
-        "modules": len(facts.lora),
-        "dora": facts.dora,
         "downloads": facts.downloads,
-        "rules_version": RULES_VERSION,
     }
 
 
-def _raw_row(id_: AdapterId, raw: RawAdapter) -> dict[str, Any]:
-    return {**asdict(id_), **asdict(raw), "problems": [asdict(p) for p in raw.problems]}
+def _outcome(findings: list[Finding]) -> dict[str, Any]:
+    reason = findings[0].reason if findings else None
+    return {"admitted": not findings, "reason": reason, "findings": [asdict(finding) for finding in findings]}
 
 
-def _raw(row: Mapping[str, Any]) -> RawAdapter:
-    problems = tuple(Problem(p["reason"], p["evidence"]) for p in row["problems"])
-    return RawAdapter(row["config"], row["header"], row["size"], row["sha256"], problems)
+def _final(row: Mapping[str, Any], original: str | None, found: list[Finding] | None) -> dict[str, Any]:
+    """A sound adapter's verdict after duplicates and download."""
+    if original is not None:
+        found = [Finding("duplicate", f"the weights are those of {original}")]
+    downloaded = original is None and found is not None and not any(f.reason == UNREACHABLE for f in found)
+    kept = {name: value for name, value in row.items() if name not in ("at", "content")}
+    return {**kept, "duplicate_of": original, "downloaded": downloaded, **_outcome(found or [])}
 
 
-def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["base"], row["base_sha"], row["adapter"]
+
+
+def _count(home: Home, bases: tuple[Base, ...], keys: list[Key]) -> Judged:
+    """Count the pool's verdicts as stored, and check that none is missing."""
+    admitted = home.ledger.index("verdicts", ["admitted"]).columns
+    missing = [key for key in keys if key not in admitted]
+    if missing:
+        raise RuntimeError(f"{len(missing)} adapters of {len(keys)} have no verdict, e.g. {missing[0]}")
+    return Judged(bases, len(keys), sum(bool(admitted[key][0]) for key in keys))

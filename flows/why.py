@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from catalog.adapter import AdapterId
 from catalog.errors import SettingError
 from flows.home import Home
 from flows.report import printable
@@ -12,17 +13,31 @@ from flows.report import printable
 
 def tell(home: Home, repo: str) -> Iterator[str]:
     """Lines about every adapter of `repo` (org/name, or org/name:folder for one). Raises SettingError if unseen."""
-    rows = [row for row in home.ledger.current("verdicts") if repo in (row["repo"], f"{row['repo']}:{row['path']}")]
+    name, _, folder = repo.partition(":")
+    index = home.ledger.index("verdicts")
+    keys = [key for key in index if AdapterId.parse(key[2]).repo == name]
+    rows = [row for row in index.rows(keys) if folder in ("", row["path"])]
     if not rows:
         raise SettingError(f"{repo} has not been seen.", "Check the name, or run `lorauter refresh` first.")
+    yield from _listed(home, name)
     for row in sorted(rows, key=lambda row: (row["adapter"], row["at"])):
         yield from _story(row)
+    adapters = {row["adapter"] for row in rows}
     for row in home.ledger.current("rungs"):
-        if row["adapter"] in {r["adapter"] for r in rows} and row["kept"]:
-            continue
-        if row["adapter"] in {r["adapter"] for r in rows}:
+        if row["adapter"] in adapters and not row["kept"]:
             yield printable(
                 f"  {row['task']}: dropped at rung {row['rung']}, mean {row['mean']:.2f} on {row['n']}, {row['why']}"
+            )
+
+
+def _listed(home: Home, repo: str) -> Iterator[str]:
+    """What became of the repo on the hub, where it is no longer there, or closed."""
+    index = home.ledger.index("repos")
+    for row in index.rows(key for key in index if key[1] == repo):
+        if row["gone"]:
+            renamed = f", now {row['gone_to']}" if row["gone_to"] else ""
+            yield printable(
+                f"{repo} is gone from the hub: {row['gone']}{renamed} ({row['target']}, {row['at']:%Y-%m-%d})"
             )
 
 
@@ -33,6 +48,13 @@ def _story(row: dict[str, Any]) -> Iterator[str]:
     )
     for finding in row["findings"]:
         yield printable(f"  {finding['reason']}: {finding['evidence']}")
+    ranks = ", ".join(f"{g['modules']} of rank {g['rank']} × {_number(g['scaling'])}" for g in row["ranks"] or ())
     yield printable(
-        f"  rank {row['rank']}, {row['modules']} modules, {row['size'] or 0:,} bytes, licence {row['licence']}"
+        f"  {row['modules']} modules ({ranks or 'none'}), {row['size'] or 0:,} bytes, licence {row['licence']}"
     )
+    if row["base_named"] not in (None, row["base"]):
+        yield printable(f"  it calls its base {row['base_named']!r} (known from its {row['base_source']})")
+
+
+def _number(scaling: float | None) -> str:
+    return "?" if scaling is None else f"{scaling:g}"

@@ -1,8 +1,8 @@
 """Adapter weights: one PEFT folder read to the pairs A, B that the engine serves.
 
-Knows: PEFT 0.21's file names, tensor names and scaling rules, and which features have no exact
-serving here. Does not know: the base model (lorauter/adapter_bank checks modules and shapes),
-devices, or where folders come from.
+Knows: PEFT 0.21's file names and tensor names, and which features have no exact serving here. Does not know:
+scaling rules and targets (catalog/scaling, catalog/targets), the base model (lorauter/adapter_bank checks modules
+and shapes), devices, or where folders come from.
 
 Only safetensors are read: a pickle can run code. Whatever could change the output and is not
 served exactly is refused by name, so a text from the engine is always what PEFT would give.
@@ -11,54 +11,32 @@ served exactly is refused by name, so a text from the engine is always what PEFT
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import check_target_module_exists
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from catalog.config_fields import PLAIN_INITS, UNSERVED
 from catalog.errors import UnsupportedAdapter
+from catalog.patterns import Patience
+from catalog.scaling import scaling_of
+from catalog.targets import ALL_LINEAR, targeted
+from catalog.tensor_names import feature_of
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-SUFFIXES = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_magnitude_vector": "magnitude"}
-
-# Options that change the served function in ways this engine does not compute, as named in
-# peft.LoraConfig; a false, null or empty value means that the option is off.
-REFUSED_OPTIONS = (
-    "alora_invocation_tokens",
-    "arrow_config",
-    "ensure_weight_tying",
-    "fan_in_fan_out",
-    "kasa_config",
-    "layer_replication",
-    "lora_bias",
-    "modules_to_save",
-    "monteclora_config",
-    "target_parameters",
-    "trainable_token_indices",
-    "use_bdlora",
-    "use_qalora",
-    "velora_config",
-)
-# Other initialisations (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA, MiCA) rewrite the base's weights on load.
-PLAIN_INITS = (True, False, "gaussian", "eva", "orthogonal")
-TENSOR_FEATURES = {
-    ".lora_embedding_A": "LoRA on embeddings",
-    ".lora_embedding_B": "LoRA on embeddings",
-    ".lora_B.bias": "lora_bias",
-    ".base_layer.weight": "a saved base layer",
-    ".token_adapter.trainable_tokens_delta": "trainable tokens",
-    ".bias": "trained biases",
+SUFFIXES = {  # PEFT drops the adapter's name from keys as it saves them; one that kept `default` loads as it is
+    **{f".lora_{side}{name}.weight": side.lower() for side in "AB" for name in ("", ".default")},
+    **{f".lora_magnitude_vector{end}": "magnitude" for end in ("", ".weight", ".default.weight")},
 }
+
+# What the rules of the catalog reject from config and header is refused here too: folders need not come from a crawl.
+REFUSED_OPTIONS = ("alora_invocation_tokens", "layer_replication", "lora_bias", "modules_to_save", *UNSERVED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,32 +80,10 @@ def read_adapter(folder: Path) -> AdapterWeights:
         raise _refusal("holds no LoRA tensors")
     try:
         _refuse_untargeted(modules, config)
-        return AdapterWeights({name: _pair(name, parts, config) for name, parts in modules.items()})
-    except (
-        TypeError,
-        ValueError,
-        re.error,
-    ) as error:  # e.g. an alpha that is no number, a key that is no regex
+        patience = Patience()
+        return AdapterWeights({name: _pair(name, parts, config, patience) for name, parts in modules.items()})
+    except (TypeError, ValueError, OverflowError) as error:  # e.g. an alpha that is no number, a key that is no regex
         raise _refusal(f"has a malformed {CONFIG_FILE} ({error})") from error
-
-
-def scaling_of(module: str, rank: int, config: Mapping[str, Any]) -> float:
-    """PEFT's scaling for one module (peft.tuners.lora.layer.LoraLayer.update_layer).
-
-    Args:
-        module: dotted name in the base, without PEFT's prefix.
-        rank: rows of A. The tensor's rank wins over `r` and `rank_pattern`: PEFT fails to load
-            an adapter where they differ, so there is nothing else it could mean.
-        config: the parsed adapter_config.json.
-    """
-    patterns = config.get("alpha_pattern") or {}
-    alpha = patterns.get(pattern_key(patterns, module), config.get("lora_alpha", 8))
-    return float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
-
-
-def pattern_key(patterns: Mapping[str, Any], module: str) -> str | None:
-    """The first key that matches a suffix of the module's name (peft.utils.get_pattern_key)."""
-    return next((key for key in patterns if re.match(rf"(.*\.)?({key})$", module)), None)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -153,15 +109,18 @@ def _refuse_options(config: Mapping[str, Any]) -> None:
 
 def _refuse_untargeted(modules: Iterable[str], config: Mapping[str, Any]) -> None:
     """PEFT ignores tensors at modules that the config does not target; their author meant them to act."""
-    if config.get("target_modules") == "all-linear":  # PEFT resolves it against the base
+    targets = config.get("target_modules")
+    if isinstance(targets, str) and targets.lower() == ALL_LINEAR:  # PEFT resolves it against the base
         return
-    if not config.get("target_modules"):
+    if not targets:
         raise _refusal("names no target_modules")
-    names = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
-    matched = SimpleNamespace(**{name: config.get(name) for name in names})
-    for module in modules:
-        if not check_target_module_exists(matched, module):
-            raise _refusal(f"holds tensors outside its target_modules, at {module}")
+    names = list(modules)
+    found = targeted(config, names)
+    if found is None:
+        raise _refusal("has target_modules that cannot be matched")
+    stray = next((name for name in names if name not in found), None)
+    if stray is not None:
+        raise _refusal(f"holds tensors outside its target_modules, at {stray}")
 
 
 def _group(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
@@ -170,20 +129,15 @@ def _group(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Ten
     for key, tensor in tensors.items():
         suffix = next((s for s in SUFFIXES if key.endswith(s)), None)
         if suffix is None or not key.startswith(PREFIX):
-            raise _refusal(_name_feature(key))
+            raise _refusal(f"holds a tensor that is not served ({feature_of(key)}: {key})")
         name = key[len(PREFIX) : -len(suffix)]
-        modules.setdefault(name, {})[SUFFIXES[suffix]] = tensor
+        parts = modules.setdefault(name, {})
+        if parts.setdefault(SUFFIXES[suffix], tensor) is not tensor:
+            raise _refusal(f"holds two tensors for one place ({key})")
     return modules
 
 
-def _name_feature(key: str) -> str:
-    for suffix, feature in TENSOR_FEATURES.items():
-        if key.endswith(suffix):
-            return f"uses {feature} (tensor {key})"
-    return f"holds an unknown tensor ({key})"
-
-
-def _pair(name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> LoraPair:
+def _pair(name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], patience: Patience) -> LoraPair:
     a, b, magnitude = parts.get("a"), parts.get("b"), parts.get("magnitude")
     if a is None or b is None:
         raise _refusal(f"holds only one of lora_A and lora_B at {name}")
@@ -196,7 +150,7 @@ def _pair(name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any
         raise _refusal(f"has use_dora and lora_magnitude_vector disagree at {name}")
     if magnitude is not None and magnitude.shape != (b.shape[0],):
         raise _refusal(f"has a shape mismatch at {name}: magnitude {tuple(magnitude.shape)}")
-    return LoraPair(a, b, scaling_of(name, rank, config), magnitude)
+    return LoraPair(a, b, scaling_of(name, rank, config, patience), magnitude)
 
 
 def _refusal(what: str) -> UnsupportedAdapter:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,14 @@ from catalog.rules import WeightFacts
 
 @dataclass(frozen=True, slots=True)
 class CheckedWeights:
-    """The facts for the rules, and the mean over modules of the Frobenius norm of BA (scaling left out)."""
+    """The facts for the rules, and the Frobenius norm of BA: of each module, and its mean (scaling left out).
+
+    Where a tensor is not finite there are no norms, and the mean is NaN.
+    """
 
     facts: WeightFacts
     mean_norm: float
+    norms: Mapping[str, float]
 
 
 def check_weights(path: Path) -> CheckedWeights:
@@ -35,9 +40,11 @@ def check_weights(path: Path) -> CheckedWeights:
     except SafetensorError:
         non_finite, sides = ["(unreadable)"], {}
     zero_b = all(not pair["B"].any() for pair in sides.values() if "B" in pair)
-    norms = [_product_norm(p["A"], p["B"]) for p in sides.values() if len(p) == 2]
-    mean_norm = math.nan if non_finite or not norms else math.fsum(norms) / len(norms)
-    return CheckedWeights(WeightFacts(path.stat().st_size, _sha256(path), tuple(non_finite), zero_b), mean_norm)
+    pairs = {} if non_finite else {module: pair for module, pair in sides.items() if _is_pair(pair)}
+    norms = {module: _product_norm(pair["A"], pair["B"]) for module, pair in pairs.items()}
+    mean_norm = math.fsum(norms.values()) / len(norms) if norms else math.nan
+    facts = WeightFacts(path.stat().st_size, _sha256(path), tuple(non_finite), zero_b)
+    return CheckedWeights(facts, mean_norm, norms)
 
 
 def _read(path: Path) -> tuple[list[str], dict[str, dict[str, torch.Tensor]]]:
@@ -53,6 +60,12 @@ def _read(path: Path) -> tuple[list[str], dict[str, dict[str, torch.Tensor]]]:
             if side[:1] in ("A", "B"):
                 sides.setdefault(module_name(module), {})[side[:1]] = tensor
     return non_finite, sides
+
+
+def _is_pair(pair: Mapping[str, torch.Tensor]) -> bool:
+    """Whether A and B are matrices of one rank: what has no header rules before it may hold anything."""
+    a, b = pair.get("A"), pair.get("B")
+    return a is not None and b is not None and a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1]
 
 
 def _product_norm(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +21,8 @@ atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 os.environ["HF_HOME"] = f"{_SCRATCH}/hf"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 for name in [name for name in os.environ if name.startswith(("LORAUTER_", "HF_TOKEN"))]:
-    del os.environ[name]
+    if name != "LORAUTER_TEST_DATA":  # names data that tests read, no setting
+        del os.environ[name]
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads stall where other programs share the cores
 os.environ["LORAUTER_DTYPE"] = "float32"  # texts then depend on nothing but the row
 
@@ -86,6 +87,12 @@ def tiny_hub(tiny_hub_folder: Path) -> Iterator[str]:
 
     with serve_in_thread(tiny_hub_folder) as hub:
         yield hub.endpoint
+
+
+@pytest.fixture(name="write_adapter")
+def adapter_writer() -> Callable[..., None]:
+    """Writes a further adapter into a hub's folder."""
+    return write_adapter
 
 
 def write_tiny_base(folder: Path, seed: int = 0) -> None:

@@ -54,3 +54,11 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return pq.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({str(error)[:120]})") from error
+
+
+def column_names(path: Path) -> set[str]:
+    """Names of a Parquet file's columns. Raises ValueError: it is no Parquet file."""
+    try:
+        return set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({str(error)[:120]})") from error

@@ -4,21 +4,24 @@ Knows: fragments with content-derived names, the current row of a key. Does not 
 
 A fragment is whole or absent and never changes, so any number of processes may append and read at once, and
 a killed one leaves nothing half-written. Where rows have a time (`at`), the latest row of a key is current.
+An older version's fragment may lack columns: they read as null.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
-from warehouse.files import read_table, write_table
+from warehouse.files import column_names, read_table, write_table
 from warehouse.schemas import KEYS, LEDGER, table_of
 
 Row = Mapping[str, Any]
@@ -39,6 +42,13 @@ class Ledger:
         if not path.exists():
             write_table(path, arrow)
 
+    def stamp(self, table: str, rows: Iterable[Row]) -> None:
+        """Add rows, stamped with the time and their hash, whatever is current: for keys that are known to be new."""
+        kept = "content" in LEDGER[table].names
+        now = datetime.now(UTC)
+        as_stored = table_of(rows, LEDGER[table]).to_pylist()
+        self.append(table, [{**r, **({"content": fingerprint(r)} if kept else {}), "at": now} for r in as_stored])
+
     def changes(self, table: str) -> Changes:
         """A writer that adds only rows that differ from the current row of their key."""
         return Changes(self, table)
@@ -55,23 +65,44 @@ class Ledger:
         """All rows of a table, fragments in name order; no fragment gives an empty table."""
         schema = LEDGER[table]
         wanted = pa.schema([schema.field(c) for c in columns]) if columns else schema
-        parts = [self._read_fragment(path, wanted) for path in self.fragments(table)]
+        parts = [self.read_fragment(path, wanted) for path in self.fragments(table)]
         return pa.concat_tables(parts) if parts else wanted.empty_table()
 
+    def where(self, table: str, equal: Mapping[str, str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows, current or not, whose columns are equal to the given values; one fragment in memory."""
+        wanted = pa.schema([LEDGER[table].field(c) for c in dict.fromkeys((*equal, *columns))])
+        for path in self.fragments(table):
+            found = self.read_fragment(path, wanted)
+            for column, value in equal.items():
+                found = found.filter(pc.equal(found[column], value))
+            yield from found.select(columns).to_pylist()
+
+    def index(self, table: str, columns: Sequence[str] = ()) -> Index:
+        """Where the current row of every key lies, with the named columns at hand."""
+        return Index(self, table, columns)
+
     def current(self, table: str) -> list[dict[str, Any]]:
-        """The latest row of every key."""
-        rows = self.read(table).to_pylist()
-        if rows and "at" in rows[0]:
-            rows.sort(key=lambda row: row["at"])
-        return list({_key(table, row): row for row in rows}.values())
+        """The latest row of every key, by key. For tables that fit in memory; `index` is for the others."""
+        return sorted(self.index(table).rows(), key=lambda row: [str(row[column]) for column in KEYS[table]])
 
     def fragments(self, table: str) -> list[Path]:
         """The fragment files of a table, by name."""
         return sorted((self.root / table).glob("*.parquet"))
 
-    def _read_fragment(self, path: Path, schema: pa.Schema) -> pa.Table:
+    def read_fragment(self, path: Path, schema: pa.Schema) -> pa.Table:
+        """One fragment under a schema; columns that an older version did not write are null.
+
+        Raises SnapshotError where the file is damaged, or lacks a key of its table.
+        """
         try:
-            return read_table(path, schema.names).cast(schema)
+            written = column_names(path)
+            lacking = [name for name in schema.names if name not in written]
+            if not set(KEYS[path.parent.name]) <= written:
+                raise ValueError(f"it is not of the table {path.parent.name}")
+            table = read_table(path, [name for name in schema.names if name in written])
+            for name in lacking:
+                table = table.append_column(schema.field(name), pa.nulls(table.num_rows, schema.field(name).type))
+            return table.select(schema.names).cast(schema)
         except (pa.ArrowException, ValueError) as error:
             raise SnapshotError(
                 f"The ledger fragment {path} is damaged: {str(error)[:300]}.",
@@ -82,22 +113,74 @@ class Ledger:
         return self.root / table / f"{name}.parquet"
 
 
+class Index:
+    """The current row of every key of a table: keys and a few columns in memory, the rest read when asked for.
+
+    Of rows with a time (`at`) the latest is current; without one, the last in the order of the fragments' names.
+    """
+
+    def __init__(self, ledger: Ledger, table: str, columns: Sequence[str] = ()) -> None:
+        self._ledger, self._table = ledger, table
+        self._schema = LEDGER[table]
+        self._fragments = ledger.fragments(table)
+        self._places: dict[tuple[Any, ...], tuple[int, int]] = {}
+        self.columns: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        latest: dict[tuple[Any, ...], datetime] = {}
+        timed = "at" in self._schema.names
+        wanted = pa.schema([self._schema.field(c) for c in dict.fromkeys((*KEYS[table], *columns, *["at"] * timed))])
+        for number, path in enumerate(self._fragments):
+            found = ledger.read_fragment(path, wanted)
+            keys = zip(*(found[c].to_pylist() for c in KEYS[table]), strict=True)
+            values = zip(*(found[c].to_pylist() for c in columns), strict=True) if columns else repeat(())
+            times = found["at"].to_pylist() if timed else repeat(None)
+            for row, (key, value, at) in enumerate(zip(keys, values, times, strict=False)):
+                if at is not None and key in latest and at < latest[key]:
+                    continue
+                if at is not None:
+                    latest[key] = at
+                self._places[key], self.columns[key] = (number, row), value
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, key: tuple[Any, ...]) -> bool:
+        return key in self._places
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._places)
+
+    def rows(self, keys: Iterable[tuple[Any, ...]] | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of `keys` (those that exist), or all, in the order of the fragments; one fragment in memory."""
+        places = self._places.values() if keys is None else (self._places[k] for k in keys if k in self._places)
+        by_fragment: dict[int, list[int]] = {}
+        for fragment, row in places:
+            by_fragment.setdefault(fragment, []).append(row)
+        for fragment in sorted(by_fragment):
+            table = self._ledger.read_fragment(self._fragments[fragment], self._schema)
+            yield from table.take(sorted(by_fragment[fragment])).to_pylist()
+
+
 class Changes:
     """Adds to a table what is new or different, stamped with the time."""
 
     def __init__(self, ledger: Ledger, table: str) -> None:
         self._ledger, self._table = ledger, table
-        self._current = {_key(table, row): _fingerprint(row) for row in ledger.current(table)}
+        self._kept = "content" in LEDGER[table].names
+        if self._kept:
+            index = ledger.index(table, ["content"])
+            self._current = {key: columns[0] for key, columns in index.columns.items()}
+        else:
+            self._current = {_key(table, row): fingerprint(row) for row in ledger.index(table).rows()}
 
     def append(self, rows: Iterable[Row]) -> int:
         """Write the rows that differ from what is current as one fragment. Returns how many there were."""
         as_stored = table_of(rows, LEDGER[self._table]).to_pylist()
         changed = {}
         for row in as_stored:
-            key, content = _key(self._table, row), _fingerprint(row)
+            key, content = _key(self._table, row), fingerprint(row)
             if self._current.get(key) != content:
                 self._current[key] = content
-                changed[key] = {**row, "at": datetime.now(UTC)}
+                changed[key] = {**row, **({"content": content} if self._kept else {}), "at": datetime.now(UTC)}
         self._ledger.append(self._table, list(changed.values()))
         return len(changed)
 
@@ -106,9 +189,9 @@ def _key(table: str, row: Row) -> tuple[Any, ...]:
     return tuple(row[column] for column in KEYS[table])
 
 
-def _fingerprint(row: Row) -> str:
+def fingerprint(row: Row) -> str:
     """Hash of a stored row but its time: small to keep, and NaN equals NaN."""
-    return content_hash([repr(value) for name, value in row.items() if name != "at"], 32)
+    return content_hash([repr(value) for name, value in row.items() if name not in ("at", "content")], 32)
 
 
 def _fragment_name(table: pa.Table) -> str:

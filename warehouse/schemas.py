@@ -23,22 +23,30 @@ def _schema(*fields: pa.Field) -> pa.Schema:
 
 
 def _timeless(schema: pa.Schema) -> pa.Schema:
-    """Without the time: a snapshot's content does not depend on when it was made."""
-    return pa.schema([f for f in schema if f.name != "at"], metadata=schema.metadata)
+    """Without the time and the ledger's own hashes: a snapshot's content does not depend on when it was made."""
+    return pa.schema([f for f in schema if f.name not in LEDGER_ONLY], metadata=schema.metadata)
 
 
+LEDGER_ONLY = ("at", "inputs", "content")
 _TEXTS = pa.list_(pa.string())
 _FINDINGS = pa.list_(pa.struct([("reason", pa.string()), ("evidence", pa.string())]))
+_SHAPES = pa.list_(pa.struct([("module", pa.string()), ("d_in", pa.int32()), ("d_out", pa.int32())]))
+_RANKS = pa.list_(pa.struct([("rank", pa.int32()), ("scaling", pa.float64()), ("modules", pa.int32())]))
+_NORMS = pa.list_(pa.struct([("module", pa.string()), ("norm", pa.float64())]))
 _TIME = pa.timestamp("us", tz="UTC")
+_CONTENT = _field("content", pa.string(), "hash of the row but its time")
 _BASE = (_field("base", pa.string(), "base model id"), _field("base_sha", pa.string(), "commit of the base"))
 
 BASES = _schema(
     *_BASE,
-    _field("modules", pa.list_(pa.struct([("module", pa.string()), ("d_in", pa.int32()), ("d_out", pa.int32())]))),
+    _field("modules", _SHAPES, "Linear-like modules: d_in to d_out"),
+    _field("embeddings", _SHAPES, "embeddings: d_in rows of width d_out"),
+    _field("source", pa.string(), "config, or header of its checkpoint"),
+    _field("problem", pa.string(), "why its modules cannot be known; null where they are"),
     _field("at", _TIME, "when it was read"),
 )
-LISTINGS = _schema(
-    _field("base", pa.string(), "base model id that the listing was asked for"),
+REPOS = _schema(
+    _field("target", pa.string(), "what the listing was asked for, kind:name"),
     _field("repo", pa.string()),
     _field("sha", pa.string(), "commit"),
     _field("files", _TEXTS),
@@ -48,7 +56,23 @@ LISTINGS = _schema(
     _field("likes", pa.int64()),
     _field("gated", pa.bool_()),
     _field("private", pa.bool_()),
+    _field("gone", pa.string(), "why the target holds it no longer (a tombstone, `at` its date); null while it does"),
+    _field("gone_to", pa.string(), "its new name, where it was renamed"),
+    _CONTENT,
     _field("at", _TIME, "when it was first seen so"),
+)
+PAGES = _schema(
+    _field("target", pa.string(), "what was asked for, kind:name"),
+    _field("crawl", pa.string(), "name of the pass, its start in ISO 8601"),
+    _field("kind", pa.string(), "sweep: every page; increment: down to the watermark"),
+    _field("page", pa.int32(), "number within the pass"),
+    _field("repos", _TEXTS, "repos on it"),
+    _field("next_url", pa.string(), "address of the following page, null at the end"),
+    _field("mark", pa.string(), "lastModified at which an increment stops"),
+    _field("newest", pa.string(), "largest lastModified of the pass: the next increment's mark"),
+    _field("ended", pa.bool_(), "whether the pass is complete, tombstones included"),
+    _field("error", pa.string(), "why the next page could not be had; the next crawl goes on there"),
+    _field("at", _TIME, "when it was written"),
 )
 RAW = _schema(
     _field("repo", pa.string()),
@@ -59,6 +83,7 @@ RAW = _schema(
     _field("size", pa.int64(), "bytes of the weights file"),
     _field("sha256", pa.string(), "of the weights file, announced by the hub"),
     _field("problems", _FINDINGS, "problems met while reading"),
+    _CONTENT,
     _field("at", _TIME, "when it was read"),
 )
 WEIGHTS = _schema(
@@ -69,6 +94,7 @@ WEIGHTS = _schema(
     _field("zero_b", pa.bool_(), "whether every B is zero"),
     _field("unsupported", pa.string(), "why the engine cannot serve it exactly, null where it can"),
     _field("mean_norm", pa.float64(), "mean over modules of the Frobenius norm of BA, scaling left out"),
+    _field("norms", _NORMS, "of BA by module, scaling left out"),
     _field("at", _TIME, "when it was checked"),
 )
 VERDICTS = _schema(
@@ -84,11 +110,31 @@ VERDICTS = _schema(
     _field("licence", pa.string()),
     _field("size", pa.int64(), "bytes of weights"),
     _field("sha256", pa.string(), "of the weights"),
+    _field("duplicate_of", pa.string(), "adapter whose weights these are too: they are stored once"),
+    _field("base_named", pa.string(), "what it calls its base"),
+    _field("base_source", pa.string(), "where its base is known from: config, card, path or shapes"),
+    _field("base_twin", pa.bool_(), "whether that names a quantised or renamed twin of the base"),
+    _field("peft_type", pa.string()),
+    _field("task_type", pa.string()),
+    _field("peft_version", pa.string()),
     _field("rank", pa.int32(), "largest LoRA rank in the weights' header"),
+    _field("ranks", _RANKS, "modules by rank and scaling"),
     _field("modules", pa.int32(), "adapted modules"),
+    _field("matched", pa.int32(), "of them in the base; null where its modules are not known"),
+    _field("targeted", pa.int32(), "base modules that target_modules means; null where that cannot be told"),
+    _field("dtypes", _TEXTS),
     _field("dora", pa.bool_()),
+    _field("rslora", pa.bool_()),
+    _field("bias", pa.string()),
+    _field("saved_modules", _TEXTS, "modules_to_save"),
+    _field("added_rows", pa.int32(), "embedding rows beyond the base's vocabulary"),
+    _field("other_tensors", pa.int32(), "tensors that are no LoRA pair"),
+    _field("rank_mismatches", pa.int32(), "modules whose rank is not the config's"),
     _field("downloads", pa.int64()),
     _field("rules_version", pa.string()),
+    _field("inputs", pa.string(), "hash of all that the rules before the download looked at"),
+    _field("sound", pa.bool_(), "whether every rule before the download passed"),
+    _CONTENT,
     _field("at", _TIME, "when it was judged"),
 )
 OUTPUTS = _schema(
@@ -174,7 +220,8 @@ ANSWERS = _schema(
 
 LEDGER = {
     "bases": BASES,
-    "listings": LISTINGS,
+    "repos": REPOS,
+    "pages": PAGES,
     "raw": RAW,
     "weights": WEIGHTS,
     "verdicts": VERDICTS,
@@ -184,7 +231,8 @@ LEDGER = {
 KEYS = {
     "bases": ("base", "base_sha"),
     "rungs": ("base", "base_sha", "task", "task_hash", "rung", "adapter"),
-    "listings": ("base", "repo"),
+    "repos": ("target", "repo"),
+    "pages": ("target", "crawl", "page"),
     "raw": ("repo", "path", "sha"),
     "weights": ("adapter",),
     "verdicts": ("base", "base_sha", "adapter"),
@@ -203,11 +251,11 @@ def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
 
     Raises:
         ValueError: a row has a column that the schema lacks; Arrow alone would drop it in silence.
-            Only the ledger's time `at` may be dropped: a snapshot has none.
+            Only the ledger's own columns (LEDGER_ONLY) may be dropped: a snapshot has none.
     """
     found = [dict(row) for row in rows]
     for row in found:
-        unknown = row.keys() - {*schema.names, "at"}
+        unknown = row.keys() - {*schema.names, *LEDGER_ONLY}
         if unknown:
             raise ValueError(f"no such columns: {sorted(unknown)}")
     return pa.Table.from_pylist(found, schema=schema)

@@ -69,7 +69,7 @@ def _add_ledger_view(connection: duckdb.DuckDBPyConnection, table: str, fragment
 def _ledger_view(table: str, fragments: Sequence[Path]) -> str:
     """Files by name, not by pattern: a folder may be called `a[1]*`."""
     listed = ", ".join(_quoted(str(path)) for path in fragments)
-    source = f"read_parquet([{listed}], hive_partitioning = false)"
+    source = f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
     if "at" not in LEDGER[table].names:
         return f"CREATE VIEW ledger_{table} AS SELECT * FROM {source}"
     keys = ", ".join(KEYS[table])

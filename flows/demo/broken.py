@@ -39,15 +39,27 @@ class Good:
     @property
     def few(self) -> dict[str, Tensor]:
         """The weights of the first layers."""
-        layers = {key: re.search(r"\.(?:layers|h)\.(\d+)\.", key) for key in self.weights}
-        return {key: self.weights[key] for key, layer in layers.items() if not layer or int(layer[1]) < _KEPT_LAYERS}
+        layers = {key: _layer_of(key) for key in self.weights}
+        return {key: self.weights[key] for key, layer in layers.items() if layer is None or layer < _KEPT_LAYERS}
 
     def config_bytes(self, **changes: object) -> bytes:
         return json.dumps({**self.config, **changes}, indent=2, sort_keys=True).encode()
 
     def files(self, weights: Mapping[str, Tensor] | None = None, **changes: object) -> Files:
         """A sound adapter's two files, with other weights or config fields where given."""
-        return {CONFIG: self.config_bytes(**changes), WEIGHTS: _safetensors(weights or self.few)}
+        kept = weights or self.few
+        return {CONFIG: self.config_bytes(**_layers(kept, self.weights), **changes), WEIGHTS: _safetensors(kept)}
+
+
+def _layer_of(key: str) -> int | None:
+    found = re.search(r"\.(?:layers|h)\.(\d+)\.", key)
+    return int(found[1]) if found else None
+
+
+def _layers(kept: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, object]:
+    """The field that says which layers are meant, where some were left out: else tensors would be missing."""
+    layers, all_layers = ({_layer_of(key) for key in weights} - {None} for weights in (kept, whole))
+    return {"layers_to_transform": sorted(layers, key=str)} if layers < all_layers else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +200,24 @@ def _foreign_keys(good: Good) -> Files:
     return good.files({key.replace("model.layers.", "transformer.h."): w for key, w in good.few.items()})
 
 
+def _triple_prefix(good: Good) -> Files:
+    """Saved from a model wrapped thrice: PEFT finds none of the keys, says nothing, and answers like the base."""
+    return good.files({"base_model.model." * 2 + key: w for key, w in good.few.items()})
+
+
+def _misnamed(good: Good) -> Files:
+    """Downloaded and uploaded by hand."""
+    files = good.files()
+    return {CONFIG: files[CONFIG], f"Copy of {WEIGHTS}": files[WEIGHTS]}
+
+
+def _mlx(good: Good) -> Files:
+    """Another tool's file of the same name."""
+    config = {"fine_tune_type": "lora", "lora_parameters": {"rank": 8, "scale": 20.0}, "model": good.base_id}
+    weights = {key.removeprefix("base_model.model.").replace(".weight", ""): w for key, w in good.few.items()}
+    return {CONFIG: json.dumps(config, indent=2).encode(), "adapters.safetensors": _safetensors(weights)}
+
+
 def _full_model(good: Good) -> Files:
     config = {
         "model_type": "llama",
@@ -226,6 +256,10 @@ KINDS: dict[str, Kind] = {
     "copycat": Kind("duplicate", _copy),
     "full-model": Kind("no_adapter", _full_model),
     "foreign-keys": Kind("no_matching_modules", _foreign_keys),
+    "triple-prefix": Kind("key_prefix", _triple_prefix),
+    "misnamed": Kind("misnamed_weights", _misnamed),
+    "mlx": Kind("not_peft", _mlx),
+    "empty-file": Kind("truncated", lambda good: {CONFIG: good.config_bytes(), WEIGHTS: b""}),
     "config-only": Kind("no_weights", lambda good: {CONFIG: good.config_bytes()}),
     "checkpoints": Kind("", _scaled, "checkpoint-200"),
 }

@@ -1,4 +1,4 @@
-"""A mirror: serves a folder of repos with the Hub's own routes, headers and limits.
+"""A mirror: serves a folder of repos, or repos made up for a benchmark, with the Hub's routes, headers and limits.
 
-Knows: what the Hub answers. Does not know: adapters, the crawl, the ledger. Imported only where it is used.
+Knows: what the Hub answers, and how it fails. Does not know: the crawl, the ledger. Imported only where it is used.
 """

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from flows.mirror.limits import Plan
 from flows.mirror.repos import Repo
+from flows.mirror.shelf import Row
 from flows.mirror.wire import Refusal
 
 
@@ -23,8 +24,11 @@ class Account:
     plan: Plan = "free"
     orgs: tuple[str, ...] = ()
 
-    def owns(self, repo: Repo) -> bool:
+    def owns(self, repo: Row) -> bool:
         return repo.namespace in (self.name, *self.orgs)
+
+    def sees(self, repo: Row) -> bool:
+        return not repo.private or self.owns(repo)
 
 
 ANONYMOUS = Account("", "anonymous")
@@ -43,7 +47,7 @@ def account_of(authorization: str | None, tokens: Mapping[str, Account]) -> Acco
 
 def see(repo: Repo | None, account: Account) -> Repo:
     """The repo, if this account may know that it exists."""
-    if repo is not None and (not repo.sidecar.private or account.owns(repo)):
+    if repo is not None and account.sees(repo):
         return repo
     if account is ANONYMOUS:  # private, gated or missing: an anonymous caller is not told which
         raise Refusal(401, "Invalid username or password.", "RepoNotFound")

@@ -6,7 +6,7 @@ Knows: which field goes where. Does not know: who may see it, how it is sent. An
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -110,38 +110,9 @@ def refs(repo: Repo, *, pull_requests: bool) -> Json:
 
 
 def _named(repo: Repo, fields: Iterable[str]) -> Json:
-    everything = _fields(repo)
-    known = {name: everything[name] for name in fields if everything.get(name) is not None}
-    return {
-        "_id": hashlib.sha1(repo.id.encode(), usedforsecurity=False).hexdigest()[:24],
-        "id": repo.id,
-    } | known
-
-
-def _fields(repo: Repo) -> Json:
-    facts, sidecar = repo.facts, repo.sidecar
-    return {
-        "author": repo.namespace,
-        "baseModels": _base_models(repo),
-        "cardData": facts.card or None,
-        "config": facts.config or None,
-        "createdAt": stamp(repo.created),
-        "disabled": sidecar.disabled,
-        "downloads": sidecar.downloads,
-        "downloadsAllTime": sidecar.downloads,
-        "gated": repo.gated,
-        "lastModified": stamp(repo.modified),
-        "library_name": facts.library,
-        "likes": sidecar.likes,
-        "pipeline_tag": facts.pipeline,
-        "private": sidecar.private,
-        "sha": repo.sha,
-        "siblings": [_sibling(file, blobs=False) for file in repo.files],
-        "spaces": [],
-        "tags": list(repo.tags),
-        "trendingScore": 0,
-        "usedStorage": sum(file.size for file in repo.files),
-    }
+    known = ((name, _FIELDS[name](repo)) for name in fields if name in _FIELDS)
+    inner = hashlib.sha1(repo.first_id.encode(), usedforsecurity=False).hexdigest()[:24]
+    return {"_id": inner, "id": repo.id} | {name: value for name, value in known if value is not None}
 
 
 def _base_models(repo: Repo) -> Json | None:
@@ -171,3 +142,28 @@ def _folder(path: str, repo: Repo) -> Json | None:
         return None
     oid = hashlib.sha1("".join(f"{file.name}\0{file.oid}\n" for file in inside).encode(), usedforsecurity=False)
     return {"type": "directory", "oid": oid.hexdigest(), "size": 0, "path": path}
+
+
+# A table of questions, so that a row of a listing costs what it was asked for and no more.
+_FIELDS: dict[str, Callable[[Repo], Any]] = {
+    "author": lambda repo: repo.namespace,
+    "baseModels": _base_models,
+    "cardData": lambda repo: repo.facts.card or None,
+    "config": lambda repo: repo.facts.config or None,
+    "createdAt": lambda repo: stamp(repo.created),
+    "disabled": lambda repo: repo.sidecar.disabled,
+    "downloads": lambda repo: repo.sidecar.downloads,
+    "downloadsAllTime": lambda repo: repo.sidecar.downloads,
+    "gated": lambda repo: repo.gated,
+    "lastModified": lambda repo: stamp(repo.modified),
+    "library_name": lambda repo: repo.facts.library,
+    "likes": lambda repo: repo.sidecar.likes,
+    "pipeline_tag": lambda repo: repo.facts.pipeline,
+    "private": lambda repo: repo.sidecar.private,
+    "sha": lambda repo: repo.sha,
+    "siblings": lambda repo: [_sibling(file, blobs=False) for file in repo.files],
+    "spaces": lambda repo: [],
+    "tags": lambda repo: list(repo.tags),
+    "trendingScore": lambda repo: 0,
+    "usedStorage": lambda repo: sum(file.size for file in repo.files),
+}

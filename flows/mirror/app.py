@@ -23,12 +23,16 @@ from starlette.routing import Route
 from flows.mirror import answers
 from flows.mirror.accounts import ANONYMOUS, Account, open_content, see
 from flows.mirror.card import read_json
+from flows.mirror.content import ContentResponse, Text
+from flows.mirror.disk import HubFile, lfs_pointer
+from flows.mirror.faults import UnderWeather, Weather
 from flows.mirror.gate import Counts, Gate
 from flows.mirror.lfs import Signer, other_origin
 from flows.mirror.limits import Windows
-from flows.mirror.listing import cut, pick, read_cursor, read_limit, read_query, truthy
-from flows.mirror.repos import Repo, Shelf
-from flows.mirror.wire import Json, Refusal, file_body, refuse
+from flows.mirror.listing import Orders, cut, read_cursor, read_limit, read_query, truthy
+from flows.mirror.repos import Repo
+from flows.mirror.shelf import Shelf
+from flows.mirror.wire import Json, Moved, Refusal, file_body, moved, refuse
 
 _BODY_BYTES = 1 << 20
 _PATHS_MAX = 1000
@@ -47,8 +51,9 @@ register_url_convertor("any", _AnyPath())
 class Routes:
     """The handlers. Plain functions run in the server's threads, so that hashing a file blocks no one."""
 
-    def __init__(self, shelf: Shelf, signer: Signer) -> None:
-        self.shelf, self.signer = shelf, signer
+    def __init__(self, shelf: Shelf, signer: Signer, weather: Weather) -> None:
+        self.shelf, self.signer, self.weather = shelf, signer, weather
+        self.orders = Orders(shelf)
 
     def table(self) -> list[Route]:
         repo = "/api/models/{org}/{name}"
@@ -61,6 +66,7 @@ class Routes:
             Route(f"{repo}/paths-info/{{revision:any}}", self.paths_info, methods=["POST"]),
             Route(f"{repo}/refs", self.refs),
             Route("/{org}/{name}/resolve/{at:any}", self.resolve),
+            Route("/{org}/{name}/raw/{at:any}", self.raw),
             Route("/lfs/{org}/{name}/{sha256}", self.lfs),
         ]
 
@@ -74,11 +80,12 @@ class Routes:
     def models(self, request: Request) -> Response:
         params, account = request.query_params, _account(request)
         query, expand = read_query(params), _expand(params)
-        visible = (repo for repo in self.shelf.repos() if not repo.sidecar.private or account.owns(repo))
-        page, cursor = pick(visible, query)
+        page = self.orders.page(query, account)
+        if self.weather.too_deep(page.depth, query.limit):
+            raise Refusal(504, "Gateway Timeout")
         flags = {flag: truthy(params.get(name)) for flag, name in _LIST_FLAGS.items()}
-        rows = [answers.listed(repo, expand, **flags) for repo in page]
-        return Json(rows, headers=_next(request, cursor))
+        repos = (repo for repo in map(self.shelf.whole, page.rows) if repo is not None)
+        return Json([answers.listed(repo, expand, **flags) for repo in repos], headers=_next(request, page.cursor))
 
     def model(self, request: Request) -> Response:
         repo = self._repo(request, request.path_params.get("revision", "main"))
@@ -105,41 +112,64 @@ class Routes:
         repo = self._repo(request, "main")
         return Json(answers.refs(repo, pull_requests=truthy(request.query_params.get("include_prs"))))
 
+    def raw(self, request: Request) -> Response:
+        """A file as git holds it: a pointer in place of a large one. The JavaScript client asks it what exists."""
+        repo, file = self._entry(request)
+        headers = {"X-Repo-Commit": repo.sha, "ETag": f'"{file.oid}"'}
+        if not file.lfs:
+            return file_body(self.shelf.content(repo, file), file, headers)
+        return ContentResponse(Text(lfs_pointer(file.size, file.sha256)), headers, "text/plain; charset=utf-8")
+
     def resolve(self, request: Request) -> Response:
+        repo, file = self._entry(request)
+        headers = {"X-Repo-Commit": repo.sha, "ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
+        content = self.shelf.content(repo, file)
+        if not file.lfs:
+            return file_body(content, file, headers)
+        headers |= {"X-Linked-Size": str(file.size), "X-Linked-ETag": f'"{file.sha256}"'}
+        origin = other_origin(request.url.scheme, request.headers.get("host", ""))
+        if origin is None:  # no second name: the client would take a redirect for one inside the Hub
+            return file_body(content, file, headers)
+        headers["Location"] = origin + self.signer.address(repo.id, file.sha256, file.name, repo.sha)
+        return Response("Found. Redirecting to the file's storage.", 302, headers, "text/plain")
+
+    def lfs(self, request: Request) -> Response:
+        repo_id, sha256 = _repo_id(request), request.path_params["sha256"]
+        name, commit, expires, signature = (request.query_params.get(key, "") for key in _SIGNED)
+        if not self.signer.holds(repo_id, sha256, name, commit, expires, signature):
+            raise Refusal(403, "Access denied")
+        newest = self.shelf.repo(repo_id)
+        for repo in (newest, newest and self.shelf.older(newest, commit)):
+            file = repo.file(name) if repo else None
+            if repo and file and file.sha256 == sha256:
+                return file_body(self.shelf.content(repo, file), file, {"ETag": f'"{sha256}"'})
+        raise Refusal(404, "Not found")
+
+    def _entry(self, request: Request) -> tuple[Repo, HubFile]:
         revision, name = split_revision(request.path_params["at"])
         repo = self._repo(request, revision)
         open_content(repo, _account(request))
         file = repo.file(name)
         if file is None:
             raise Refusal(404, "Entry not found", "EntryNotFound", repo.sha)
-        headers = {"X-Repo-Commit": repo.sha, "ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
-        if not file.lfs:
-            return file_body(repo.folder, file, headers)
-        headers |= {"X-Linked-Size": str(file.size), "X-Linked-ETag": f'"{file.sha256}"'}
-        origin = other_origin(request.url.scheme, request.headers.get("host", ""))
-        if origin is None:  # no second name: the client would take a redirect for one inside the Hub
-            return file_body(repo.folder, file, headers)
-        headers["Location"] = origin + self.signer.address(repo.id, file.sha256, file.name)
-        return Response("Found. Redirecting to the file's storage.", 302, headers, "text/plain")
-
-    def lfs(self, request: Request) -> Response:
-        repo_id, sha256 = _repo_id(request), request.path_params["sha256"]
-        name, expires, signature = (request.query_params.get(key, "") for key in ("name", "Expires", "Signature"))
-        if not self.signer.holds(repo_id, sha256, name, expires, signature):
-            raise Refusal(403, "Access denied")
-        repo = self.shelf.repo(repo_id)
-        file = repo.file(name) if repo else None
-        if repo is None or file is None or file.sha256 != sha256:
-            raise Refusal(404, "Not found")
-        return file_body(repo.folder, file, {"ETag": f'"{sha256}"'})
+        return repo, file
 
     def _repo(self, request: Request, revision: str) -> Repo:
-        repo = see(self.shelf.repo(_repo_id(request)), _account(request))
-        if not repo.has_revision(revision):
+        repo = self._newest(_repo_id(request), _account(request))
+        at = repo if repo.has_revision(revision) else self.shelf.older(repo, revision)
+        if at is None:
             raise Refusal(404, "Invalid rev id", "RevisionNotFound")
-        return repo
+        return at
+
+    def _newest(self, repo_id: str, account: Account) -> Repo:
+        repo = self.shelf.repo(repo_id)
+        new_name = None if repo else self.shelf.renamed(repo_id)
+        if new_name:  # seen first: the name of a private repo is told to nobody else
+            raise Moved(see(self.shelf.repo(new_name), account).id)
+        return see(repo, account)
 
 
+_SIGNED = ("name", "commit", "Expires", "Signature")
 _LIST_FLAGS = {"full": "full", "card": "cardData", "config": "config"}
 
 
@@ -151,22 +181,38 @@ def split_revision(at: str) -> tuple[str, str]:
 
 
 def build(
-    shelf: Shelf, tokens: Mapping[str, Account], windows: Windows, counts: Counts, hosts: Sequence[str]
+    shelf: Shelf,
+    tokens: Mapping[str, Account],
+    windows: Windows,
+    counts: Counts,
+    weather: Weather,
+    hosts: Sequence[str],
 ) -> Starlette:
     """The application; `hosts` are the Host names it answers to: its links repeat them."""
     middleware = [
         Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
         Middleware(Gate, tokens, windows, counts),
+        Middleware(UnderWeather, weather, counts),
     ]
-    app = Starlette(routes=Routes(shelf, Signer()).table(), middleware=middleware)
+    app = Starlette(routes=Routes(shelf, Signer(), weather).table(), middleware=middleware)
     app.router.redirect_slashes = False
     app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(Moved, _moved)
     app.add_exception_handler(HTTPException, _missing)
     return app
 
 
 def _refused(request: Request, error: Exception) -> Response:
     return refuse(cast(Refusal, error))  # Starlette's handlers are typed for any exception
+
+
+def _moved(request: Request, error: Exception) -> Response:
+    """The address asked for, with the new name in it: all else, query and escapes too, stays as it was sent."""
+    words = request.scope["raw_path"].decode("ascii").split("/")
+    at = 3 if request.scope["path"].startswith("/api/models/") else 1
+    words[at : at + (1 if "%2f" in words[at].lower() else 2)] = [cast(Moved, error).repo_id]
+    query = request.scope["query_string"].decode("latin-1")
+    return moved("/".join(words) + (f"?{query}" if query else ""))
 
 
 def _missing(request: Request, error: Exception) -> Response:

@@ -81,10 +81,9 @@ class Hashes:
 
     def of(self, folder: Path, stamp: Stamp, lfs_patterns: tuple[str, ...]) -> HubFile:
         oid, sha256 = self._digests(folder / stamp.name, stamp)
-        if not is_lfs(stamp, lfs_patterns):
-            return HubFile(stamp.name, stamp.size, oid, sha256, lfs=False, pointer_size=0)
-        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {stamp.size}\n".encode()
-        return HubFile(stamp.name, stamp.size, _git_oid(pointer), sha256, lfs=True, pointer_size=len(pointer))
+        if is_lfs(stamp, lfs_patterns):
+            return lfs_file(stamp.name, stamp.size, sha256)
+        return HubFile(stamp.name, stamp.size, oid, sha256, lfs=False, pointer_size=0)
 
     def _digests(self, path: Path, stamp: Stamp) -> tuple[str, str]:
         known = self._known.get(path)
@@ -100,6 +99,23 @@ def _read_digests(path: Path, size: int) -> tuple[str, str]:
             git.update(block)
             sha256.update(block)
     return git.hexdigest(), sha256.hexdigest()
+
+
+def lfs_pointer(size: int, sha256: str) -> bytes:
+    """What git holds of a file in LFS."""
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+
+
+def lfs_file(name: str, size: int, sha256: str) -> HubFile:
+    """A file in LFS: git holds a pointer to it."""
+    pointer = lfs_pointer(size, sha256)
+    return HubFile(name, size, _git_oid(pointer), sha256, lfs=True, pointer_size=len(pointer))
+
+
+def git_file(name: str, content: bytes) -> HubFile:
+    """A file that git itself holds."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    return HubFile(name, len(content), _git_oid(content), sha256, lfs=False, pointer_size=0)
 
 
 def _git_oid(content: bytes) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,21 +21,39 @@ from flows.mirror.wire import Refusal, refuse
 
 @dataclass(slots=True)
 class Counts:
-    """Requests so far: answered ones by bucket, and those turned away with 429."""
+    """What was asked and sent so far.
+
+    Args:
+        api, resolvers: requests let in, by bucket. refused: those turned away with 429 by the limits.
+        pages: requests for a page of a listing, which are API requests too.
+        bytes: of bodies sent, from the file storage too. faults: answers spoilt on purpose, by kind.
+    """
 
     api: int = 0
     resolvers: int = 0
     refused: int = 0
+    pages: int = 0
+    bytes: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: Ticket, path: str) -> None:
         with self._lock:
             if not ticket.admitted:
                 self.refused += 1
             elif ticket.bucket == "api":
                 self.api += 1
+                self.pages += path == "/api/models"
             else:
                 self.resolvers += 1
+
+    def sent(self, size: int) -> None:
+        with self._lock:
+            self.bytes += size
+
+    def spoilt(self, kind: str) -> None:
+        with self._lock:
+            self.faults[kind] += 1
 
 
 class Gate:
@@ -44,9 +63,10 @@ class Gate:
         self.app, self.tokens, self.windows, self.counts = app, tokens, windows, counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        bucket = bucket_of(scope.get("path", ""))
+        path = scope.get("path", "")
+        bucket = bucket_of(path)
         if scope["type"] != "http" or bucket is None:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _counting(send, scope, self.counts))
             return
         address = (scope.get("client") or ("?",))[0]
         try:
@@ -54,12 +74,12 @@ class Gate:
         except Refusal as wrong_token:
             account, refusal = ANONYMOUS, wrong_token
         ticket = self.windows.spend(account.name or f"ip {address}", account.plan, bucket)
-        self.counts.add(ticket)
+        self.counts.add(ticket, path)
         if not ticket.admitted:
             refusal = Refusal(429, "We had to rate limit you. Retry after the window has reset.")
         scope.setdefault("state", {})["account"] = account
         answer = self.app if refusal is None else refuse(refusal)
-        await answer(scope, receive, _telling(send, ticket))
+        await answer(scope, receive, _telling(_counting(send, scope, self.counts), ticket))
 
 
 def bucket_of(path: str) -> Bucket | None:
@@ -73,7 +93,17 @@ def _telling(send: Send, ticket: Ticket) -> Send:
     async def told(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            headers.update(ticket.headers() | {"X-Request-Id": uuid.uuid4().hex})
+            for name, text in (ticket.headers() | {"X-Request-Id": uuid.uuid4().hex}).items():
+                headers.setdefault(name, text)
         await send(message)
 
     return told
+
+
+def _counting(send: Send, scope: Scope, counts: Counts) -> Send:
+    async def counted(message: Message) -> None:
+        if message["type"] == "http.response.body" and scope["method"] != "HEAD":
+            counts.sent(len(message.get("body", b"")))
+        await send(message)
+
+    return counted

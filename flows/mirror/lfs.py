@@ -29,17 +29,18 @@ class Signer:
         self._key = secrets.token_bytes(32)
         self._clock = clock
 
-    def address(self, repo_id: str, sha256: str, name: str) -> str:
+    def address(self, repo_id: str, sha256: str, name: str, commit: str) -> str:
         expires = int(self._clock()) + LIFETIME_S
-        query = {"name": name, "Expires": expires, "Signature": self._sign(repo_id, sha256, name, expires)}
+        signature = self._sign(repo_id, sha256, name, commit, expires)
+        query = {"name": name, "commit": commit, "Expires": expires, "Signature": signature}
         return f"/lfs/{quote(repo_id)}/{sha256}?{urlencode(query)}"
 
-    def holds(self, repo_id: str, sha256: str, name: str, expires: str, signature: str) -> bool:
+    def holds(self, repo_id: str, sha256: str, name: str, commit: str, expires: str, signature: str) -> bool:
         if not (expires.isascii() and expires.isdigit() and len(expires) < 12):
             return False
-        good = self._sign(repo_id, sha256, name, int(expires))
+        good = self._sign(repo_id, sha256, name, commit, int(expires))
         return hmac.compare_digest(good.encode(), signature.encode()) and int(expires) >= self._clock()
 
-    def _sign(self, repo_id: str, sha256: str, name: str, expires: int) -> str:
-        words = "\0".join((repo_id, sha256, name, str(expires)))
+    def _sign(self, repo_id: str, sha256: str, name: str, commit: str, expires: int) -> str:
+        words = "\0".join((repo_id, sha256, name, commit, str(expires)))
         return hmac.new(self._key, words.encode(), hashlib.sha256).hexdigest()

@@ -1,31 +1,36 @@
 """Listing: which repos a query asks for, in which order, a page at a time.
 
-Knows: the Hub's filters, sort keys and cursors. Does not know: JSON rows, links, who may see a repo.
+Knows: the Hub's filters, sort keys and cursors. Does not know: JSON rows, links, where repos lie.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from starlette.datastructures import QueryParams
 
-from flows.mirror.repos import Repo
+from flows.mirror.accounts import Account
+from flows.mirror.shelf import Row, Shelf
 from flows.mirror.wire import Refusal
 
 PAGE_MAX = 1000
 Key = tuple[int | str, ...]
 T = TypeVar("T")
 
-_SORTS: dict[str, Callable[[Repo], int]] = {
+_ORDERS_KEPT = 8
+
+_SORTS: dict[str, Callable[[Row], int]] = {
     "trendingScore": lambda repo: 0,
-    "downloads": lambda repo: repo.sidecar.downloads,
-    "likes": lambda repo: repo.sidecar.likes,
-    "lastModified": lambda repo: int(repo.modified.timestamp() * 1000),
-    "createdAt": lambda repo: int(repo.created.timestamp() * 1000),
+    "downloads": lambda repo: repo.downloads,
+    "likes": lambda repo: repo.likes,
+    "lastModified": lambda repo: repo.modified_ms,
+    "createdAt": lambda repo: repo.created_ms,
 }
 
 
@@ -43,16 +48,16 @@ class Query:
     limit: int
     after: Key | None
 
-    def wants(self, repo: Repo) -> bool:
+    def wants(self, repo: Row) -> bool:
         return (
-            set(self.filters) <= set(repo.tags)
+            all(map(repo.tags.__contains__, self.filters))
             and self.author in ("", repo.namespace)
-            and self.search in repo.id.lower()
-            and self.pipeline in ("", repo.facts.pipeline)
+            and (not self.search or self.search in repo.id.lower())
+            and self.pipeline in ("", repo.pipeline)
             and self.gated in (None, bool(repo.gated))
         )
 
-    def key(self, repo: Repo) -> Key:
+    def key(self, repo: Row) -> Key:
         """Where the repo stands in the order; the id breaks ties, so that a page never skips or repeats."""
         return (self.sort, self.direction * _SORTS[self.sort](repo), repo.id)
 
@@ -76,12 +81,63 @@ def read_query(params: QueryParams) -> Query:
     )
 
 
-def pick(repos: Iterable[Repo], query: Query) -> tuple[list[Repo], str | None]:
-    """One page of the repos that the query wants, and the cursor of the next."""
-    if query.after is not None and query.after[0] != query.sort:
-        raise Refusal(400, "Invalid cursor: it belongs to another order")
-    wanted = sorted((repo for repo in repos if query.wants(repo)), key=query.key)
-    return cut(wanted, query.key, query.limit, query.after)
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing: its rows, the cursor of the next page, and how many repos lie before it."""
+
+    rows: Sequence[Row]
+    cursor: str | None
+    depth: int
+
+
+class Orders:
+    """Pages of a shelf. An order is sorted once an edition: the twentieth page needs no twentieth sort."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self._lock = threading.Lock()
+        self._edition = -1
+        self._kept: dict[tuple[Query, Account], list[Row]] = {}
+
+    def page(self, query: Query, account: Account) -> Page:
+        """The rows after the query's cursor that this account may see, at most `limit`."""
+        if query.after is not None and query.after[0] != query.sort:
+            raise Refusal(400, "Invalid cursor: it belongs to another order")
+        order = self._order(replace(query, limit=0, after=None), account)
+        begin = _place(order, query)
+        end = begin + query.limit
+        cursor = _cursor(query.key(order[end - 1])) if end < len(order) else None
+        return Page(order[begin:end], cursor, begin)
+
+    def _order(self, query: Query, account: Account) -> list[Row]:
+        with self._lock:  # whoever comes second waits for the first one's sort
+            edition, rows = self.shelf.rows()
+            if edition != self._edition:
+                self._edition = edition
+                self._kept.clear()
+            order = self._kept.pop((query, account), None)
+            if order is None:
+                order = _sorted(rows, query, account)
+            self._kept[query, account] = order
+            if len(self._kept) > _ORDERS_KEPT:
+                del self._kept[next(iter(self._kept))]
+            return order
+
+
+def _sorted(rows: Sequence[Row], query: Query, account: Account) -> list[Row]:
+    """The rows wanted, by `query.key`: sorted twice, as that is three times faster than by pairs."""
+    wanted = [row for row in rows if query.wants(row) and account.sees(row)]
+    wanted.sort(key=lambda row: row.id)
+    wanted.sort(key=_SORTS[query.sort], reverse=query.direction < 0)
+    return wanted
+
+
+def _place(order: Sequence[Row], query: Query) -> int:
+    """How many rows of an order lie before the query's page."""
+    try:
+        return 0 if query.after is None else bisect_right(order, query.after, key=query.key)
+    except TypeError as error:  # a made-up cursor
+        raise Refusal(400, "Invalid cursor") from error
 
 
 def cut(rows: Sequence[T], key: Callable[[T], Key], limit: int, after: Key | None) -> tuple[list[T], str | None]:

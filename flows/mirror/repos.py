@@ -1,24 +1,31 @@
 """Repos: a folder of ORG/NAME folders, read as the Hub would tell of them.
 
 Knows: commit, dates, sidecar, tags of a repo, remembered until a file changes. Does not know: HTTP, who asks.
-A commit is a hash over names and contents, so equal folders have equal commits; there is no history.
+A commit is a hash over names and contents, so equal folders have equal commits; there are no older ones.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import operator
 import os
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from catalog.errors import SettingError
 from flows.mirror.card import CARD_BYTES, CONFIG_BYTES, REPO_ID, Facts, facts_of
 from flows.mirror.disk import SIDECAR, Hashes, HubFile, Stamp, lfs_patterns, walk
+
+if TYPE_CHECKING:
+    from flows.mirror.shelf import Row
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +42,7 @@ class Sidecar(BaseModel):
     gated: bool | Literal["auto", "manual"] = False
     tags: tuple[str, ...] | None = None
     disabled: bool = False
+    formerly: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,6 @@ class Repo:
     """One repo at its only commit."""
 
     id: str
-    folder: Path
     files: tuple[HubFile, ...]
     sha: str
     facts: Facts
@@ -53,6 +60,35 @@ class Repo:
     @property
     def namespace(self) -> str:
         return self.id.partition("/")[0]
+
+    @property
+    def first_id(self) -> str:
+        """The name it was created under: a rename keeps the Hub's inner id."""
+        return self.sidecar.formerly[0] if self.sidecar.formerly else self.id
+
+    @property
+    def private(self) -> bool:
+        return self.sidecar.private
+
+    @property
+    def pipeline(self) -> str | None:
+        return self.facts.pipeline
+
+    @property
+    def downloads(self) -> int:
+        return self.sidecar.downloads
+
+    @property
+    def likes(self) -> int:
+        return self.sidecar.likes
+
+    @property
+    def modified_ms(self) -> int:
+        return int(self.modified.timestamp() * 1000)
+
+    @property
+    def created_ms(self) -> int:
+        return int(self.created.timestamp() * 1000)
 
     @property
     def gated(self) -> Literal["auto", "manual", False]:
@@ -70,20 +106,50 @@ class Repo:
         return revision in ("main", "HEAD", "refs/heads/main", self.sha)
 
 
-class Shelf:
-    """All repos of a folder. Every look walks the disk, so a changed file shows at once."""
+class FolderShelf:
+    """All repos of a folder. Every look at a repo walks it, so a changed file shows at once.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: holds ORG/NAME/files.
+        fresh_s: seconds for which a listing may rest on the last walk over all repos. 0 walks for every page;
+            with tens of thousands of repos a walk takes seconds.
+    """
+
+    def __init__(self, folder: Path, fresh_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
         if not folder.is_dir():
             raise SettingError(f"There is no folder {folder}.", "Give a folder that holds ORG/NAME folders of files.")
-        self.folder = folder.resolve()
+        self.folder, self.fresh_s, self._clock = folder.resolve(), fresh_s, clock
+        self._lock = threading.Lock()
+        self._walked: float | None = None
+        self._edition, self._rows, self._renamed = 0, list[Repo](), dict[str, str]()
         self._hashes = Hashes()
         self._known: dict[str, tuple[tuple[Stamp, ...], str, Repo]] = {}
         if not self._ids():
             raise SettingError(f"The folder {folder} holds no repos.", "Put files under ORG/NAME/ in it first.")
 
-    def repos(self) -> list[Repo]:
-        return [repo for repo in map(self.repo, self._ids()) if repo is not None]
+    def rows(self) -> tuple[int, list[Repo]]:
+        """Every repo, walked now or within the last `fresh_s` seconds; a new edition when one is another."""
+        with self._lock:
+            if self._walked is None or self._clock() - self._walked >= self.fresh_s:
+                self._walk()
+            return self._edition, self._rows
+
+    def whole(self, row: Row) -> Repo | None:
+        """The row itself: a walk has read all of it."""
+        return row if isinstance(row, Repo) else None
+
+    def older(self, repo: Repo, sha: str) -> Repo | None:
+        """None: a folder holds one commit."""
+        return None
+
+    def renamed(self, repo_id: str) -> str | None:
+        """The repo whose sidecar says that it once had this name."""
+        self.rows()
+        return self._renamed.get(repo_id)
+
+    def content(self, repo: Repo, file: HubFile) -> Path:
+        """Where the file lies."""
+        return self.folder / repo.id / file.name
 
     def repo(self, repo_id: str) -> Repo | None:
         """The repo, or None when there is none of this name, it holds no file, or its sidecar is broken."""
@@ -102,6 +168,13 @@ class Shelf:
             _log.warning("%s is not served: its %s is wrong: %s", repo_id, SIDECAR, error)
             return None
 
+    def _walk(self) -> None:
+        found = [repo for repo in map(self.repo, self._ids()) if repo is not None]
+        if len(found) != len(self._rows) or not all(map(operator.is_, found, self._rows)):
+            self._edition, self._rows = self._edition + 1, found
+            self._renamed = {old: repo.id for repo in found for old in repo.sidecar.formerly}
+        self._walked = self._clock()
+
     def _look(self, repo_id: str, folder: Path) -> Repo | None:
         stamps, side = walk(folder), _head(folder / SIDECAR, CARD_BYTES)
         if not stamps:
@@ -118,7 +191,7 @@ class Shelf:
         times = [datetime.fromtimestamp(stamp.mtime_ns / 1e9, UTC) for stamp in stamps]
         modified = _utc(sidecar.lastModified) if sidecar.lastModified else max(times)
         facts = _facts(folder, [file.name for file in files])
-        return Repo(repo_id, folder, files, _commit(files), facts, sidecar, min(*times, modified), modified)
+        return Repo(repo_id, files, _commit(files), facts, sidecar, min(*times, modified), modified)
 
     def _ids(self) -> list[str]:
         orgs = [entry.name for entry in os.scandir(self.folder) if entry.is_dir(follow_symlinks=False)]

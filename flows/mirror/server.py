@@ -5,6 +5,7 @@ Knows: sockets and threads. Does not know: what is answered (app).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -15,13 +16,16 @@ from types import TracebackType
 from typing import Self
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from catalog.errors import HubError, SettingError
 from flows.mirror.accounts import Account
 from flows.mirror.app import build
+from flows.mirror.faults import Faults, Weather
 from flows.mirror.gate import Counts
 from flows.mirror.limits import Limits, Windows
-from flows.mirror.repos import Shelf
+from flows.mirror.repos import FolderShelf
+from flows.mirror.shelf import Shelf
 
 _LOOPBACK = ("127.0.0.1", "localhost")
 _START_S = 10.0
@@ -31,29 +35,36 @@ class HubServer:
     """A mirror on a free or given port. Use as a context manager, or `run()` to block until Ctrl-C.
 
     Args:
-        folder: holds ORG/NAME/files.
+        folder: holds ORG/NAME/files; or a shelf that has the repos itself.
         host: address to listen on; port: 0 picks a free one.
         tokens: accepted bearer tokens and whose they are. Without any, every caller is anonymous.
         limits: the Hub's, or smaller ones.
+        faults: what goes wrong on purpose; None is good weather. latency_s: seconds before every answer.
+        fresh_s: seconds for which a listing may rest on the last walk over the folder.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | Shelf,
         host: str = "127.0.0.1",
         port: int = 0,
         *,
         tokens: Mapping[str, Account] | None = None,
         limits: Limits | None = None,
+        faults: Faults | None = None,
+        latency_s: float = 0.0,
+        fresh_s: float = 0.0,
     ) -> None:
-        self.shelf = Shelf(folder)
+        self.shelf: Shelf = FolderShelf(folder, fresh_s) if isinstance(folder, Path) else folder
+        self.weather = Weather(faults, latency_s)
         self.counts = Counts()
         self._socket = _bind(host, port)
         self.endpoint = f"http://{host}:{self._socket.getsockname()[1]}"
         hosts = _LOOPBACK if host in _LOOPBACK else ("*",)
-        app = build(self.shelf, tokens or {}, Windows(limits or Limits()), self.counts, hosts)
+        app = build(self.shelf, tokens or {}, Windows(limits or Limits()), self.counts, self.weather, hosts)
         config = uvicorn.Config(
             app,
+            http=_Protocol,
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -63,6 +74,15 @@ class HubServer:
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.run, name="hub-mirror", daemon=True)
+
+    @property
+    def faults(self) -> Faults | None:
+        """What goes wrong on purpose now."""
+        return self.weather.faults
+
+    def set_faults(self, faults: Faults | None) -> None:
+        """Change the weather, from the next request on."""
+        self.weather.faults = faults
 
     def run(self) -> None:
         """Serve until stopped."""
@@ -86,22 +106,35 @@ class HubServer:
         self._socket.close()
 
 
+class _Protocol(H11Protocol):
+    """uvicorn's own, telling each request the connection it came by: a fault may close it halfway."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
 def serve_in_thread(
-    folder: Path,
+    folder: Path | Shelf,
     host: str = "127.0.0.1",
     port: int = 0,
     *,
     tokens: Mapping[str, Account] | None = None,
     limits: Limits | None = None,
+    faults: Faults | None = None,
+    latency_s: float = 0.0,
+    fresh_s: float = 0.0,
 ) -> HubServer:
     """A mirror for a `with` block: `hub.endpoint` is its address, `hub.counts` what it served."""
-    return HubServer(folder, host, port, tokens=tokens, limits=limits)
+    return HubServer(
+        folder, host, port, tokens=tokens, limits=limits, faults=faults, latency_s=latency_s, fresh_s=fresh_s
+    )
 
 
-def serve(folder: Path, host: str, port: int, announce: Callable[[str], None]) -> None:
+def serve(folder: Path, host: str, port: int, announce: Callable[[str], None], *, fresh_s: float = 0.0) -> None:
     """Serve a folder until Ctrl-C; `announce` is told the address once the port is ours."""
-    server = HubServer(folder, host, port)
-    announce(f"Serving {len(server.shelf.repos())} repos of {folder} at {server.endpoint} (Ctrl-C stops).")
+    server = HubServer(folder, host, port, fresh_s=fresh_s)
+    announce(f"Serving {len(server.shelf.rows()[1])} repos of {folder} at {server.endpoint} (Ctrl-C stops).")
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     announce("Stopped.")

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from flows.mirror.content import Content, ContentResponse
 from flows.mirror.disk import HubFile
 
 
@@ -24,6 +25,14 @@ class Refusal(Exception):
         self.message = message
         self.code = code
         self.commit = commit
+
+
+class Moved(Exception):
+    """The repo goes by another name now."""
+
+    def __init__(self, repo_id: str) -> None:
+        super().__init__(repo_id)
+        self.repo_id = repo_id
 
 
 class Json(JSONResponse):
@@ -45,11 +54,17 @@ def refuse(refusal: Refusal) -> Response:
     return Json({"error": refusal.message}, refusal.status, headers)
 
 
-def file_body(folder: Path, file: HubFile, headers: dict[str, str]) -> Response:
+def moved(target: str) -> Response:
+    """To the same page of the repo's new name; 307, so that a POST stays one."""
+    return Response(f"Temporary Redirect. Redirecting to {target}", 307, {"Location": target}, "text/plain")
+
+
+def file_body(content: Path | Content, file: HubFile, headers: dict[str, str]) -> Response:
     """The file's bytes, in ranges if asked; the name is for a browser's save dialog."""
     base = quote(file.name.rpartition("/")[2])
     # Never text/html: a page in a repo is a stranger's, and must not run in anybody's browser.
     shown = {"Content-Disposition": f"inline; filename*=UTF-8''{base}", "X-Content-Type-Options": "nosniff"}
     kind = "application/octet-stream" if file.lfs else "text/plain; charset=utf-8"
-    path = folder / file.name
-    return FileResponse(path, headers=headers | shown, media_type=kind, stat_result=path.stat())
+    if isinstance(content, Path):
+        return FileResponse(content, headers=headers | shown, media_type=kind, stat_result=content.stat())
+    return ContentResponse(content, headers | shown, kind)

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from catalog.adapter import AdapterId, LoraShape
 from catalog.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts, listing_from_json
-from catalog.parse import Problem
+from catalog.parse import Problem, Tensor
 from catalog.rules import Base, Policy, judge
 
 SHA = "a" * 40
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+TAGS = ("license:mit", "base_model:adapter:some/base")
 
 
 def test_a_listing_entry_is_read_field_by_field() -> None:
@@ -34,7 +35,12 @@ def test_a_listing_entry_is_read_field_by_field() -> None:
     assert listing == RepoListing(
         "ann/x", SHA, ("README.md", CONFIG), ("peft", "license:mit"), "2026-01-01T00:00:00.000Z", 7, 2, True, False
     )
-    assert listing.licence == "mit"
+    assert (listing.licence, listing.base_models) == ("mit", ())
+
+
+def test_the_bases_of_the_card_are_read_from_the_tags() -> None:
+    tags = ("base_model:a/x", "base_model:adapter:a/x", "base_model:quantized:b/y", "base_model:", "base_modelled:c/z")
+    assert RepoListing("ann/x", SHA, (), tags).base_models == ("a/x", "b/y")
 
 
 def test_fields_of_the_wrong_type_count_as_absent() -> None:
@@ -76,7 +82,7 @@ def test_the_key_of_an_adapter_leads_back_to_it(path: str) -> None:
 
 
 def test_facts_hold_what_listing_config_and_header_say() -> None:
-    listing = RepoListing("ann/x", SHA, (f"a/{CONFIG}", f"a/{WEIGHTS}"), ("license:mit",), downloads=5, private=True)
+    listing = RepoListing("ann/x", SHA, (f"a/{CONFIG}", f"a/{WEIGHTS}"), TAGS, downloads=5, private=True)
     header = json.dumps(
         {
             "base_model.model.q.lora_A.weight": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
@@ -98,6 +104,12 @@ def test_facts_hold_what_listing_config_and_header_say() -> None:
         lora=(LoraShape("q", 2, 3, 4, "BF16"),),
         other_tensors=("base_model.model.q.lora_magnitude_vector",),
         header_read=True,
+        card_bases=("some/base",),
+        tensors=(
+            Tensor("base_model.model.q.lora_A.weight", "BF16", (2, 3), 0, 12),
+            Tensor("base_model.model.q.lora_B.weight", "BF16", (4, 2), 12, 28),
+            Tensor("base_model.model.q.lora_magnitude_vector", "F32", (4,), 28, 44),
+        ),
     )
     assert (facts.max_rank, facts.dora) == (2, True)
 

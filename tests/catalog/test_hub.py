@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from tenacity import wait_none
 
-from catalog import hub as hub_module
+from catalog import transport
 from catalog.errors import HubError, LorauterError
 from catalog.facts import RawAdapter, RepoListing
-from catalog.hub import COUNT, HEAD_BYTES, Hub, HubOptions, model_files
+from catalog.hub import COUNT, HEAD_BYTES, Hub, HubOptions, Page, model_files
 from catalog.parse import CONFIG_LIMIT, Problem
+from catalog.target import Target
 from flows.mirror.accounts import Account
 from flows.mirror.server import HubServer, serve_in_thread
 
@@ -44,15 +45,25 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "_BACKOFF", wait_none())
+    monkeypatch.setattr(transport, "_BACKOFF", wait_none())
 
 
 def ask(endpoint: str, cache: Path, token: str | None = None, page_size: int = 500) -> Hub:
     return Hub(HubOptions(endpoint, cache, token, page_size=page_size, timeout=5))
 
 
+def list_pages(hub: Hub, start: str | None = None) -> Iterator[Page]:
+    position = start
+    while True:
+        page = hub.page(Target("base", BASE), position)
+        yield page
+        if page.next_url is None:
+            return
+        position = page.next_url
+
+
 def listings(hub: Hub) -> dict[str, RepoListing]:
-    return {listing.repo: listing for page in hub.list_adapters(BASE) for listing in page.repos}
+    return {listing.repo: listing for page in list_pages(hub) for listing in page.repos}
 
 
 def assert_for_people(error: LorauterError) -> None:
@@ -63,8 +74,8 @@ def assert_for_people(error: LorauterError) -> None:
 
 
 def test_small_pages_list_the_same_as_a_large_one(served: HubServer, cache: Path) -> None:
-    large = list(ask(served.endpoint, cache).list_adapters(BASE))
-    small = list(ask(served.endpoint, cache, page_size=4).list_adapters(BASE))
+    large = list(list_pages(ask(served.endpoint, cache)))
+    small = list(list_pages(ask(served.endpoint, cache, page_size=4)))
     repos = [listing for page in small for listing in page.repos]
     assert len(large) == 1 and len(repos) > 12 and repos == list(large[0].repos)
     assert [len(page.repos) for page in small[:-1]] == [4] * (len(small) - 1)
@@ -73,9 +84,9 @@ def test_small_pages_list_the_same_as_a_large_one(served: HubServer, cache: Path
 
 def test_a_listing_goes_on_from_a_page_address(served: HubServer, cache: Path) -> None:
     hub = ask(served.endpoint, cache, page_size=4)
-    pages = list(hub.list_adapters(BASE))
+    pages = list(list_pages(hub))
     before = served.counts.api
-    rest = list(hub.list_adapters(BASE, start=pages[1].next_url))
+    rest = list(list_pages(hub, start=pages[1].next_url))
     assert rest == pages[2:]
     assert served.counts.api - before == len(pages) - 2
 
@@ -84,7 +95,7 @@ def test_a_page_address_of_another_hub_is_not_asked(served: HubServer, cache: Pa
     """A stored position must not carry the token to the host it names."""
     hub = ask("http://localhost:9", cache, token="hf_good")
     with pytest.raises(HubError, match="another host"):
-        next(hub.list_adapters(BASE, start=f"{served.endpoint}/api/models"))
+        next(list_pages(hub, start=f"{served.endpoint}/api/models"))
     assert served.counts.api == 0
 
 
@@ -201,7 +212,7 @@ def test_an_unknown_revision_is_named(served: HubServer, cache: Path) -> None:
     [
         lambda hub: hub.whoami(),
         lambda hub: hub.repo_files(BASE),
-        lambda hub: list(hub.list_adapters(BASE)),
+        lambda hub: list(list_pages(hub)),
         lambda hub: hub.read_adapter(X, X.adapters()[0]),
         lambda hub: hub.download(BASE, ["config.json"], SHA),
     ],
@@ -221,7 +232,7 @@ def test_a_token_is_not_shown() -> None:
 @pytest.mark.parametrize(
     "act",
     [
-        lambda hub: list(hub.list_adapters(BASE)),
+        lambda hub: list(list_pages(hub)),
         lambda hub: hub.repo_files(BASE),
     ],
     ids=["list_adapters", "repo_files"],
@@ -241,7 +252,7 @@ def test_an_unreachable_endpoint_is_named(cache: Path, act: Callable[[Hub], obje
 @pytest.mark.usefixtures("no_wait")
 def test_an_endpoint_that_is_no_address_is_an_error_for_people(cache: Path, endpoint: str) -> None:
     with pytest.raises(HubError) as caught:
-        list(ask(endpoint, cache).list_adapters(BASE))
+        list(list_pages(ask(endpoint, cache)))
     assert_for_people(caught.value)
 
 
@@ -300,7 +311,7 @@ SOUND = RawAdapter(CONFIG_TEXT, HEADER.decode(), len(FILE), None)
 
 @pytest.mark.parametrize("body", [b"<html>Welcome</html>", b'{"error": 1}', b"[" * 100_000])
 @pytest.mark.parametrize(
-    "act", [lambda hub: list(hub.list_adapters(BASE)), lambda hub: hub.repo_files(BASE)], ids=["list", "repo"]
+    "act", [lambda hub: list(list_pages(hub)), lambda hub: hub.repo_files(BASE)], ids=["list", "repo"]
 )
 def test_an_endpoint_that_is_no_hub_is_told(cache: Path, body: bytes, act: Callable[[Hub], object]) -> None:
     with (
@@ -324,7 +335,7 @@ def test_a_next_page_on_another_host_is_refused(cache: Path, host: str) -> None:
         Odd(lambda request, _: reply(request, 200, b"[]", Link=f'<{host}/api/models?cursor=1>; rel="next"')) as odd,
         pytest.raises(HubError, match="another host") as caught,
     ):
-        list(ask(odd.endpoint, cache, "hf_secret").list_adapters(BASE))
+        list(list_pages(ask(odd.endpoint, cache, "hf_secret")))
     assert len(odd.asked) == 1
     assert_for_people(caught.value)
 
@@ -334,13 +345,13 @@ def test_a_page_that_names_itself_as_the_next_ends_the_listing(cache: Path) -> N
         Odd(lambda request, _: reply(request, 200, b"[]", Link='</api/models?cursor=1>; rel="next"')) as odd,
         pytest.raises(HubError, match="names itself"),
     ):
-        list(ask(odd.endpoint, cache).list_adapters(BASE))
+        list(list_pages(ask(odd.endpoint, cache)))
     assert len(odd.asked) == 2
 
 
 def test_entries_that_are_no_repos_are_left_out(cache: Path) -> None:
     with Odd(lambda request, _: reply(request, 200, b'[1, null, {"id": "a/b"}, [2]]')) as odd:
-        pages = list(ask(odd.endpoint, cache).list_adapters(BASE))
+        pages = list(list_pages(ask(odd.endpoint, cache)))
     assert [listing.repo for page in pages for listing in page.repos] == ["a/b"]
 
 
@@ -411,10 +422,20 @@ def test_a_fault_that_passes_is_survived(cache: Path, fault: Callable[[BaseHTTPR
 
 
 @pytest.mark.usefixtures("no_wait")
-def test_a_fault_that_stays_is_told_after_all_attempts(cache: Path) -> None:
+def test_a_fault_that_stays_at_one_file_is_noted_for_another_try(cache: Path) -> None:
+    with Odd(lambda request, _: reply(request, 503)) as odd:
+        raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    assert len(odd.asked) == 5
+    assert [problem.reason for problem in raw.problems] == ["unreachable"]
+    assert raw.problems[0].evidence.endswith("the hub answered 503.")
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_a_fault_that_stays_at_a_listing_is_told_after_all_attempts(cache: Path) -> None:
+    """All of them with a small page too: deep in a listing that helps."""
     with Odd(lambda request, _: reply(request, 503)) as odd, pytest.raises(HubError) as caught:
-        ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
-    assert len(odd.asked) == 4
+        list(list_pages(ask(odd.endpoint, cache)))
+    assert [path.rpartition("limit=")[2][:3] for path, _ in odd.asked] == ["500"] * 5 + ["100"] * 5
     assert caught.value.cause.endswith("the hub answered 503.")
     assert_for_people(caught.value)
 
@@ -475,7 +496,7 @@ def test_a_header_longer_than_the_first_read_takes_one_more(cache: Path) -> None
     assert len(odd.asked) == 3
 
 
-def test_an_empty_file_is_a_bad_header(cache: Path) -> None:
+def test_an_empty_file_is_truncated(cache: Path) -> None:
     def empty(request: BaseHTTPRequestHandler, number: int) -> None:
         if request.path.endswith(CONFIG):
             return give_adapter(request, number)
@@ -484,7 +505,7 @@ def test_an_empty_file_is_a_bad_header(cache: Path) -> None:
     with Odd(empty) as odd:
         raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
     evidence = "the file has 0 bytes, a safetensors file has at least 8"
-    assert raw == RawAdapter(CONFIG_TEXT, None, 0, None, (Problem("bad_header", evidence),))
+    assert raw == RawAdapter(CONFIG_TEXT, None, 0, None, (Problem("truncated", evidence),))
 
 
 def test_a_repo_id_that_the_client_refuses_is_a_problem_and_costs_nothing(cache: Path) -> None:

@@ -57,8 +57,10 @@ def test_a_byte_order_mark_before_a_config_is_skipped() -> None:
     assert parse_config(b'\xef\xbb\xbf{"r": 8}') == {"r": 8}
 
 
-def test_lone_surrogates_in_a_config_are_kept() -> None:
-    assert parse_config(rb'{"a": "\ud800"}') == {"a": "\ud800"}
+@pytest.mark.parametrize("raw", [rb'{"a": "\ud800"}', rb'{"\uDFFF": 1}', rb'{"a": [{"b": "x\udabcx"}]}'])
+def test_half_a_surrogate_pair_in_a_config_is_refused(raw: bytes) -> None:
+    """No file of ours could hold it."""
+    assert parse_config(raw) == Problem("bad_config", "adapter_config.json: a text with half a surrogate pair")
 
 
 @pytest.mark.parametrize(
@@ -98,8 +100,8 @@ def test_a_header_length_within_the_file_is_given() -> None:
 @pytest.mark.parametrize(
     ("head", "size", "problem"),
     [
-        (b"", 0, Problem("bad_header", "the file has 0 bytes, a safetensors file has at least 8")),
-        (b"1234567", None, Problem("bad_header", "the file has 7 bytes, a safetensors file has at least 8")),
+        (b"", 0, Problem("truncated", "the file has 0 bytes, a safetensors file has at least 8")),
+        (b"1234567", None, Problem("truncated", "the file has 7 bytes, a safetensors file has at least 8")),
         (
             (1 << 60).to_bytes(8, "little"),
             None,

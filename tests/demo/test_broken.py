@@ -66,11 +66,14 @@ def test_every_kind_has_a_repo_and_a_reason(written: tuple[Path, dict[str, str]]
         "bad_header",
         "duplicate",
         "hostile_name",
+        "key_prefix",
         "lfs_pointer",
+        "misnamed_weights",
         "no_adapter",
         "no_matching_modules",
         "no_weights",
         "non_finite",
+        "not_peft",
         "peft_type",
         "pickle_only",
         "task_type",
@@ -182,6 +185,28 @@ def test_foreign_keys_name_no_module_of_the_base(wild: Path) -> None:
     keys = tensors_of(wild / "foreign-keys")
     assert len(keys) == 8
     assert all(".transformer.h." in key and "model.layers." not in key for key in keys)
+
+
+def test_few_layers_are_said_to_be_few(wild: Path) -> None:
+    assert config_of(wild / "nan-weights")["layers_to_transform"] == [0, 1]
+    assert "layers_to_transform" not in config_of(wild / "checkpoints/checkpoint-200")
+
+
+def test_the_triple_prefix_is_on_every_key(wild: Path) -> None:
+    keys = tensors_of(wild / "triple-prefix")
+    assert len(keys) == 8
+    assert all(key.startswith("base_model.model.base_model.model.base_model.model.") for key in keys)
+
+
+def test_misnamed_weights_mlx_and_the_empty_file_are_what_they_say(wild: Path) -> None:
+    names = {repo: sorted(f.name for f in (wild / repo).iterdir()) for repo in ("misnamed", "mlx", "empty-file")}
+    assert names == {
+        "misnamed": ["Copy of adapter_model.safetensors", "README.md", CONFIG],
+        "mlx": ["README.md", CONFIG, "adapters.safetensors"],
+        "empty-file": ["README.md", CONFIG, WEIGHTS],
+    }
+    assert "peft_type" not in config_of(wild / "mlx")
+    assert (wild / "empty-file" / WEIGHTS).read_bytes() == b""
 
 
 def test_config_only_has_no_weights(wild: Path) -> None:

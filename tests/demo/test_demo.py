@@ -72,7 +72,7 @@ def test_the_demo_twice(tmp_path: Path) -> None:
     kept = ("funnel", "quality", "snapshot")
     assert {name: first[name] for name in kept} == {name: second[name] for name in kept}
     funnel = first["funnel"]
-    assert funnel["seen"] == funnel["rejected"] + funnel["admitted"] == 23
+    assert funnel["seen"] == funnel["rejected"] + funnel["admitted"] == 27
     assert sum(funnel["reasons"].values()) == funnel["rejected"]
     assert funnel["scored"] == funnel["admitted"] == 5
     assert first["quality"]["routed"] >= 0.95 * first["quality"]["oracle"]

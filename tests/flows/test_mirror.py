@@ -22,12 +22,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils._http import RateLimitInfo, parse_ratelimit_headers
 from safetensors.numpy import save_file
 
 from catalog.errors import SettingError
 from flows.mirror.accounts import Account
 from flows.mirror.card import read_card
-from flows.mirror.limits import Limits, Ticket, Windows
+from flows.mirror.limits import Limits, Plan, Ticket, Windows
 from flows.mirror.server import HubServer, serve, serve_in_thread
 
 BASE = "acme/tiny-llama"
@@ -241,6 +242,15 @@ def test_a_range_past_the_end_is_not_satisfiable(hub: HubServer) -> None:
     assert (answer.status_code, answer.headers["content-range"][:8]) == (416, "bytes */")
 
 
+def test_raw_is_what_git_holds(hub: HubServer, folder: Path) -> None:
+    card = get(hub, "/acme/one/raw/main/README.md").text
+    pointer = get(hub, "/acme/one/raw/main/adapter_model.safetensors").text
+    weights = (folder / "acme/one/adapter_model.safetensors").read_bytes()
+    assert card == (folder / "acme/one/README.md").read_text()
+    assert pointer.splitlines()[1:] == [f"oid sha256:{hashlib.sha256(weights).hexdigest()}", f"size {len(weights)}"]
+    assert get(hub, "/acme/gated/raw/main/README.md").status_code == 401
+
+
 def test_head_tells_the_size_without_the_body(hub: HubServer, folder: Path) -> None:
     answer = httpx2.head(f"{hub.endpoint}/acme/one/resolve/main/README.md")
     size = (folder / "acme/one/README.md").stat().st_size
@@ -424,6 +434,21 @@ def test_every_answer_tells_what_is_left(tmp_path: Path) -> None:
     assert anonymous["ratelimit-policy"] == '"fixed window";"api";q=500;w=300'
     assert pro["ratelimit"] == '"api";r=2499;t=300'
     assert file["ratelimit"] == '"resolvers";r=2999;t=300'
+
+
+@pytest.mark.parametrize(
+    ("plan", "api", "resolvers"), [("anonymous", 500, 3_000), ("free", 1_000, 5_000), ("pro", 2_500, 12_000)]
+)
+def test_the_quotas_are_those_the_hub_documents(tmp_path: Path, plan: Plan, api: int, resolvers: int) -> None:
+    add_adapter(tmp_path, "acme/one")
+    sent = {} if plan == "anonymous" else {"Authorization": "Bearer hf_x"}
+    with serve_in_thread(tmp_path, tokens={"hf_x": Account("ann", plan)}) as hub:
+        paths = ("/api/models/acme/one", "/acme/one/resolve/main/README.md")
+        told = [parse_ratelimit_headers(get(hub, path, **sent).headers) for path in paths]
+    assert told == [
+        RateLimitInfo("api", api - 1, 300, api, 300),
+        RateLimitInfo("resolvers", resolvers - 1, 300, resolvers, 300),
+    ]
 
 
 def test_a_spent_window_is_429_until_it_resets(tmp_path: Path) -> None:

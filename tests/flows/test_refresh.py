@@ -36,11 +36,14 @@ REASONS = {
     "wild/config-only": "no_weights",
     "wild/copycat": "duplicate",
     "wild/foreign-keys": "no_matching_modules",
+    "wild/empty-file": "truncated",
     "wild/full-model": "no_adapter",
     "wild/half-upload": "truncated",
     "wild/header-bomb": "bad_header",
     "wild/ia3": "peft_type",
     "wild/lfs-pointer": "lfs_pointer",
+    "wild/misnamed": "misnamed_weights",
+    "wild/mlx": "not_peft",
     "wild/name-backslash:..\\..\\windows": "hostile_name",
     "wild/name-control:red\x1b[31m\nalert": "hostile_name",
     "wild/name-encoded:..%2f..%2fetc": "hostile_name",
@@ -48,6 +51,7 @@ REASONS = {
     "wild/nan-weights": "non_finite",
     "wild/other-base": "wrong_base",
     "wild/pickle-only": "pickle_only",
+    "wild/triple-prefix": "key_prefix",
     "wild/zero-b": "zero_b",
 }
 

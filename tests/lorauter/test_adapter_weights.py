@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 
 from catalog.errors import UnsupportedAdapter
-from lorauter.adapter_weights import PREFIX, pattern_key, read_adapter, scaling_of
+from lorauter.adapter_weights import PREFIX, read_adapter
 
 Q = "model.layers.0.self_attn.q_proj"
 PAIR: dict[str, tuple[int, ...]] = {
@@ -44,32 +42,28 @@ def test_a_dora_keeps_its_magnitude(tmp_path: Path) -> None:
     assert magnitude.shape == (8,)
 
 
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({"lora_alpha": 6}, 3.0),
-        ({"lora_alpha": 6, "use_rslora": True}, 6 / math.sqrt(2)),
-        ({"lora_alpha": 6, "alpha_pattern": {"q_proj": 10}}, 5.0),
-        ({"lora_alpha": 6, "alpha_pattern": {"k_proj": 10}}, 3.0),
-        ({"lora_alpha": 6, "alpha_pattern": {r"layers\.\d+\.self_attn.q_proj": 8, "q_proj": 10}}, 4.0),
-    ],
-)
-def test_scaling_follows_peft(config: dict[str, Any], expected: float) -> None:
-    assert scaling_of(Q, 2, config) == expected
+def test_every_module_has_the_scaling_that_its_config_gives_it(tmp_path: Path) -> None:
+    v = "model.layers.1.self_attn.v_proj"
+    shapes = PAIR | {f"{PREFIX}{v}.lora_A.weight": (4, 8), f"{PREFIX}{v}.lora_B.weight": (8, 4)}
+    folder = write(tmp_path, shapes, target_modules="all-linear", alpha_pattern={"v_proj": 10})
+
+    assert {name: pair.scaling for name, pair in read_adapter(folder).modules.items()} == {Q: 3.0, v: 2.5}
 
 
-@pytest.mark.parametrize("pattern", ["q_proj", "_proj", r".*q_proj", "^model.layers.0.*", "self_attn", Q])
-def test_patterns_match_as_in_peft(pattern: str) -> None:
-    found = get_pattern_key([pattern], Q)
+def test_fan_in_fan_out_is_served(tmp_path: Path) -> None:
+    assert list(read_adapter(write(tmp_path, fan_in_fan_out=True)).modules) == [Q]
 
-    assert pattern_key({pattern: 1}, Q) == (pattern if found == pattern else None)
+
+def test_a_key_that_kept_the_adapters_name_is_read(tmp_path: Path) -> None:
+    kept = {key.replace(".weight", ".default.weight"): shape for key, shape in PAIR.items()}
+
+    assert list(read_adapter(write(tmp_path, kept)).modules) == [Q]
 
 
 @pytest.mark.parametrize(
     "config",
     [
         {"alora_invocation_tokens": [1]},
-        {"fan_in_fan_out": True},
         {"kasa_config": {}, "layer_replication": [[0, 1]]},
         {"lora_bias": True},
         {"modules_to_save": ["lm_head"]},
@@ -90,11 +84,12 @@ def test_an_option_that_is_not_served_is_refused_by_name(tmp_path: Path, config:
     [
         (f"{PREFIX}model.embed_tokens.lora_embedding_A", (2, 8), "LoRA on embeddings"),
         (f"{PREFIX}{Q}.lora_B.bias", (8,), "lora_bias"),
-        (f"{PREFIX}{Q}.bias", (8,), "trained biases"),
+        (f"{PREFIX}{Q}.bias", (8,), "a trained bias"),
         (f"{PREFIX}lm_head.base_layer.weight", (8, 8), "a saved base layer"),
         (f"{PREFIX}model.embed_tokens.token_adapter.trainable_tokens_delta", (1, 8), "trainable tokens"),
-        (f"{PREFIX}{Q}.lora_A.default.weight", (2, 8), "unknown tensor"),
-        (f"{Q}.lora_A.weight", (2, 8), "unknown tensor"),
+        (f"{PREFIX}{Q}.lora_A.default.weight", (2, 8), "two tensors for one place"),
+        (f"{PREFIX}{Q}.lora_A.mine.weight", (2, 8), "not served"),
+        (f"{Q}.lora_A.weight", (2, 8), "not served"),
         (f"{PREFIX}{Q}.lora_magnitude_vector", (8,), "use_dora"),
         (f"{PREFIX}model.layers.0.self_attn.k_proj.lora_A.weight", (2, 8), "outside its target_modules"),
     ],
@@ -132,7 +127,7 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
         read_adapter(tmp_path)
 
 
-@pytest.mark.parametrize("config", [{"lora_alpha": "six"}, {"alpha_pattern": {"(": 1}}])
+@pytest.mark.parametrize("config", [{"lora_alpha": "six"}, {"alpha_pattern": {"(": 1}}, {"alpha_pattern": 7}])
 def test_a_malformed_config_is_refused(tmp_path: Path, config: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedAdapter, match="malformed"):
         read_adapter(write(tmp_path, **config))

@@ -29,6 +29,15 @@ def test_sound_weights_and_the_norm_of_their_product(tmp_path: Path) -> None:
 
     assert checked.facts == WeightFacts(size, sha, (), zero_b=False)
     assert checked.mean_norm == pytest.approx(float((b @ a).norm()))
+    assert checked.norms == {"layers.0.q_proj": checked.mean_norm}
+
+
+def test_every_module_has_its_norm(tmp_path: Path) -> None:
+    pairs = {"x": (torch.ones(1, 4), torch.ones(1, 1)), "y": (torch.ones(1, 9), 2 * torch.ones(4, 1))}
+    named = {f"base_model.model.{m}.lora_{s}.weight": t for m, p in pairs.items() for s, t in zip("AB", p, strict=True)}
+    _save(tmp_path / "w", named)
+
+    assert check_weights(tmp_path / "w").norms == pytest.approx({"x": 2.0, "y": 12.0})
 
 
 def test_an_infinity_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 
 def weights(adapter: str, size: int = 1, norm: float = 0.5, **more: object) -> dict[str, Any]:
     row = {"adapter": adapter, "size": size, "sha256": "f", "non_finite": [], "zero_b": False}
-    return {**row, "unsupported": None, "mean_norm": norm, **more}
+    return {**row, "unsupported": None, "mean_norm": norm, "norms": None, **more}
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:

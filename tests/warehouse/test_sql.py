@@ -19,14 +19,14 @@ T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def listing(repo: str, downloads: int, at: datetime) -> dict[str, Any]:
-    return {"base": "tiny/llama", "repo": repo, "downloads": downloads, "at": at}
+    return {"target": "base:tiny/llama", "repo": repo, "downloads": downloads, "at": at}
 
 
 def make_home(root: Path) -> duckdb.DuckDBPyConnection:
     """A ledger with one listing seen twice, and a snapshot with one rejected adapter."""
     ledger = Ledger(root / "ledger")
-    ledger.append("listings", [listing("ann/x", 2, T2)], "1")
-    ledger.append("listings", [listing("ann/x", 1, T1), listing("bob/y", 3, T1)], "2")
+    ledger.append("repos", [listing("ann/x", 2, T2)], "1")
+    ledger.append("repos", [listing("ann/x", 1, T1), listing("bob/y", 3, T1)], "2")
     adapters = [{"base": "tiny/llama", "base_sha": "a", "adapter": "x", "admitted": False, "reason": "gated"}]
     tables = {"tasks": [], "best": [], "rungs": [], "adapters": adapters}
     return connect(publish(root / "snapshots", tables, {}), ledger.root)
@@ -45,7 +45,7 @@ def fingerprint(root: Path) -> dict[str, str]:
     }
 
 
-LATEST = "SELECT repo, downloads FROM ledger_listings ORDER BY repo"
+LATEST = "SELECT repo, downloads FROM ledger_repos ORDER BY repo"
 
 
 def test_the_ledgers_views_show_the_latest_rows(connection: duckdb.DuckDBPyConnection) -> None:
@@ -61,17 +61,18 @@ def test_a_home_may_be_called_anything(tmp_path: Path, name: str) -> None:
     """Quotes, patterns and folders that look like partitions of a column `base`."""
     connection = make_home(tmp_path / name)
     assert run(connection, LATEST).fetchall() == [("ann/x", 2), ("bob/y", 3)]
-    assert (
-        run(connection, "SELECT base FROM adapters UNION ALL SELECT base FROM ledger_listings").fetchall()
-        == [("tiny/llama",)] * 3
-    )
+    assert run(connection, "SELECT base FROM adapters UNION ALL SELECT target FROM ledger_repos").fetchall() == [
+        ("tiny/llama",),
+        ("base:tiny/llama",),
+        ("base:tiny/llama",),
+    ]
 
 
 def test_an_unknown_name_lists_the_known_ones(connection: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(SettingError, match="advters") as caught:
         run(connection, "SELECT * FROM advters")
     assert caught.value.next_step == (
-        "The names that exist: adapters, best, catalog, funnel, ledger_listings, rejections, rungs, scores, tasks."
+        "The names that exist: adapters, best, catalog, funnel, ledger_repos, rejections, rungs, scores, tasks."
     )
 
 
@@ -113,10 +114,10 @@ def test_nothing_outside_is_read(connection: duckdb.DuckDBPyConnection, tmp_path
     "query",
     [
         "COPY (SELECT 1) TO '{root}/evil.csv'",
-        "COPY (SELECT 1) TO '{root}/ledger/listings/evil.parquet'",
-        "SELECT 1; COPY (SELECT 1) TO '{root}/ledger/listings/evil.parquet'",
-        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{root}/ledger/listings/evil.parquet'",
-        "EXPLAIN (ANALYZE) COPY (SELECT 1) TO '{root}/ledger/listings/evil.parquet'",
+        "COPY (SELECT 1) TO '{root}/ledger/repos/evil.parquet'",
+        "SELECT 1; COPY (SELECT 1) TO '{root}/ledger/repos/evil.parquet'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{root}/ledger/repos/evil.parquet'",
+        "EXPLAIN (ANALYZE) COPY (SELECT 1) TO '{root}/ledger/repos/evil.parquet'",
         "EXPORT DATABASE '{root}/ledger/export'",
         "ATTACH '{root}/ledger/evil.db' AS evil",
         "SET threads = 1",
@@ -144,7 +145,7 @@ def test_one_more_folder_can_be_opened_to_reading(tmp_path: Path) -> None:
 
 
 def test_a_damaged_fragment_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "listings/bad.parquet"
+    path = tmp_path / "repos/bad.parquet"
     path.parent.mkdir()
     path.write_bytes(b"not parquet at all")
     with pytest.raises(SnapshotError, match=r"bad.parquet.* Delete the file"):

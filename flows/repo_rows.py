@@ -1,0 +1,27 @@
+"""Rows of the ledger's table `repos`: a repo as a target's listing shows it.
+
+Knows: the columns. Does not know: how listings are had (crawl_hub) or read (validate_adapters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from catalog.facts import RepoListing
+from catalog.target import Target
+
+
+def repo_row(
+    target: Target, listing: RepoListing, gone: str | None = None, gone_to: str | None = None
+) -> dict[str, Any]:
+    """What a target's listing says of a repo, or why it holds it no longer."""
+    fields = {**asdict(listing), "files": list(listing.files), "tags": list(listing.tags)}
+    return {"target": target.key, **fields, "gone": gone, "gone_to": gone_to}
+
+
+def listing_of(row: Mapping[str, Any]) -> RepoListing:
+    """The inverse of `repo_row`."""
+    fields = {name: row[name] for name in RepoListing.__dataclass_fields__}
+    return RepoListing(**{**fields, "files": tuple(row["files"]), "tags": tuple(row["tags"])})

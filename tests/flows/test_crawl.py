@@ -1,0 +1,230 @@
+"""The crawl against the mirror: as few requests as will do, nothing lost, nothing in silence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tenacity import wait_none
+
+import catalog.hub
+from catalog import transport
+from catalog.errors import HubDown, HubError
+from catalog.hub import COUNT, Hub
+from flows.crawl_hub import Crawled, crawl
+from flows.home import Home
+from flows.mirror import faults
+from flows.mirror.accounts import Account
+from flows.mirror.faults import Faults
+from flows.mirror.server import HubServer, serve_in_thread
+from flows.settings import load_settings
+
+BASE = "tiny/llama"
+NAMES = [f"ann/a{number:02d}" for number in range(10)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten adapters of one base, a00 the oldest; and one of its quantised twin."""
+    root = tmp_path / "hub"
+    for number, name in enumerate(NAMES):
+        write_repo(root / name, BASE, day=number + 1)
+    write_repo(root / "bob/other", "tiny/other", day=1)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_BACKOFF", wait_none())
+
+
+@pytest.fixture
+def hub(folder: Path) -> Iterator[HubServer]:
+    with serve_in_thread(folder, tokens={"hf_ann": Account("ann")}) as server:
+        yield server
+
+
+def write_repo(folder: Path, base: str, day: int, **sidecar: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base, "day": day}))
+    (folder / "README.md").write_text(f"---\nbase_model: {base}\nlibrary_name: peft\ntags: [medical]\n---\n")
+    (folder / ".hub.json").write_text(json.dumps({"lastModified": f"2026-01-{day:02d}T00:00:00Z", **sidecar}))
+
+
+def open_home(tmp_path: Path, hub: HubServer, page_size: int = 4, **settings: Any) -> Home:
+    """A home whose hub turns small pages."""
+    home = Home(
+        load_settings(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE, page_size=page_size, **settings)
+    )
+    options = replace(home.hub.options, attempts=2)
+    home.__dict__["hub"] = Hub(options)
+    return home
+
+
+def repos(home: Home) -> dict[str, str | None]:
+    """Every repo of the ledger: why it is gone, None while it is there."""
+    return {row["repo"]: row["gone"] for row in home.ledger.current("repos")}
+
+
+def requests(hub: HubServer) -> tuple[int, int]:
+    return hub.counts.api, hub.counts.resolvers
+
+
+def test_a_first_crawl_lists_every_page(tmp_path: Path, hub: HubServer) -> None:
+    home = open_home(tmp_path, hub)
+    done = crawl(home)
+    assert (done, repos(home)) == (Crawled(10, 0, ()), dict.fromkeys(NAMES))
+
+
+def test_an_unchanged_hub_costs_one_page_and_no_row(tmp_path: Path, hub: HubServer) -> None:
+    crawl(open_home(tmp_path, hub))
+    home = open_home(tmp_path, hub)
+    before, rows = requests(hub), home.ledger.read("repos").num_rows
+    crawl(home)
+    assert (requests(hub)[0] - before[0], requests(hub)[1], rows) == (1, 0, home.ledger.read("repos").num_rows)
+
+
+def test_a_changed_repo_is_all_that_is_written(tmp_path: Path, hub: HubServer, folder: Path) -> None:
+    crawl(open_home(tmp_path, hub))
+    write_repo(folder / NAMES[3], BASE, day=20)
+    home = open_home(tmp_path, hub)
+    rows = home.ledger.read("repos").num_rows
+    crawl(home)
+    new = home.ledger.read("repos").num_rows - rows
+    days = {row["repo"]: row["last_modified"][:10] for row in home.ledger.current("repos")}
+    assert (new, days[NAMES[3]]) == (1, "2026-01-20")
+
+
+def test_a_page_that_fails_for_good_is_recorded_and_the_next_crawl_goes_on_there(
+    tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = open_home(tmp_path, hub, bases=("tiny/other",))
+    hub.set_faults(Faults(deep_cursor=4))
+    monkeypatch.setattr(faults, "SMALL_PAGE", 0)  # however small
+    done = crawl(home)
+    hub.set_faults(None)
+    before = requests(hub)[0]
+    again = crawl(open_home(tmp_path, hub, bases=("tiny/other",)))
+    assert [key for key, _ in done.failed] == [f"base:{BASE}"]
+    assert (done.listed, again.listed, again.failed) == (8 + 1, 2 + 1, ())
+    assert requests(hub)[0] - before == 1 + 1, "the page that was missing, and one of the other base"
+    assert repos(home) == dict.fromkeys([*NAMES, "bob/other"])
+
+
+def test_a_deep_page_that_runs_out_of_time_is_turned_in_small_steps(
+    tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "SMALL_PAGE", 3)
+    monkeypatch.setattr(catalog.hub, "SMALL_PAGE", 3)
+    hub.set_faults(Faults(deep_cursor=3))
+    done = crawl(open_home(tmp_path, hub))
+    assert (done.listed, done.failed) == (10, ())
+
+
+def test_a_sweep_tells_what_became_of_the_missing(tmp_path: Path, hub: HubServer, folder: Path) -> None:
+    crawl(open_home(tmp_path, hub, token="hf_ann"))
+    deleted, renamed, private, gated, untagged, *rest = NAMES
+    shutil.rmtree(folder / deleted)
+    (folder / renamed).rename(folder / "ann/new-name")
+    write_repo(folder / "ann/new-name", BASE, day=2, formerly=[renamed])
+    write_repo(folder / private, BASE, day=3, private=True)
+    write_repo(folder / gated, BASE, day=4, gated=True)
+    write_repo(folder / untagged, "tiny/other", day=5)
+    home = open_home(tmp_path, hub)
+    done = crawl(home, full=True)
+    rows = {row["repo"]: (row["gone"], row["gone_to"]) for row in home.ledger.current("repos")}
+    assert rows == {
+        deleted: ("deleted or private", None),
+        renamed: ("renamed", "ann/new-name"),
+        private: ("deleted or private", None),
+        gated: (None, None),
+        untagged: ("left the listing", None),
+        "ann/new-name": (None, None),
+        **dict.fromkeys(rest, (None, None)),
+    }
+    assert done == Crawled(7, 4, ())
+    assert {row["repo"]: row["gated"] for row in home.ledger.current("repos")}[gated]
+
+
+def test_what_comes_back_is_there_again(tmp_path: Path, hub: HubServer, folder: Path) -> None:
+    crawl(open_home(tmp_path, hub))
+    (folder / NAMES[0]).rename(tmp_path / "aside")
+    crawl(open_home(tmp_path, hub), full=True)
+    (tmp_path / "aside").rename(folder / NAMES[0])
+    home = open_home(tmp_path, hub)
+    crawl(home, full=True)
+    assert repos(home)[NAMES[0]] is None
+
+
+def test_sweeps_have_a_schedule_of_their_own(tmp_path: Path, hub: HubServer) -> None:
+    crawl(open_home(tmp_path, hub))
+    home = open_home(tmp_path, hub, sweep_days=0)
+    crawl(home)
+    assert [row["kind"] for row in home.ledger.current("pages") if row["target"] == f"base:{BASE}"] == ["sweep"] * 8
+
+
+def test_a_time_in_the_future_does_not_hide_what_changes(tmp_path: Path, hub: HubServer, folder: Path) -> None:
+    write_repo(folder / "eve/late", BASE, day=1)
+    (folder / "eve/late/.hub.json").write_text('{"lastModified": "2999-01-01T00:00:00Z"}')
+    crawl(open_home(tmp_path, hub))
+    write_repo(folder / NAMES[3], BASE, day=20)
+    home = open_home(tmp_path, hub)
+    crawl(home)
+    days = {row["repo"]: row["last_modified"][:10] for row in home.ledger.current("repos")}
+    assert days[NAMES[3]] == "2026-01-20"
+
+
+@pytest.mark.parametrize(
+    ("target", "found"), [("author:ann", NAMES), ("tag:medical", [*NAMES, "bob/other"]), ("repo:ann/a03", ["ann/a03"])]
+)
+def test_other_targets(tmp_path: Path, hub: HubServer, target: str, found: list[str]) -> None:
+    home = open_home(tmp_path, hub, targets=(target,))
+    crawl(home, with_bases=False)
+    assert repos(home) == dict.fromkeys(found)
+
+
+def test_a_single_repo_that_goes_leaves_a_tombstone(tmp_path: Path, hub: HubServer, folder: Path) -> None:
+    named = {"targets": ("repo:ann/a03", "repo:ann/a04", "repo:ann/never")}
+    crawl(open_home(tmp_path, hub, **named), with_bases=False)
+    shutil.rmtree(folder / "ann/a03")
+    (folder / "ann/a04").rename(folder / "bob/a04")
+    write_repo(folder / "bob/a04", BASE, day=5, formerly=["ann/a04"])
+    home = open_home(tmp_path, hub, **named)
+    done = crawl(home, with_bases=False)
+    assert repos(home) == {"ann/a03": "deleted or private", "ann/a04": "renamed", "bob/a04": None}
+    assert done == Crawled(1, 2, ())
+
+
+def test_a_twins_adapters_are_listed_with_those_of_its_base(tmp_path: Path, hub: HubServer, folder: Path) -> None:
+    write_repo(folder / "dan/quantised", "unsloth/llama-bnb-4bit", day=6)
+    home = open_home(tmp_path, hub)
+    crawl(home)
+    assert {row["repo"]: row["target"] for row in home.ledger.current("repos")}["dan/quantised"] == (
+        "base:unsloth/llama-bnb-4bit"
+    )
+
+
+def test_a_hub_that_nobody_answers_at_ends_the_crawl(tmp_path: Path, hub: HubServer) -> None:
+    home = open_home(tmp_path, hub)
+    home.__dict__["hub"] = Hub(replace(home.hub.options, endpoint="http://127.0.0.1:9", attempts=1))
+    with pytest.raises(HubDown, match="cannot be reached"):
+        crawl(home)
+
+
+def test_a_crawl_in_which_every_listing_fails_says_so(tmp_path: Path, hub: HubServer) -> None:
+    hub.set_faults(Faults(unavailable=1.0))
+    with pytest.raises(HubError, match="answered 503"):
+        crawl(open_home(tmp_path, hub, targets=("author:ann",)), with_bases=False)
+
+
+def test_requests_are_counted_as_the_hub_counts_them(tmp_path: Path, hub: HubServer) -> None:
+    ours, theirs = (COUNT.api, COUNT.file), requests(hub)
+    crawl(open_home(tmp_path, hub))
+    assert (COUNT.api - ours[0], COUNT.file - ours[1]) == tuple(
+        now - then for now, then in zip(requests(hub), theirs, strict=True)
+    )

@@ -1,0 +1,292 @@
+"""Folders of adapters judged offline: made cases of every kind that was seen in the wild, and the wild ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from catalog.rules import RULES, Policy
+from flows.validate_folder import judge_folder, write_verdicts
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+BASE = "acme/tiny-llama"
+MODEL = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+PLAIN: dict[str, Any] = {
+    "peft_type": "LORA",
+    "task_type": "CAUSAL_LM",
+    "base_model_name_or_path": BASE,
+    "r": 2,
+    "lora_alpha": 4,
+    "target_modules": ["q_proj", "v_proj"],
+}
+Tensors = dict[str, torch.Tensor]
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 123\n"
+
+
+def pairs(**ranks: int) -> Tensors:
+    """Pairs at q_proj (16 → 16) and v_proj (16 → 8) of both layers."""
+    tensors = {}
+    for layer in range(2):
+        for module, width in (("q_proj", 16), ("v_proj", 8)):
+            rank, key = ranks.get(module, 2), f"base_model.model.model.layers.{layer}.self_attn.{module}"
+            tensors[f"{key}.lora_A.weight"] = torch.ones(rank, 16)
+            tensors[f"{key}.lora_B.weight"] = torch.ones(width, rank)
+    return tensors
+
+
+def renamed(old: str, new: str) -> Tensors:
+    return {key.replace(old, new): tensor for key, tensor in pairs().items()}
+
+
+def magnitudes() -> Tensors:
+    return {k.replace("lora_B.weight", "lora_magnitude_vector"): t[:, 0] for k, t in pairs().items() if "lora_B" in k}
+
+
+def write(
+    folder: Path, tensors: Tensors | None = None, card: str = "", weights: str = WEIGHTS, **config: object
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps({k: v for k, v in (PLAIN | config).items() if v != "absent"}))
+    save_file({k: t.clone() for k, t in (pairs() if tensors is None else tensors).items()}, folder / weights)
+    if card:
+        (folder / "README.md").write_text(f"---\n{card}\n---\n# hello\n")
+    return folder
+
+
+def write_base(root: Path, id_: str = BASE, **changes: object) -> Path:
+    (root / id_).mkdir(parents=True)
+    (root / id_ / "config.json").write_text(json.dumps(MODEL | changes))
+    return root
+
+
+def mlx(folder: Path) -> None:
+    write(folder, weights="adapters.safetensors")
+    (folder / CONFIG).write_text('{"fine_tune_type": "lora", "lora_parameters": {"rank": 8}, "model": "x/y"}')
+
+
+def with_file(name: str, content: bytes) -> Callable[[Path], object]:
+    def make(folder: Path) -> None:
+        write(folder)
+        (folder / name).write_bytes(content)
+
+    return make
+
+
+def with_nan(folder: Path) -> None:
+    write(folder, {key: tensor * float("nan") for key, tensor in pairs().items()})
+
+
+def with_zero_b(folder: Path) -> None:
+    write(folder, {key: tensor * ("lora_A" in key) for key, tensor in pairs().items()})
+
+
+def with_(
+    tensors: Tensors | None = None, card: str = "", weights: str = WEIGHTS, **config: object
+) -> Callable[[Path], object]:
+    return lambda folder: write(folder, tensors, card, weights, **config)
+
+
+TRIPLE = renamed("base_model.model.", "base_model.model.base_model.model.base_model.model.")
+ROWS = {"base_model.model.model.embed_tokens.weight": torch.ones(52, 16)}
+Q_ONLY = {key: tensor for key, tensor in pairs().items() if "q_proj" in key}
+REGEX = r"(?:.*?(?:language|text).*?)|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|mlp)\.(?:(?:q_proj|v_proj)))"
+DOTTED = [f"model.layers.{layer}.self_attn.{m}" for layer in range(2) for m in ("q_proj", "v_proj")]
+
+# Name: how it is made, the reason (None: admitted), the base it was told to be for.
+MADE: dict[str, tuple[Callable[[Path], object], str | None, str | None]] = {
+    "sound": (with_(), None, BASE),
+    "dotted-targets": (with_(target_modules=DOTTED), None, BASE),
+    "regex-targets": (with_(target_modules=REGEX), None, BASE),
+    "all-linear-but-two": (with_(target_modules="all-linear"), "missing_modules", BASE),
+    "float-alpha": (with_(lora_alpha=16.0), None, BASE),
+    "fan-in-fan-out": (with_(fan_in_fan_out=True), None, BASE),
+    "old-fields": (with_(enable_lora=None, merge_weights=False, task_type="absent"), None, BASE),
+    "rank-pattern": (with_(pairs(v_proj=4), rank_pattern={"v_proj": 4}, alpha_pattern={"v_proj": 9}), None, BASE),
+    "rank-not-the-configs": (with_(pairs(v_proj=4), r=8), None, BASE),
+    "rslora": (with_(use_rslora=True), None, BASE),
+    "dora": (with_(pairs() | magnitudes(), use_dora=True), None, BASE),
+    "dora-without-magnitudes": (with_(use_dora=True), "dora_mismatch", BASE),
+    "magnitudes-without-dora": (with_(pairs() | magnitudes()), "dora_mismatch", BASE),
+    "base-null": (with_(base_model_name_or_path=None, card=f"base_model: {BASE}"), None, BASE),
+    "base-null-shapes": (with_(base_model_name_or_path=None), None, BASE),
+    "base-path": (with_(base_model_name_or_path="/home/me/tiny-llama"), None, BASE),
+    "base-path-card": (with_(base_model_name_or_path="/tmp/x", card=f"base_model:\n- {BASE}"), None, BASE),
+    "base-quantised": (with_(base_model_name_or_path="unsloth/tiny-llama-bnb-4bit"), None, BASE),
+    "base-and-card-differ": (with_(card="base_model: other/model"), None, BASE),
+    "base-elsewhere": (with_(base_model_name_or_path="far/away"), None, "far/away"),
+    "base-untold": (with_(renamed("layers", "h"), base_model_name_or_path=None), "unknown_base", None),
+    "base-vision": (
+        with_(base_model_name_or_path="Qwen/Qwen2.5-VL-7B-Instruct"),
+        "base_kind",
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+    ),
+    "base-whisper": (
+        with_(task_type=None, auto_mapping={"base_model_class": "WhisperForConditionalGeneration"}),
+        "base_kind",
+        BASE,
+    ),
+    "classifier": (with_(task_type="SEQ_CLS"), "task_type", BASE),
+    "prompt-tuning": (with_(peft_type="PROMPT_TUNING"), "peft_type", BASE),
+    "mlx": (mlx, "not_peft", None),
+    "config-pointer": (with_file(CONFIG, POINTER), "lfs_pointer", None),
+    "config-broken": (with_file(CONFIG, b"{'r': 8}"), "bad_config", None),
+    "weights-pointer": (with_file(WEIGHTS, POINTER), "lfs_pointer", BASE),
+    "weights-empty": (with_file(WEIGHTS, b""), "truncated", BASE),
+    "weights-bomb": (with_file(WEIGHTS, b"\xff" * 64), "bad_header", BASE),
+    "weights-cut": (with_file(WEIGHTS, b"\x02\0\0\0\0\0\0\0{"), "bad_header", BASE),
+    "weights-nan": (with_nan, "non_finite", BASE),
+    "weights-zero-b": (with_zero_b, "zero_b", BASE),
+    "weights-none": (with_({}), "no_lora_tensors", BASE),
+    "weights-copy-of": (with_(weights=f"Copy of {WEIGHTS}"), "misnamed_weights", BASE),
+    "weights-pickle": (with_(weights="adapter_model.bin"), "pickle_only", BASE),
+    "weights-full-model": (with_(weights="model.safetensors"), "no_weights", BASE),
+    "prefix-triple": (with_(TRIPLE), "key_prefix", BASE),
+    "prefix-none": (with_(renamed("base_model.model.", "")), "key_prefix", BASE),
+    "alora": (with_(alora_invocation_tokens=[1, 2]), "alora", BASE),
+    "pissa": (with_(init_lora_weights="pissa_niter_16"), "changed_base", BASE),
+    "layer-replication": (with_(layer_replication=[[0, 2]]), "layer_replication", BASE),
+    "unknown-field": (with_(enable_lora=[True, False, True]), "unknown_fields", BASE),
+    "modules-to-save": (with_(modules_to_save=["lm_head"]), "modules_to_save", BASE),
+    "resized-vocabulary": (with_(pairs() | ROWS), "added_rows", BASE),
+    "saved-module": (with_(pairs() | {"base_model.model.score.weight": torch.ones(2, 16)}), "extra_tensors", BASE),
+    "trained-bias": (with_(pairs() | {"base_model.model.lm_head.bias": torch.ones(2)}, bias="all"), "bias", BASE),
+    "untargeted": (with_(target_modules=["q_proj"]), "untargeted_modules", BASE),
+    "half-lost": (with_(Q_ONLY), "missing_modules", BASE),
+    "foreign-keys": (with_(renamed("layers", "h")), "no_matching_modules", BASE),
+    "other-shapes": (with_({k: t.repeat(1, 2) if "A" in k else t for k, t in pairs().items()}), "shape_mismatch", BASE),
+    "nothing": (lambda folder: folder.mkdir(), "no_adapter", None),
+}
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """All made cases in one folder, judged against the tiny base."""
+    root, bases = tmp_path_factory.mktemp("made"), write_base(tmp_path_factory.mktemp("bases"))
+    for name, (make, _, _) in MADE.items():
+        make(root / name)
+    rows = judge_folder(root, Policy(), bases)
+    assert [row["folder"] for row in rows] == sorted(MADE)
+    return {row["folder"]: row for row in rows}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_made_adapter_ends_with_its_verdict(name: str, judged: dict[str, dict[str, Any]]) -> None:
+    _, reason, base = MADE[name]
+    row = judged[name]
+    assert (row["reason"], row["admitted"], row["base"]) == (reason, reason is None, base), row["findings"]
+
+
+def test_the_first_finding_is_the_reason_and_all_have_evidence(judged: dict[str, dict[str, Any]]) -> None:
+    assert all(
+        [f["reason"] for f in row["findings"]][:1] == [row["reason"]] for row in judged.values() if row["reason"]
+    )
+    assert all(finding["evidence"] for row in judged.values() for finding in row["findings"])
+
+
+def test_without_bases_the_rules_about_modules_pass(tmp_path: Path) -> None:
+    write(tmp_path / "x", renamed("layers", "h"))
+    write(tmp_path / "y", Q_ONLY)
+    assert [row["reason"] for row in judge_folder(tmp_path, Policy())] == [None, None]
+
+
+def test_the_policy_and_the_users_aliases_count(tmp_path: Path) -> None:
+    write(tmp_path / "x", card="license: mit", base_model_name_or_path="our/copy")
+    policy = Policy(max_rank=1, licences=("apache-2.0",))
+    assert judge_folder(tmp_path, policy, aliases={"Our/Copy": BASE}) == [
+        {
+            "folder": "x",
+            "admitted": False,
+            "reason": "rank",
+            "findings": [
+                {"reason": "rank", "evidence": "rank 2, the limit is 1"},
+                {"reason": "licence", "evidence": "licence 'mit' is not among apache-2.0"},
+            ],
+            "base": BASE,
+        }
+    ]
+
+
+def test_a_folder_that_is_one_adapter_is_a_dot(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert judge_folder(tmp_path, Policy()) == [
+        {"folder": ".", "admitted": True, "reason": None, "findings": [], "base": BASE}
+    ]
+
+
+def test_adapters_in_subfolders_are_entries_of_their_own_and_the_repos_card_speaks_for_them(tmp_path: Path) -> None:
+    write(tmp_path / "repo", card=f"base_model: {BASE}")
+    write(tmp_path / "repo/checkpoints/20", base_model_name_or_path=None)
+    (tmp_path / "index.csv").write_text("no adapter")
+    assert {row["folder"]: row["base"] for row in judge_folder(tmp_path, Policy())} == {
+        "repo": BASE,
+        "repo/checkpoints/20": BASE,
+    }
+
+
+def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
+    sound = write(tmp_path / "elsewhere" / "sound")
+    linked = tmp_path / "all" / "linked"
+    linked.mkdir(parents=True)
+    (linked / CONFIG).symlink_to(sound / CONFIG)
+    (tmp_path / "all" / "whole").symlink_to(sound)
+    piped = tmp_path / "all" / "piped"
+    piped.mkdir()
+    os.mkfifo(piped / CONFIG)
+    found = {row["folder"]: row["reason"] for row in judge_folder(tmp_path / "all", Policy())}
+    assert found == {"linked": "no_adapter", "piped": "no_adapter"}
+
+
+def test_a_base_that_is_no_causal_language_model_is_told_late(tmp_path: Path) -> None:
+    bases = write_base(tmp_path / "bases", model_type="t5", architectures=["T5ForConditionalGeneration"])
+    write(tmp_path / "all" / "x")
+    row = judge_folder(tmp_path / "all", Policy(), bases)[0]
+    assert row["findings"] == [
+        {
+            "reason": "base_unreadable",
+            "evidence": f"{BASE} is no causal language model (T5ForConditionalGeneration).",
+        }
+    ]
+
+
+def test_rows_are_written_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"folder": "é", "admitted": True}]
+    write_verdicts(rows, tmp_path / "out.json")
+    write_verdicts(rows, Path("-"))
+    assert json.loads((tmp_path / "out.json").read_text("utf-8")) == json.loads(capsys.readouterr().out) == rows
+
+
+# The wild ones: folders of public repositories, which do not belong to this project.
+
+ROOT = Path(__file__).parents[2]
+WILD = Path(os.environ.get("LORAUTER_TEST_DATA") or ROOT / "../shared/data") / "wild_adapters"
+VERDICTS = Path(__file__).parent.parent / "wild_verdicts.csv"
+
+
+def test_the_table_of_wild_verdicts_names_rules() -> None:
+    with VERDICTS.open(encoding="utf-8", newline="") as file:
+        reasons = {row["reason"] for row in csv.DictReader(file)}
+    assert reasons - {name for name, _ in RULES} == {""}
+
+
+@pytest.mark.skipif(not WILD.is_dir(), reason="no wild_adapters: set LORAUTER_TEST_DATA to the folder that holds it")
+def test_every_wild_adapter_ends_with_the_verdict_of_the_table() -> None:
+    with VERDICTS.open(encoding="utf-8", newline="") as file:
+        expected = {row["folder"]: row["reason"] or None for row in csv.DictReader(file)}
+    assert {row["folder"]: row["reason"] for row in judge_folder(WILD, Policy())} == expected
