@@ -159,10 +159,12 @@ def _kill_and_go_on(home: Path, endpoint: str, moments: list[float], soak: Soak)
     for start in range(MOST_STARTS):
         crawl = _start(home, endpoint)
         soak.starts += 1
-        if start < len(moments) and crawl.dies_after(moments[start]):
-            soak.kills += 1
-        elif crawl.wait() == 0:
+        code = crawl.ends_within(moments[start]) if start < len(moments) else crawl.wait()
+        if code == 0:
             return
+        if code is None:
+            crawl.kill()
+            soak.kills += 1
     raise SystemExit(f"a crawl did not end in {MOST_STARTS} starts:\n{_log(home)}")
 
 
@@ -173,19 +175,23 @@ class _Child:
         self.pid = pid
 
     def wait(self) -> int:
+        """Its exit code, once it has ended."""
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
-    def dies_after(self, seconds: float) -> bool:
-        """Kill -9 after so long; False where it had ended by then."""
+    def ends_within(self, seconds: float) -> int | None:
+        """Its exit code, or None where it still runs after so long."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
-                return os.waitstatus_to_exitcode(status) != 0
+                return os.waitstatus_to_exitcode(status)
             time.sleep(0.01)
+        return None
+
+    def kill(self) -> None:
+        """Kill -9."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
-        return True
 
 
 def _start(home: Path, endpoint: str) -> _Child:

@@ -118,6 +118,7 @@ def crawl(
 @cli.command()
 @_bases
 @_endpoint
+@click.option("--headers-only", is_flag=True, help="Download nothing: judge from config and header alone.")
 @click.option("--folder", type=_FOLDER, help="Judge a folder of adapter repos instead, offline; needs no home.")
 @click.option("--json", "out", type=_PATH, help="With --folder: file for the verdicts; - is stdout.  [default: -]")
 @click.option("--base-configs", type=_FOLDER, help="With --folder: folder of ORG/NAME/config.json of known bases.")
@@ -126,6 +127,7 @@ def validate(
     home: Path | None,
     bases: tuple[str, ...],
     endpoint: str | None,
+    headers_only: bool,
     folder: Path | None,
     out: Path | None,
     base_configs: Path | None,
@@ -153,7 +155,7 @@ def validate(
     from flows import validate_adapters
 
     _stop_at_once()
-    judged = validate_adapters.validate(_home(home, **_named(bases), endpoint=endpoint))
+    judged = validate_adapters.validate(_home(home, **_named(bases), endpoint=endpoint), not headers_only)
     click.echo(f"{judged.seen} adapters seen: {judged.admitted} admitted, {judged.rejected} rejected.")
 
 

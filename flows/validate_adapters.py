@@ -46,15 +46,18 @@ class Judged:
         return self.seen - self.admitted
 
 
-def validate(home: Home) -> Judged:
+def validate(home: Home, download: bool = True) -> Judged:
     """Bring every adapter of the pool to a verdict in the ledger.
+
+    Args:
+        download: whether what is admitted is downloaded and checked; else the verdicts rest on config and header.
 
     Raises HubError where the hub cannot be reached or lacks a base of the run; what was read until then is kept.
     """
     pool = Pool(home)
     bases = {id_: read_base(home, id_) for id_ in home.bases() if pool.has(id_) or not pool.has(OWN)}
     read_new(home, pool, bases)
-    keys = _Judging(home, bases).run(pool)
+    keys = _Judging(home, bases, download).run(pool)
     return _count(home, tuple(bases.values()), keys)
 
 
@@ -69,8 +72,9 @@ def verdicts(home: Home, base: Base) -> list[dict[str, Any]]:
 class _Judging:
     """One run of the rules over a pool."""
 
-    def __init__(self, home: Home, bases: Mapping[str, Base]) -> None:
+    def __init__(self, home: Home, bases: Mapping[str, Base], download: bool) -> None:
         self._home, self._bases, self._named = home, bases, NamedBases(home)
+        self._download = download
         self._changes: Changes = home.ledger.changes("verdicts")
         self._raw: Index = home.ledger.index("raw", ["content"])
         self._stored: Index = home.ledger.index("verdicts", ["inputs", "sound", "sha256", "downloads"])
@@ -152,7 +156,7 @@ class _Judging:
         """Duplicates are linked, the others downloaded and checked; verdicts that this changes are written."""
         originals = find_originals(self._sound(key) for key in sound)
         downloads = Downloads(self._home)
-        new = downloads.lacking(key[2] for key in sound if originals[key] is None)
+        new = downloads.lacking(key[2] for key in sound if originals[key] is None and self._download)
         announced = {key[2]: self._sound(key) for key in sound}
         with stage("download", len(new), "adapters") as advance:
             for chunk in chunks(new, CHUNK):
