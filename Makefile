@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench soak-demo clean
+.PHONY: demo test check bench bench-crawl soak-demo soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -20,6 +20,15 @@ check: $(VENV)/.whole  ## lint, types, import contracts
 
 bench: $(VENV)/.whole  ## speed and memory, ours against what people use now
 	$(BIN)/python -m benchmarks.scoring
+
+bench-crawl: $(VENV)/.whole  ## requests, bytes, seconds and memory of the crawl on a hub of 20,000 repos; about 15 minutes
+	$(BIN)/python -m benchmarks.crawl
+
+soak-crawl: $(VENV)/.whole  ## 200 crawls killed at random moments under random faults; the ledger must not change
+	$(BIN)/python -m benchmarks.soak_crawl --crawls 200 --processes 5
+
+fuzz: $(VENV)/.whole  ## a million hostile configs, headers and listings
+	$(BIN)/python -m benchmarks.fuzz_parsers --inputs 1000000
 
 soak-demo: $(VENV)/.whole  ## kill -9 the demo at 20 random moments; the snapshot must not change
 	$(BIN)/python -m benchmarks.soak_demo --kills 20

@@ -23,6 +23,7 @@ CONFIG_LIMIT = 1 << 20  # bytes of adapter_config.json
 HEADER_LIMIT = 4 << 20  # bytes of safetensors header; a 70B model's LoRA needs about 0.2 MiB
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape that stands for text only beside its other half
+_SURROGATE = re.compile("[\ud800-\udfff]")
 DEPTH_LIMIT = 64  # levels of JSON
 _LORA_KEY = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.[\w-]+)?\.weight")
 _PREFIXES = re.compile(r"\A(?:base_model\.model\.)+")
@@ -188,7 +189,7 @@ def _is_metadata(value: object) -> bool:
 
 def _is_text(value: object) -> bool:
     """Whether it is a string that UTF-8 can hold: JSON may escape half a surrogate pair."""
-    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _naturals(value: object) -> TypeGuard[list[int]]:

@@ -18,6 +18,9 @@ ALL_LINEAR = "all-linear"
 HEADS = ("lm_head", "embed_out", "output_layer")  # output heads of causal models, which all-linear leaves out
 _LAYER = r".*?\.[^.]*\.(?P<idx>\d+)\."
 _ENTRY = '"base_model.model.{}.lora_A.weight":{{"dtype":"BF16","shape":[{},{}],"data_offsets":[{},{}]}},'
+_FIELDS = ("target_modules", "exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
+_MOST_FOUND = 256
+_FOUND: dict[tuple[str, tuple[str, ...]], frozenset[str]] = {}  # most adapters of a base ask the same few questions
 _METADATA = 64  # bytes: the format tag, and the padding to a multiple of 8
 
 
@@ -34,11 +37,19 @@ def targeted(
     Args:
         patience: what the adapter's patterns may still take.
     """
+    names = tuple(modules)
     try:
+        key = (json.dumps([config.get(field) for field in _FIELDS]), names)
+        if (known := _FOUND.get(key)) is not None:
+            return known
         asked = _Asked(config, patience or Patience())
-        return frozenset(module for module in modules if asked.targets(module))
-    except (Undecided, TypeError, ValueError):
+        found = frozenset(module for module in names if asked.targets(module))
+    except (Undecided, TypeError, ValueError, RecursionError):
         return None
+    if len(_FOUND) >= _MOST_FOUND:
+        _FOUND.clear()
+    _FOUND[key] = found
+    return found
 
 
 def expected_header_bytes(config: Mapping[str, Any], base: Base) -> int | None:
