@@ -23,9 +23,6 @@ from catalog.transport import (
     HubOptions,
     Transport,
     downloads_of,
-    is_missing,
-    is_refused,
-    is_transient,
 )
 
 # isort: split
@@ -37,6 +34,7 @@ from catalog.adapter import AdapterId
 from catalog.base import Base
 from catalog.errors import DiskError, HubDown, HubError
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME, RawAdapter, RepoListing, listing_from_json
+from catalog.hub_errors import is_missing, is_refused, is_transient
 from catalog.parse import CONFIG_LIMIT, Problem, base_modules, header_length, is_lfs_pointer, parse_config, parse_header
 from catalog.rules import is_repo_id
 from catalog.target import Target

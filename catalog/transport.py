@@ -1,7 +1,7 @@
 """Transport: bounded requests to a hub through huggingface_hub's own session.
 
-Knows: the budget and pace of a hub, bounds on time and bytes of every read, retries, how errors are told to people,
-how many requests were made. Does not know: the Hub's routes and what answers mean (catalog/hub).
+Knows: the budget and pace of a hub, bounds on time and bytes of every read, retries, how many requests were made.
+Does not know: the Hub's routes and what answers mean (catalog/hub), how errors are told (catalog/hub_errors).
 
 huggingface_hub reads HF_HOME and friends at import, so this module is imported where it is used. Its session does
 all requests: proxies, certificates and tokens work as everywhere else. Hooks on the session see its own requests too
@@ -28,33 +28,19 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import httpx2
 from huggingface_hub import get_session, set_client_factory
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status, parse_ratelimit_headers
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from catalog.budget import KINDS, Budget, Kind, Pace
 from catalog.deadline import make_punctual, within
-from catalog.errors import DiskError, HubDown, HubError
+from catalog.errors import HubError
+from catalog.hub_errors import NONSENSE, explain, is_down, is_transient
 
 PUBLIC_ENDPOINT = "https://huggingface.co"
 DOWN_ATTEMPTS = 3  # where nobody answers
 ERROR_LIMIT = 64 << 10  # bytes of an error's body
-_RETRIED = (408, 429, 500, 502, 503, 504)
-_NONSENSE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RecursionError,
-)  # what the client makes of an answer like no hub's
 _T = TypeVar("_T")
 
 
@@ -193,8 +179,8 @@ class Transport:
         """Run a client call with our retries and pace, its errors told for people."""
         try:
             result: _T = self._retrying()(self._paced, call)
-        except (OSError, httpx2.HTTPError, httpx2.InvalidURL, *_NONSENSE) as error:
-            raise _explain(what, error, self.options) from error
+        except (OSError, httpx2.HTTPError, httpx2.InvalidURL, *NONSENSE) as error:
+            raise explain(what, error, self.options.endpoint, bool(self.options.token)) from error
         return result
 
     def own_url(self, address: str) -> str:
@@ -267,31 +253,6 @@ def downloads_of(limit: int) -> Iterator[None]:
         _DOWNLOAD_LIMIT.reset(token)
 
 
-def is_refused(error: BaseException | None) -> bool:
-    """Whether the hub will not give this, now or later, to us; other requests may go well."""
-    if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)):
-        return True
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
-    return 400 <= status < 500 and status not in (401, *_RETRIED)
-
-
-def is_missing(error: BaseException | None) -> bool:
-    """Whether the hub says that a repo is not there for us: gone, renamed without a trace, private, or gated."""
-    return isinstance(error, RepositoryNotFoundError)
-
-
-def is_transient(error: BaseException | None) -> bool:
-    """Whether the same request may go well later: the hub or the way to it was in trouble."""
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
-        return error.response.status_code in _RETRIED
-    return isinstance(error, (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError))
-
-
-def is_down(error: BaseException | None) -> bool:
-    """Whether nobody answers at the endpoint at all, or no request of ours will be sent."""
-    return isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.InvalidURL, OfflineModeIsEnabled))
-
-
 def _read_bounded(response: httpx2.Response, limit: int) -> bytes:
     data = bytearray()
     for chunk in response.iter_bytes():
@@ -339,48 +300,3 @@ def _seconds_asked(headers: Mapping[str, str]) -> float | None:
     if asked.isdecimal():
         return float(asked)
     return float(limit.reset_in_seconds) if limit and not limit.remaining else None
-
-
-def _explain(what: str, error: Exception, options: HubOptions) -> HubError | DiskError:
-    """A client's error as ours: what failed, why, and what to do."""
-    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, httpx2.HTTPError):
-        error = error.__cause__
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
-        return _explain_status(what, error, error.response.status_code, options)
-    for kinds, cause, next_step in _CAUSES:
-        if isinstance(error, kinds):
-            told = cause.format(what=what, endpoint=options.endpoint, error=type(error).__name__)
-            return (HubDown if is_down(error) else HubError)(told, next_step)
-    return DiskError(f"{what} could not be written: {error}.", "Free some space or set LORAUTER_HOME elsewhere.")
-
-
-def _explain_status(what: str, error: HfHubHTTPError, status: int, options: HubOptions) -> HubError:
-    if isinstance(error, RepositoryNotFoundError):  # gated repos among them
-        hint = "set LORAUTER_TOKEN to a token that may read it" if not options.token else "ask for access"
-        return HubError(f"{what} is not on {options.endpoint}, or is private or gated.", f"Check the name, or {hint}.")
-    if status == 401:
-        return HubDown(f"{options.endpoint} refused the token.", "Set LORAUTER_TOKEN to a valid one, or unset it.")
-    if status == 404:
-        return HubError(f"{what}: {options.endpoint} has no such file or revision.", "Check the name and the endpoint.")
-    return HubError(f"{what}: the hub answered {status}.", "Try again later; what was read is kept.")
-
-
-_CAUSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ...] = (
-    (
-        LocalEntryNotFoundError,
-        "{what} could not be downloaded from {endpoint}.",
-        "Check the network, then run it again.",
-    ),
-    (OfflineModeIsEnabled, "{what}: HF_HUB_OFFLINE is set, so no hub is asked.", "Unset it."),
-    (HFValidationError, "{what} is no repo id.", "Write it as org/name."),
-    (
-        _NONSENSE,
-        "{endpoint} sent no hub's answer to the question for {what}.",
-        "Check that LORAUTER_ENDPOINT names a Hugging Face hub.",
-    ),
-    (
-        (httpx2.HTTPError, httpx2.InvalidURL),
-        "{endpoint} cannot be reached ({error}).",
-        "Check the address in LORAUTER_ENDPOINT and the network; `lorauter doctor` tests both.",
-    ),
-)

@@ -123,7 +123,7 @@ class _Passes:
     def due(self, target: Target, full: bool, every: timedelta, main: bool) -> Pass | None:
         """The pass to run: the broken one, or a new one; None for a side name that had nothing at its last sweep."""
         last, swept = self._last.get(target.key), self._swept.get(target.key)
-        if last is not None and not last.ended:
+        if last is not None and not last.ended and (last.kind == SWEEP or not full):
             return last
         now = datetime.now(UTC)
         name = now.isoformat(timespec="microseconds")

@@ -36,7 +36,7 @@ class Limits:
     Args:
         scale: share of every quota that is granted, at most 1.
         window_s: seconds a window lasts; shortened no further than the quotas: never faster than the Hub.
-        enforced: False tells what is left and refuses nobody: to time a crawler, not the Hub.
+        enforced: False refuses nobody and tells nothing, as a hub without limits: to time a crawler, not its windows.
     """
 
     scale: float = 1.0
@@ -66,8 +66,11 @@ class Ticket:
     reset_s: int
     window_s: int
     admitted: bool
+    told: bool = True
 
     def headers(self) -> dict[str, str]:
+        if not self.told:
+            return {}
         told = {
             "RateLimit": f'"{self.bucket}";r={self.remaining};t={self.reset_s}',
             "RateLimit-Policy": f'"fixed window";"{self.bucket}";q={self.quota};w={self.window_s}',
@@ -100,7 +103,8 @@ class Windows:
             window.spent += admitted
             remaining = max(0, quota - window.spent)
             left = math.ceil(window.closes - now - 1e-6)  # a fresh window is 300 s, not 301 by a rounding error
-        return Ticket(bucket, quota, remaining, max(1, left), math.ceil(self.limits.window_s), admitted)
+        length = math.ceil(self.limits.window_s)
+        return Ticket(bucket, quota, remaining, max(1, left), length, admitted, self.limits.enforced)
 
     def _open(self, client: str, bucket: Bucket, now: float) -> _Window:
         window = self._windows.get((client, bucket))
