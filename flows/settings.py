@@ -17,7 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -26,6 +26,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from catalog.base_names import canonical
 from catalog.errors import SettingError
 from catalog.rules import Policy
 from lorauter.halving import HalvingOptions
@@ -84,6 +85,14 @@ class Settings(BaseSettings):
     policy: Annotated[Policy, BeforeValidator(_split_lists(Policy))] = Policy()
     halving: Annotated[HalvingOptions, BeforeValidator(_split_lists(HalvingOptions))] = HalvingOptions()
     routing: RouterOptions = RouterOptions()
+
+    @field_validator("base", "bases")
+    @classmethod
+    def _with_owner(cls, value: Any) -> Any:
+        """Ids from before they had owners: gpt2 is openai-community/gpt2."""
+        named = (value,) if isinstance(value, str) else value
+        full = tuple(name if "/" in name else canonical(name) for name in named)
+        return full[0] if isinstance(value, str) else full
 
     @classmethod
     def settings_customise_sources(

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from tenacity import wait_none
 
 import catalog.hub
 from catalog import transport
-from catalog.errors import HubDown, HubError
+from catalog.errors import HubDown, HubError, SettingError
 from catalog.hub import COUNT, Hub
+from flows.cli import cli
 from flows.crawl_hub import Crawled, crawl
 from flows.home import Home
 from flows.mirror import faults
@@ -228,3 +230,22 @@ def test_requests_are_counted_as_the_hub_counts_them(tmp_path: Path, hub: HubSer
     assert (COUNT.api - ours[0], COUNT.file - ours[1]) == tuple(
         now - then for now, then in zip(requests(hub), theirs, strict=True)
     )
+
+
+def test_the_command_reads_repo_ids_from_stdin_and_leaves_the_bases_out(tmp_path: Path, hub: HubServer) -> None:
+    command = ["--home", str(tmp_path / "home"), "crawl", "--endpoint", hub.endpoint, "--repos", "-"]
+    result = CliRunner().invoke(cli, command, input="ann/a03\n\n# a remark\nbob/other\n")
+    home = open_home(tmp_path, hub)
+    assert (result.exit_code, result.stdout) == (0, "2 repos listed.\n")
+    assert repos(home) == {"ann/a03": None, "bob/other": None}
+
+
+def test_the_command_takes_several_bases(tmp_path: Path, hub: HubServer) -> None:
+    command = ["--home", str(tmp_path / "home"), "crawl", "--endpoint", hub.endpoint]
+    result = CliRunner().invoke(cli, [*command, "--base", BASE, "--base", "tiny/other"])
+    assert (result.exit_code, result.stdout) == (0, "11 repos listed.\n")
+
+
+def test_a_target_that_is_none_is_told(tmp_path: Path, hub: HubServer) -> None:
+    with pytest.raises(SettingError, match="'user:ann' is no target of a crawl"):
+        crawl(open_home(tmp_path, hub, targets=("user:ann",)))

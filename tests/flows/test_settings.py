@@ -49,3 +49,17 @@ def test_a_name_that_no_setting_has_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(SettingError, match="Setting BASS: Extra inputs are not permitted"):
         load_settings(home=tmp_path)
+
+
+def test_a_base_from_before_ids_had_owners_is_named_in_full() -> None:
+    settings = load_settings(base="gpt2", bases=("distilgpt2", "org/model"))
+    assert (settings.base, settings.bases) == ("openai-community/gpt2", ("distilbert/distilgpt2", "org/model"))
+
+
+def test_lists_and_aliases_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAUTER_BASES", "org/a, org/b")
+    monkeypatch.setenv("LORAUTER_TARGETS", "author:ann,tag:medical")
+    monkeypatch.setenv("LORAUTER_ALIASES", '{"me/copy": "org/a"}')
+    settings = load_settings()
+    assert (settings.bases, settings.targets) == (("org/a", "org/b"), ("author:ann", "tag:medical"))
+    assert settings.aliases == {"me/copy": "org/a"}

@@ -222,6 +222,26 @@ def test_why_tells_the_story_of_an_adapter(tmp_path: Path, hub: HubServer, folde
     assert "wild/zero-b is gone from the hub: deleted or private" in result.output
 
 
+def test_headers_only_downloads_nothing_and_a_later_run_does(tmp_path: Path, hub: HubServer) -> None:
+    home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
+    crawl(home)
+    command = ["--home", str(home.root), "validate", "--endpoint", hub.endpoint, "--base", BASE]
+    first = CliRunner().invoke(cli, [*command, "--headers-only"])
+    cached = list((home.root / "hub").glob("models--*"))
+    later = CliRunner().invoke(cli, command)
+    assert (first.exit_code, later.exit_code, cached) == (0, 0, [])
+    assert first.stdout == "26 adapters seen: 6 admitted, 20 rejected.\n", "NaN and zeros hide in the weights"
+    assert later.stdout == "26 adapters seen: 4 admitted, 22 rejected.\n"
+
+
+def test_a_folder_is_judged_offline_by_the_same_rules(tmp_path: Path, folder: Path) -> None:
+    command = ["--home", str(tmp_path / "home"), "validate", "--folder", str(folder / "wild")]
+    result = CliRunner().invoke(cli, [*command, "--json", str(tmp_path / "out.json")])
+    rows = {row["folder"]: row["reason"] for row in json.loads((tmp_path / "out.json").read_text())}
+    assert (result.exit_code, (tmp_path / "home").exists()) == (0, False)
+    assert (rows["zero-b"], rows["pickle-only"], rows["checkpoints/checkpoint-200"]) == ("zero_b", "pickle_only", None)
+
+
 @pytest.mark.skipif(not WILD.is_dir(), reason="no wild_adapters: set LORAUTER_TEST_DATA to the folder that holds it")
 def test_every_wild_adapter_ends_with_its_verdict(tmp_path: Path) -> None:
     """The real folders, each a repo of the mirror, judged for the base that each names."""
