@@ -491,6 +491,7 @@ RULES: tuple[tuple[str, Check], ...] = (
     ("blocked_author", _blocked_author),
     ("no_adapter", _no_adapter),
     ("unreadable", _problem("unreadable")),
+    ("unreachable", _problem("unreachable")),
     ("bad_config", _problem("bad_config")),
     ("not_peft", _not_peft),
     ("peft_type", _peft_type),

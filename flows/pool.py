@@ -1,8 +1,8 @@
 """The pool: the adapters that the crawled targets list now, and the base each is judged for.
 
 Knows: which rows of the ledger's `repos` count, tombstones left out. Does not know: rules, verdicts, the hub.
-Adapters listed under a base (or a twin of it) are judged for that base; those of other targets for the base that they
-name themselves. The pool is gone through fragment by fragment, so its size does not decide the memory it takes.
+Adapters listed under a base (or a twin of it) are judged for that base; those of other targets alone for the base that
+they name themselves. The pool is gone through fragment by fragment, so its size does not decide the memory it takes.
 """
 
 from __future__ import annotations
@@ -45,9 +45,11 @@ class Pool:
             other = latest.get((base, repo))
             if other is None or self._index.columns[other][1] < at:
                 latest[base, repo] = key
+        of_bases = {repo for base, repo in latest if base != OWN}
         self._bases: dict[tuple[str, str], list[str]] = {}
-        for (base, _), key in latest.items():
-            self._bases.setdefault(key, []).append(base)
+        for (base, repo), key in latest.items():
+            if base != OWN or repo not in of_bases:
+                self._bases.setdefault(key, []).append(base)
 
     def has(self, base: str) -> bool:
         """Whether any adapter is judged for a base, or (OWN) for its own."""

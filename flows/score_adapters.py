@@ -6,7 +6,7 @@ barrier). Does not know: how outputs are made (generate), how the catalog is pub
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from catalog.rules import Base
 from catalog.task import Example, Task
 from flows.generate import RunShard, ensure_outputs
 from flows.home import Home
-from flows.progress import Advance, stage
+from flows.progress import Advance, say, stage
 from flows.validate_adapters import verdicts
 from lorauter.halving import Standing, next_rung, planned_evaluations, ranked, split_examples
 from warehouse.plans import Conditions, Work
@@ -68,9 +68,19 @@ class _Bracket:
         return Standing(key, mean(self.seen[key]).mean, AdapterId.parse(key).is_called(self.task.adapter))
 
 
+def _checked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The admitted adapters whose weights were looked at too; the others are told of and left out."""
+    admitted = [row for row in rows if row["admitted"]]
+    checked = [row["adapter"] for row in admitted if row["downloaded"]]
+    if len(checked) < len(admitted):
+        left = len(admitted) - len(checked)
+        say(f"{left} adapters were judged by their headers only and are left out; `lorauter validate` downloads them.")
+    return checked
+
+
 def score(home: Home, base: Base, run: RunShard) -> Scores:
     """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
-    pool = [row["adapter"] for row in verdicts(home, base) if row["admitted"]]
+    pool = _checked(verdicts(home, base))
     tasks = home.tasks()
     options = home.settings.halving
     total = sum(planned_evaluations(task, len(pool), options) for task in tasks)

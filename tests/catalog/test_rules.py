@@ -119,6 +119,7 @@ CASES: dict[str, list[tuple[dict[str, Any], str, dict[str, Any]]]] = {
     "blocked_author": [(named("eve/x"), "author 'eve' is blocked", named("evelyn/x"))],
     "no_adapter": [({"files": (WEIGHTS,)}, f"no {CONFIG} in the repo", files(WEIGHTS))],
     "unreadable": [(problem("unreadable"), "seen", problem("unheard"))],
+    "unreachable": [(problem("unreachable"), "seen", problem("unheard"))],
     "bad_config": [(problem("bad_config"), "seen", {})],
     "not_peft": [
         (

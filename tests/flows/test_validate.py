@@ -149,8 +149,10 @@ def test_trouble_on_the_way_is_tried_again_the_next_time(tmp_path: Path, hub: Hu
     validate(open_home(home=tmp_path / "other", endpoint=hub.endpoint, base=BASE))  # the base is on its way
     hub.set_faults(Faults(seed=3, cut=0.6))
     validate_through_trouble(home)
+    spoilt = list(reasons(home).values()).count("unreachable")
     hub.set_faults(None)
     validate(home)
+    assert spoilt > 0
     assert admitted(home) == SOUND
     assert "unreachable" not in reasons(home).values()
 
@@ -171,6 +173,15 @@ def test_several_bases_are_judged_in_one_run(tmp_path: Path, hub: HubServer) -> 
     home, judged = run(tmp_path, hub, bases=(OTHER_BASE,))
     assert [base.id for base in judged.bases] == [BASE, OTHER_BASE]
     assert (admitted(home), admitted(home, OTHER_BASE)) == (SOUND, {"dan/colours": None})
+
+
+def test_an_adapter_of_a_base_and_of_an_author_is_seen_once(tmp_path: Path, hub: HubServer) -> None:
+    _, alone = run(tmp_path, hub)
+    home, both = run(tmp_path, hub, targets=("author:ann",))
+    rows = home.ledger.read("verdicts").num_rows
+    run(tmp_path, hub, targets=("author:ann",))
+    assert (both.seen, both.admitted) == (alone.seen, alone.admitted)
+    assert home.ledger.read("verdicts").num_rows == rows
 
 
 def test_adapters_of_an_author_are_judged_for_the_base_they_name(tmp_path: Path, hub: HubServer) -> None:
