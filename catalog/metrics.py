@@ -1,6 +1,6 @@
-"""Metrics: how a text is compared with its reference, and what a mean is worth.
+"""Metrics: the table of them by name, and what a mean is worth.
 
-Knows: the metrics by name, what each needs from the engine, means and standard errors.
+Knows: what each metric needs from the engine, per example scores, means and standard errors.
 Does not know: tasks, adapters, how texts come about. A metric reduces; the engine produces.
 """
 
@@ -10,20 +10,32 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from rouge_score.rouge_scorer import RougeScorer
+from catalog.errors import TaskError
+from catalog.option_metrics import (
+    OptionLogprobs,
+    lenient_match,
+    option_loglikelihood,
+    option_loglikelihood_norm,
+)
+from catalog.overlap_metrics import bleu, rouge_1, rouge_2, rouge_l, struct_to_text
+from catalog.text_metrics import exact_match, normalise, token_f1
 
+__all__ = [
+    "METRICS",
+    "Mean",
+    "Metric",
+    "OptionLogprobs",
+    "Scored",
+    "exact_match",
+    "majority_answer",
+    "mean",
+    "normalise",
+    "rouge_l",
+]
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A named metric. `score(text, target)` is in [0, 1]; `needs` says what the engine must produce."""
-
-    name: str
-    needs: Literal["text"]
-    score: Callable[[str, str], float]
+Needs = Literal["text", "option_logprobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +47,64 @@ class Mean:
     n: int
 
 
-def normalise(text: str) -> str:
-    """Strip, lower-case and drop full stops: the exact-match rule of LORAUTER (arXiv 2601.21795, code)."""
-    return text.strip().lower().replace(".", "").strip()
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores of single examples, in their order, and their mean."""
+
+    values: tuple[float, ...]
+    mean: Mean
 
 
-def exact_match(text: str, target: str) -> float:
-    """1.0 where text and target are equal after `normalise`; the reference is cut at its first blank line."""
-    return float(normalise(text) == normalise(target.split("\n\n", maxsplit=1)[0]))
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A named metric, in [0, 1].
+
+    Args:
+        needs: what the engine must produce: a text, or `OptionLogprobs`.
+        rule: compares it with a target and, if `sees_options`, with the example's options.
+    """
+
+    name: str
+    needs: Needs
+    rule: Callable[..., float]
+    sees_options: bool = False
+
+    def score(self, answer: str | OptionLogprobs, target: str, options: Sequence[str] = ()) -> float:
+        """Score of one answer. Raises TaskError for an answer of the other kind, or a target that is no option."""
+        if isinstance(answer, str) != (self.needs == "text"):
+            wanted = "texts" if self.needs == "text" else "log-probabilities of the options"
+            raise TaskError(
+                f"Metric {self.name} needs {wanted}, which were not produced.", "Choose another metric for the task."
+            )
+        rest: tuple[Any, ...] = (options,) if self.sees_options else ()
+        return self.rule(answer, target, *rest)
+
+    def scored(
+        self,
+        answers: Sequence[str | OptionLogprobs],
+        targets: Sequence[str],
+        options: Sequence[Sequence[str]] | None = None,
+    ) -> Scored:
+        """Scores of many answers, and their mean."""
+        offered = options if options is not None else [()] * len(targets)
+        rows = zip(answers, targets, offered, strict=True)
+        values = tuple(self.score(answer, target, given) for answer, target, given in rows)
+        return Scored(values, mean(values))
 
 
-def rouge_l(text: str, target: str) -> float:
-    """ROUGE-L F1 as the `rouge-score` library computes it, without stemming."""
-    return float(_rouge_scorer().score(target, text)["rougeL"].fmeasure)
-
-
-@cache
-def _rouge_scorer() -> RougeScorer:
-    from rouge_score.rouge_scorer import RougeScorer  # imports nltk: only where ROUGE is used
-
-    return RougeScorer(["rougeL"], use_stemmer=False)
-
-
-METRICS: dict[str, Metric] = {
-    "exact_match": Metric("exact_match", "text", exact_match),
-    "rouge_l": Metric("rouge_l", "text", rouge_l),
-}
+_ALL = (
+    Metric("exact_match", "text", exact_match),
+    Metric("lenient_match", "text", lenient_match, sees_options=True),
+    Metric("token_f1", "text", token_f1),
+    Metric("bleu", "text", bleu),
+    Metric("rouge_1", "text", rouge_1),
+    Metric("rouge_2", "text", rouge_2),
+    Metric("rouge_l", "text", rouge_l),
+    Metric("struct_to_text", "text", struct_to_text),
+    Metric("option_loglikelihood", "option_logprobs", option_loglikelihood, sees_options=True),
+    Metric("option_loglikelihood_norm", "option_logprobs", option_loglikelihood_norm, sees_options=True),
+)
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
 def mean(values: Sequence[float]) -> Mean:

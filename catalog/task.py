@@ -13,19 +13,34 @@ from typing import Literal
 
 Split = Literal["train", "validation", "test"]
 DEFAULT_TEMPLATE = "{input}\nAnswer:"
+ALPACA_TEMPLATE = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{input}\n\n### Response:\n"
+)
+TEMPLATES = {"answer": DEFAULT_TEMPLATE, "alpaca": ALPACA_TEMPLATE, "plain": "{input}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled input. `target` is the reference text that a metric compares with."""
+    """One labelled input. `target` is the reference text that a metric compares with.
+
+    Args:
+        options: texts of which the target is one, in the order of their letters A, B, …; () for a free answer.
+    """
 
     input: str
     target: str
+    options: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
-        """Content hash (16 hex digits) of input and target."""
-        return content_hash([self.input, self.target])
+        """Content hash (16 hex digits) of input, target and options."""
+        return content_hash(self.content)
+
+    @property
+    def content(self) -> list[object]:
+        """What is hashed. Options enter only where there are some: examples from before they existed keep their id."""
+        return [self.input, self.target, *([list(self.options)] if self.options else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,7 @@ class Task:
         max_new_tokens: bound on generated tokens of an answer.
         adapter: the repo id of the task's own declared adapter, if it has one (the oracle of
             LORAUTER's protocol, arXiv 2601.21795, section on settings).
+        domain: the group of like tasks that figures are averaged over, e.g. "nli"; scores do not depend on it.
     """
 
     name: str
@@ -52,6 +68,7 @@ class Task:
     max_new_tokens: int = 8
     adapter: str | None = None
     description: str = field(default="", compare=False)
+    domain: str | None = None
 
     def prompt(self, text: str) -> str:
         """The prompt for an input: the template with `{input}` replaced, and nothing else."""
@@ -65,7 +82,7 @@ class Task:
                 self.metric,
                 self.template,
                 self.max_new_tokens,
-                [[e.input, e.target] for e in self.validation],
+                [e.content for e in self.validation],
             ]
         )
 

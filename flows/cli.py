@@ -13,6 +13,7 @@ import errno
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,30 +166,47 @@ def tasks() -> None:
 
 
 @tasks.command("add")
-@click.argument("source", type=_PATH)
-@click.option("--name", help="Name of the task, for a single file. [default: the file's]")
-@click.option("--metric", default="exact_match", show_default=True, help="Metric, for a single file.")
-@click.option("--max-new-tokens", default=8, show_default=True, help="Longest answer, for a single file.")
-@click.option("--template", help="Prompt template with {input}, for a single file.")
+@click.argument("source")
+@click.option("--name", help="One task of this name.  [default: the file's, the folder's or the rows' own]")
+@click.option("--metric", help="Metric.  [default: the rows' own, else exact_match]")
+@click.option("--template", help="Prompt template with {input}, or alpaca or plain.  [default: {input} and Answer:]")
+@click.option("--max-new-tokens", type=int, help="Longest answer.  [default: 8; 50 for FLAN and BIG-Bench Hard]")
+@click.option("--domain", help="Group of like tasks that figures are averaged over.")
+@click.option("--adapter", help="Repo of the task's own adapter, its oracle.")
+@click.option("--input-column", multiple=True, help="Column of the input; several are joined.  [default: input(s)]")
+@click.option("--target-column", help="Column of the target.  [default: target(s)]")
+@click.option("--options-column", multiple=True, help="Column of a list of options, or one column an option.")
+@click.option("--id-column", help="Column that names a row in reports.")
+@click.option("--split-column", default="split", show_default=True, help="Column of train, validation or test.")
+@click.option("--validation", type=click.IntRange(2), help="Validation examples a task.  [default: all of no split]")
+@click.option("--test", type=click.IntRange(0), help="Test examples a task.")
+@click.option("--train", type=click.IntRange(0), help="Train examples a task.")
+@click.option("--files", multiple=True, help="Files of a folder or data set to read, e.g. 'sst2/*'.")
+@click.option("--revision", default="main", show_default=True, help="Of a data set of the hub.")
+@click.option("--keep", is_flag=True, help="Report duplicates and leaks, but drop none.")
+@click.option("--clusters", type=click.IntRange(1), help="No task labels: k-means over embeddings makes so many tasks.")
+@_endpoint
 @click.pass_obj
-def tasks_add(
-    home: Path | None, source: Path, name: str | None, metric: str, max_new_tokens: int, template: str | None
-) -> None:
-    """Add tasks from SOURCE: a task folder, a folder of them, or one .jsonl, .csv or .parquet file.
+def tasks_add(home: Path | None, /, source: str, **flags: Any) -> None:
+    """Add tasks from SOURCE: a file, a folder, or a data set of the hub (org/name).
 
-    A folder has task.json and validation.jsonl (test.jsonl and train.jsonl if you like). A file has the
-    columns input and target, and split if it holds more than validation examples.
+    \b
+    lorauter tasks add my_tasks/                       # task folders: task.json and validation.jsonl
+    lorauter tasks add mine.csv --metric token_f1 --validation 40 --test 100
+    lorauter tasks add BIG-Bench-Hard/bbh/ --validation 50
+    lorauter tasks add org/qa --input-column question --options-column choices --target-column answerKey
+    lorauter tasks add queries.jsonl --clusters 12
+
+    Files are .jsonl, .json, .csv or .parquet with columns input and target; split, options, task, domain and
+    metric if you like. In a folder each file is a task, but those named by a split (validation.jsonl,
+    test-00000-of-00001.parquet) make one together. Near-empty, repeated and leaking rows are told on stderr.
     """
-    from warehouse import tasks as store
+    from flows.add_tasks import add_tasks, layout_of
 
-    if source.is_dir():
-        found = store.read_tasks(source)
-    else:
-        fields = {"name": name, "metric": metric, "max_new_tokens": max_new_tokens, "template": template}
-        found = [store.read_task_file(source, {k: v for k, v in fields.items() if v is not None})]
-    opened = _home(home)
-    for task in found:
-        store.store_task(opened.task_folder, task)
+    opened = _home(home, endpoint=flags.pop("endpoint"))
+    revision, clusters = flags.pop("revision"), flags.pop("clusters")
+    added = add_tasks(opened, source, layout_of(flags), partial(click.echo, err=True), revision, clusters)
+    for task in added:
         click.echo(f"{task.name}: {len(task.validation)} validation, {len(task.test)} test examples")
 
 

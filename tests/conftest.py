@@ -6,13 +6,16 @@ Settings of huggingface_hub must stand before it is imported: it reads them once
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -140,3 +143,66 @@ def write_adapter(base: Path, folder: Path, seed: int, rank: int, base_id: str =
     saved.write_text(json.dumps(json.loads(saved.read_text()) | {"base_model_name_or_path": base_id}))
     card = f"---\nbase_model: {base_id}\nlibrary_name: peft\nlicense: apache-2.0\n---\n# {folder.name}\n"
     (folder / "README.md").write_text(card)
+
+
+DATASET_SHA = "5" * 40
+
+
+@pytest.fixture
+def dataset_hub() -> Iterator[Callable[..., str]]:
+    """Serves a folder as the data set `org/qa`, which our mirror does not, and returns the hub's address.
+
+    Requests are noted in the list `asked` if one is given.
+    """
+    servers: list[ThreadingHTTPServer] = []
+
+    def serve(folder: Path, asked: list[str] | None = None) -> str:
+        routes = type("Routes", (_DatasetRoutes,), {"folder": folder, "asked": [] if asked is None else asked})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), routes)
+        Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class _DatasetRoutes(BaseHTTPRequestHandler):
+    """The routes that the Hub's own client needs to read a data set. It names a file outside, as a hostile hub may."""
+
+    folder: Path
+    asked: list[str]
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def log_message(self, *_: object) -> None: ...
+
+    def _answer(self) -> None:
+        path = self.path.partition("?")[0]
+        self.asked.append(f"{self.command} {path}")
+        if path == "/api/datasets/org/qa/revision/main":
+            files = [file for file in sorted(self.folder.rglob("*")) if file.is_file()]
+            named = [{"rfilename": f.relative_to(self.folder).as_posix(), "size": f.stat().st_size} for f in files]
+            siblings = [*named, {"rfilename": "../outside.jsonl", "size": 1}]
+            self._send(200, json.dumps({"id": "org/qa", "sha": DATASET_SHA, "siblings": siblings}).encode())
+        elif path.startswith(f"/datasets/org/qa/resolve/{DATASET_SHA}/"):
+            self._send(200, (self.folder / path.partition(f"{DATASET_SHA}/")[2]).read_bytes())
+        else:
+            self._send(404, b"")
+
+    def _send(self, status: int, data: bytes) -> None:
+        headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": DATASET_SHA}
+        self.send_response(status)
+        for name, value in headers.items() if status == 200 else [("X-Error-Code", "RepoNotFound")]:
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)

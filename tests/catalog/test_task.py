@@ -29,14 +29,16 @@ def test_hashes_are_what_they_have_always_been() -> None:
         replace(TASK, validation=TASK.validation[:1]),
         replace(TASK, validation=TASK.validation[::-1]),
         replace(TASK, validation=(TASK.validation[0], Example("Et la mer ?", "bleu"))),
+        replace(TASK, validation=(TASK.validation[0], Example("Et la mer ?", "bleu é", ("bleu é", "vert")))),
     ],
 )
 def test_whatever_scores_depend_on_changes_the_hash(other: Task) -> None:
     assert other.hash != TASK.hash
 
 
-def test_name_test_split_and_description_do_not_change_the_hash() -> None:
+def test_name_test_split_domain_and_description_do_not_change_the_hash() -> None:
     other = replace(TASK, name="x", test=TASK.validation, train=TASK.validation, description="d", adapter="ann/x")
+    other = replace(other, domain="nli")
     assert other.hash == TASK.hash
 
 
