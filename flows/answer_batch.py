@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 
@@ -79,9 +79,10 @@ def answer(
     templates = {row["task"]: row["template"] for row in snapshot.read("tasks") if row["base"] == index.base}
     work = [_work(query, route, templates) for _, query, route in pairs]
     with stage("answer", len(work), "answers") as advance:
-        texts, new = ensure_outputs(home, work, home.conditions(index.base, index.base_sha), run, advance)
+        answers, new = ensure_outputs(home, work, home.conditions(index.base, index.base_sha), run, advance)
     rows = [
-        _row(snapshot.id, name, query, route, text) for (name, query, route), text in zip(pairs, texts, strict=True)
+        _row(snapshot.id, name, query, route, cast(str, text))  # no work here has options
+        for (name, query, route), text in zip(pairs, answers, strict=True)
     ]
     return rows, new
 
@@ -125,8 +126,9 @@ def read_queries(path: Path) -> list[Query]:
 
 
 def _metric(path: Path, number: int, name: str | None) -> str | None:
-    if name is not None and name not in METRICS:
-        raise SettingError(f"{path}, row {number}: field metric is {name!r}.", f"Use one of {', '.join(METRICS)}.")
+    known = [metric.name for metric in METRICS.values() if metric.needs == "text"]
+    if name is not None and name not in known:
+        raise SettingError(f"{path}, row {number}: field metric is {name!r}.", f"Use one of {', '.join(known)}.")
     return name
 
 

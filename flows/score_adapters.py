@@ -138,12 +138,12 @@ class _Scoring:
 
     def _values(self, wanted: Sequence[tuple[_Bracket, str, Example]]) -> list[float]:
         work = [_work(bracket.task, key, example) for bracket, key, example in wanted]
-        texts, new = ensure_outputs(self._home, work, self._conditions, self._run, self._advance)
+        answers, new = ensure_outputs(self._home, work, self._conditions, self._run, self._advance)
         self.spent += len(work)
         self.new += new
         return [
-            METRICS[bracket.task.metric].score(text, example.target)
-            for (bracket, _, example), text in zip(wanted, texts, strict=True)
+            METRICS[bracket.task.metric].score(answer, example.target, example.options)
+            for (bracket, _, example), answer in zip(wanted, answers, strict=True)
         ]
 
     def _rung_rows(self, bracket: _Bracket, rung: int, survivors: Sequence[str]) -> list[dict[str, Any]]:
@@ -178,7 +178,8 @@ def _rung_examples(task: Task, home: Home, rung: int) -> list[Example]:
 
 def _work(task: Task, key: str, example: Example) -> Work:
     mixture = ((key, 1.0),) if key else ()
-    return Work(task.prompt(example.input), mixture, task.max_new_tokens, task.name, example.id)
+    options = example.options if METRICS[task.metric].needs == "option_logprobs" else ()
+    return Work(task.prompt(example.input), mixture, task.max_new_tokens, task.name, example.id, options)
 
 
 def _task_scores(bracket: _Bracket, values: dict[tuple[str, str], list[float]]) -> TaskScores:
@@ -195,5 +196,8 @@ def _task_scores(bracket: _Bracket, values: dict[tuple[str, str], list[float]]) 
 
 
 def majority_score(task: Task, answer: str, examples: Iterable[Example]) -> float:
-    """Mean metric of always giving one answer."""
-    return mean([METRICS[task.metric].score(answer, e.target) for e in examples]).mean
+    """Mean metric of always giving one answer; where options are weighed, of always choosing one."""
+    metric = METRICS[task.metric]
+    if metric.needs == "option_logprobs":
+        return mean([float(answer == example.target) for example in examples]).mean
+    return mean([metric.score(answer, example.target, example.options) for example in examples]).mean

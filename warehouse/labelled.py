@@ -23,6 +23,9 @@ FLAN_METRICS = {"em": "exact_match", "rouge": "struct_to_text"}  # names of LORA
 _INPUTS, _TARGETS = ("input", "inputs"), ("target", "targets")
 
 
+OPTIONS = "options"  # a column of lists by this name is taken without being named
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Which columns hold what; empty means the usual names: input or inputs, target or targets.
@@ -87,8 +90,9 @@ def read_labelled(path: Path, number: int, row: Mapping[str, Any], columns: Colu
 
 def _example(row: Mapping[str, Any], columns: Columns, where: str, listed: bool) -> Example:
     text = "\n".join(_text(row, name, where) for name in columns.input_of(row))
-    if columns.options:
-        options = _options(row, columns.options, where)
+    named = columns.options or ((OPTIONS,) if isinstance(row.get(OPTIONS), list) else ())
+    if named:
+        options = _options(row, named, where)
         return Example(text, _chosen(row, columns.target_of(row), options, where), options)
     target = _text(row, columns.target_of(row), where)
     options = options_in(text) if listed else ()

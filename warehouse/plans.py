@@ -19,10 +19,11 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.errors import SnapshotError
+from catalog.option_metrics import OptionLogprobs
 from catalog.task import content_hash
 from warehouse.files import read_table, write_table
 from warehouse.ledger import Ledger
-from warehouse.schemas import PLAN, table_of
+from warehouse.schemas import MADE, PLAN, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,22 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One output wanted. `mixture` holds (adapter key, weight); `task` and `example` say where it came from."""
+    """One output wanted: a text, or with `options` the log-probability of each of them.
+
+    `mixture` holds (adapter key, weight); `task` and `example` say where it came from.
+    """
 
     prompt: str
     mixture: tuple[tuple[str, float], ...]
     max_new_tokens: int
     task: str | None = None
     example: str | None = None
+    options: tuple[str, ...] = ()
 
     def key(self, conditions: Conditions) -> str:
         """Identity of the output: all that decides its text."""
-        return content_hash([asdict(conditions), self.prompt, list(self.mixture), self.max_new_tokens], 32)
+        asked = [list(self.options)] if self.options else []
+        return content_hash([asdict(conditions), self.prompt, list(self.mixture), self.max_new_tokens, *asked], 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +95,21 @@ def read_shard(root: Path, name: str, shard: int) -> list[dict[str, Any]]:
 
 
 def finish_shard(
-    ledger: Ledger, name: str, shard: int, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]
+    ledger: Ledger, name: str, shard: int, rows: Sequence[Mapping[str, Any]], answers: Sequence[str | OptionLogprobs]
 ) -> None:
-    """Store the texts of a shard's rows in the ledger: from now on the shard is done."""
+    """Store the answers of a shard's rows in the ledger: from now on the shard is done."""
     outputs = []
-    for row, text in zip(rows, texts, strict=True):
+    for row, answer in zip(rows, answers, strict=True):
         kept = {column: value for column, value in row.items() if column != "shard"}
-        outputs.append({**kept, "text": text, "option_logprobs": None})
+        outputs.append({**kept, **_made(answer)})
     ledger.append("outputs", outputs, shard_name(name, shard))
+
+
+def _made(answer: str | OptionLogprobs) -> dict[str, Any]:
+    """The columns that running a row fills (schemas.MADE)."""
+    if isinstance(answer, str):
+        return {"text": answer, "option_logprobs": None, "option_tokens": None}
+    return {"text": None, "option_logprobs": list(answer.totals), "option_tokens": list(answer.tokens)}
 
 
 def shard_name(name: str, shard: int) -> str:
@@ -104,11 +117,17 @@ def shard_name(name: str, shard: int) -> str:
     return f"{name}-{shard:05d}"
 
 
-def texts_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> list[str]:
-    """The stored texts of `work`, in order. Raises KeyError for one that was never made."""
-    table = ledger.read("outputs", ["key", "text"])
-    texts = dict(zip(table["key"].to_pylist(), table["text"].to_pylist(), strict=True))
-    return [texts[item.key(conditions)] for item in work]
+def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> list[str | OptionLogprobs]:
+    """The stored answers of `work`, in order. Raises KeyError for one that was never made."""
+    table = ledger.read("outputs", ["key", *MADE])
+    made = zip(*(table[name].to_pylist() for name in ("key", *MADE)), strict=True)
+    answers = {key: _answer(text, totals, tokens) for key, text, totals, tokens in made}
+    return [answers[item.key(conditions)] for item in work]
+
+
+def _answer(text: str | None, totals: list[float] | None, tokens: list[int] | None) -> str | OptionLogprobs:
+    """The inverse of `_made`."""
+    return OptionLogprobs(tuple(totals), tuple(tokens or ())) if totals is not None else text or ""
 
 
 def _pending(root: Path, ledger: Ledger, name: str) -> Plan:
@@ -132,7 +151,7 @@ def _plan_table(missing: Mapping[str, Work], conditions: Conditions, shard_rows:
     """Rows of like answers and like mixtures side by side, cut every `shard_rows`."""
     ordered = sorted(
         missing.items(),
-        key=lambda pair: (pair[1].max_new_tokens, pair[1].mixture, len(pair[1].prompt), pair[0]),
+        key=lambda pair: (bool(pair[1].options), pair[1].max_new_tokens, pair[1].mixture, len(pair[1].prompt), pair[0]),
     )
     rows = [_plan_row(number // shard_rows, key, item, conditions) for number, (key, item) in enumerate(ordered)]
     return table_of(rows, PLAN)
@@ -149,4 +168,5 @@ def _plan_row(shard: int, key: str, item: Work, conditions: Conditions) -> dict[
         "example": item.example,
         "prompt": item.prompt,
         "max_new_tokens": item.max_new_tokens,
+        "options": list(item.options),
     }

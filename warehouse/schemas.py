@@ -150,7 +150,9 @@ OUTPUTS = _schema(
     _field("dtype", pa.string()),
     _field("engine", pa.string(), "version of the engine"),
     _field("text", pa.string(), "generated text, raw"),
-    _field("option_logprobs", pa.list_(pa.float64()), "log-probability of each option, where a metric needs it"),
+    _field("options", _TEXTS, "options to weigh in place of a text; null or empty where a text is wanted"),
+    _field("option_logprobs", pa.list_(pa.float64()), "log-probability of each option, summed over its tokens"),
+    _field("option_tokens", pa.list_(pa.int32()), "tokens of each option"),
 )
 RUNGS = _schema(
     *_BASE,
@@ -165,7 +167,8 @@ RUNGS = _schema(
     _field("why", pa.string()),
     _field("at", _TIME, "when it was decided"),
 )
-PLAN = _schema(_field("shard", pa.int32()), *[f for f in OUTPUTS if f.name not in ("text", "option_logprobs")])
+MADE = ("text", "option_logprobs", "option_tokens")  # columns of an output that running it fills
+PLAN = _schema(_field("shard", pa.int32()), *[f for f in OUTPUTS if f.name not in MADE])
 
 TASKS = _schema(
     *_BASE,

@@ -11,7 +11,7 @@ import pytest
 
 from catalog.errors import SnapshotError
 from warehouse.ledger import Ledger
-from warehouse.schemas import KEYS, LEDGER, PLAN, SNAPSHOT
+from warehouse.schemas import KEYS, LEDGER, MADE, PLAN, SNAPSHOT
 
 T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -110,4 +110,4 @@ def test_every_table_has_its_key_among_its_columns() -> None:
     assert all(set(KEYS[name]) <= set(schema.names) for name, schema in LEDGER.items())
     assert all(set(keys) <= set(schema.names) for schema, keys in SNAPSHOT.values())
     assert not any("at" in schema.names for schema, _ in SNAPSHOT.values())
-    assert {*PLAN.names, "text", "option_logprobs"} == {*LEDGER["outputs"].names, "shard"}
+    assert {*PLAN.names, *MADE} == {*LEDGER["outputs"].names, "shard"}

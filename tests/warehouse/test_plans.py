@@ -12,12 +12,12 @@ from warehouse.plans import (
     Conditions,
     Plan,
     Work,
+    answers_of,
     finish_shard,
     forget_plan,
     make_plan,
     read_shard,
     shard_name,
-    texts_of,
 )
 
 HERE = Conditions("tiny/llama", "a" * 40, "float32", "1")
@@ -41,7 +41,7 @@ def finish(root: Path, plan: Plan, shard: int) -> None:
 
 
 def texts(root: Path, *prompts: str) -> list[str]:
-    return texts_of(Ledger(root / "ledger"), work(*prompts), HERE)
+    return answers_of(Ledger(root / "ledger"), work(*prompts), HERE)
 
 
 def test_work_is_cut_into_shards_of_like_lengths(tmp_path: Path) -> None:
