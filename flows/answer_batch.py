@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow
 
+from catalog.answer import Answer, Failed
 from catalog.errors import SettingError
 from catalog.metrics import METRICS
 from catalog.task import DEFAULT_TEMPLATE, content_hash
@@ -81,8 +82,8 @@ def answer(
     with stage("answer", len(work), "answers") as advance:
         answers, new = ensure_outputs(home, work, home.conditions(index.base, index.base_sha), run, advance)
     rows = [
-        _row(snapshot.id, name, query, route, cast(str, text))  # no work here has options
-        for (name, query, route), text in zip(pairs, answers, strict=True)
+        _row(snapshot.id, name, query, route, answer)
+        for (name, query, route), answer in zip(pairs, answers, strict=True)
     ]
     return rows, new
 
@@ -153,7 +154,8 @@ def _work(query: Query, route: Route, templates: Mapping[str, str]) -> Work:
     return Work(prompt, route.mixture, query.max_new_tokens, query.task, query.id)
 
 
-def _row(snapshot: str, router: str, query: Query, route: Route, text: str) -> dict[str, Any]:
+def _row(snapshot: str, router: str, query: Query, route: Route, answer: Answer) -> dict[str, Any]:
+    text = answer if isinstance(answer, str) else None  # no query has options, so all else failed
     scored = query.metric and query.target is not None
     return {
         "id": query.id,
@@ -166,6 +168,7 @@ def _row(snapshot: str, router: str, query: Query, route: Route, text: str) -> d
         "task": query.task,
         "target": query.target,
         "metric": query.metric,
-        "score": METRICS[str(query.metric)].score(text, str(query.target)) if scored else None,
+        "score": METRICS[str(query.metric)].score(text or "", str(query.target)) if scored else None,
+        "error": answer.error if isinstance(answer, Failed) else None,
         "snapshot": snapshot,
     }

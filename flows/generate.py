@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from catalog.option_metrics import OptionLogprobs
+from catalog.answer import Answer, Failed
+from catalog.errors import LorauterError, SettingError, UnsupportedAdapter
 from flows.home import Home, open_home
 from flows.progress import Advance
 from lorauter.routing import Route
@@ -18,6 +19,8 @@ from warehouse.plans import Conditions, Work, answers_of, finish_shard, forget_p
 if TYPE_CHECKING:
     from lorauter.engine import Engine
 
+# What an adapter can make the engine raise; a hub or a disk that fails is nobody's fault and ends the shard.
+_FAULTS = (UnsupportedAdapter, SettingError, RuntimeError, ValueError, IndexError, KeyError, TypeError)
 Reference = dict[str, str]
 RunShard = Callable[[Reference, str, int], None]
 """(reference of the home, plan, shard): make that shard. References only: nothing large passes through Prefect."""
@@ -25,7 +28,7 @@ RunShard = Callable[[Reference, str, int], None]
 
 def ensure_outputs(
     home: Home, work: Sequence[Work], conditions: Conditions, run: RunShard, advance: Advance
-) -> tuple[list[str | OptionLogprobs], int]:
+) -> tuple[list[Answer], int]:
     """The answers of `work` in order, made where the ledger lacks them. Also how many were new."""
     plan = make_plan(home.plans, home.ledger, work, conditions, home.settings.shard_rows)
     new = sum(plan.shards.values())
@@ -46,20 +49,57 @@ def run_shard(reference: Reference, plan: str, shard: int) -> None:
     finish_shard(home.ledger, plan, shard, rows, _answers(engine, rows))
 
 
-def _answers(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[str | OptionLogprobs]:
+def _answers(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
+    """The answers of a shard; where one of its mixtures cannot be run, the others' all the same.
+
+    A mixture that fails alone is quarantined: its rows say why, and nothing tries them again.
+    """
+    try:
+        return _answers_together(engine, rows)
+    except _FAULTS as error:
+        if _is_ours(error):
+            raise
+    answers: dict[int, Answer] = {}
+    for mixture in dict.fromkeys(_mixture(row) for row in rows):
+        chosen = [number for number, row in enumerate(rows) if _mixture(row) == mixture]
+        answers |= zip(chosen, _answers_of_one(engine, [rows[n] for n in chosen]), strict=True)
+    return [answers[number] for number in range(len(rows))]
+
+
+def _answers_of_one(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> Sequence[Answer]:
+    """The answers of rows that share a mixture, or for each of them why it fails. The base alone must not fail."""
+    try:
+        return _answers_together(engine, rows)
+    except _FAULTS as error:
+        if _is_ours(error) or not rows[0]["adapters"]:
+            raise
+        told = error.cause if isinstance(error, LorauterError) else f"{type(error).__name__}: {error}"
+        return [Failed(told[:500])] * len(rows)
+
+
+def _answers_together(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
     """Texts, or log-probabilities where a row has options, in the order of the rows."""
-    answers: dict[int, str | OptionLogprobs] = {}
+    answers: dict[int, Answer] = {}
     for weighs in (False, True):
         chosen = [number for number, row in enumerate(rows) if bool(row["options"]) == weighs]
         prompts = [rows[n]["prompt"] for n in chosen]
-        routes = [Route(tuple(zip(rows[n]["adapters"], rows[n]["weights"], strict=True))) for n in chosen]
-        made: Sequence[str | OptionLogprobs]
+        routes = [Route(_mixture(rows[n])) for n in chosen]
+        made: Sequence[Answer]
         if weighs:
             made = engine.score_options(prompts, [rows[n]["options"] for n in chosen], routes)
         else:
             made = engine.answer(prompts, routes, [rows[n]["max_new_tokens"] for n in chosen])
         answers |= zip(chosen, made, strict=True)
     return [answers[number] for number in range(len(rows))]
+
+
+def _mixture(row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    return tuple(zip(row["adapters"], row["weights"], strict=True))
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether the machine or a setting is to blame, not the adapter: no room on the device, say."""
+    return isinstance(error, SettingError) or "out of memory" in str(error).lower()
 
 
 @lru_cache(maxsize=1)

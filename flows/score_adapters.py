@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.adapter import AdapterId
+from catalog.answer import Failed
 from catalog.metrics import METRICS, Mean, mean
 from catalog.rules import Base
 from catalog.task import Example, Task
@@ -60,6 +61,14 @@ class _Bracket:
         self.alive = list(pool)
         self.seen: dict[str, list[float]] = {key: [] for key in (BASE, *pool)}
         self.rows: list[dict[str, Any]] = []
+        self.quarantined: dict[str, str] = {}
+
+    def take(self, key: str, value: float | Failed) -> None:
+        """A score of an adapter; one that cannot be run takes no further part."""
+        if isinstance(value, Failed):
+            self.quarantined.setdefault(key, value.error)
+        else:
+            self.seen[key].append(value)
 
     def standings(self) -> list[Standing]:
         return [self._standing(key) for key in self.alive]
@@ -110,9 +119,10 @@ class _Scoring:
             examples = _rung_examples(bracket.task, self._home, rung)
             wanted += [(bracket, key, e) for key in (BASE, *bracket.alive) for e in examples]
         for (bracket, key, _), value in zip(wanted, self._values(wanted), strict=True):
-            bracket.seen[key].append(value)
+            bracket.take(key, value)
         last = rung == len(options.rungs) - 1
         for bracket in brackets:
+            bracket.rows += self._quarantine(bracket, rung)
             survivors = self._winner(bracket) if last else next_rung(bracket.standings(), options)
             bracket.rows += self._rung_rows(bracket, rung, survivors)
             bracket.alive = survivors
@@ -126,7 +136,8 @@ class _Scoring:
             wanted += [(bracket, key, e) for key in keys for e in examples]
         values: dict[tuple[str, str], list[float]] = {}
         for (bracket, key, _), value in zip(wanted, self._values(wanted), strict=True):
-            values.setdefault((bracket.task.name, key), []).append(value)
+            # One that fails only now answers nothing: a score of 0 is what it is worth.
+            values.setdefault((bracket.task.name, key), []).append(0.0 if isinstance(value, Failed) else value)
         return [_task_scores(bracket, values) for bracket in brackets]
 
     def _winner(self, bracket: _Bracket) -> list[str]:
@@ -136,13 +147,25 @@ class _Scoring:
             return [BASE]
         return [best.adapter]
 
-    def _values(self, wanted: Sequence[tuple[_Bracket, str, Example]]) -> list[float]:
+    def _quarantine(self, bracket: _Bracket, rung: int) -> list[dict[str, Any]]:
+        """Take the adapters that cannot be run out of the bracket, with a row each that says why."""
+        hopeless = [key for key in bracket.alive if key in bracket.quarantined]
+        bracket.alive = [key for key in bracket.alive if key not in bracket.quarantined]
+        rows = []
+        for key in hopeless:
+            why = f"quarantined: {bracket.quarantined[key]}"
+            rows.append(self._rung_row(bracket, rung, key, mean(bracket.seen[key]), False, why))
+        return rows
+
+    def _values(self, wanted: Sequence[tuple[_Bracket, str, Example]]) -> list[float | Failed]:
         work = [_work(bracket.task, key, example) for bracket, key, example in wanted]
         answers, new = ensure_outputs(self._home, work, self._conditions, self._run, self._advance)
         self.spent += len(work)
         self.new += new
         return [
-            METRICS[bracket.task.metric].score(answer, example.target, example.options)
+            answer
+            if isinstance(answer, Failed)
+            else METRICS[bracket.task.metric].score(answer, example.target, example.options)
             for (bracket, _, example), answer in zip(wanted, answers, strict=True)
         ]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from catalog.errors import SettingError
@@ -367,7 +368,7 @@ def _load(base_dir: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
         model: Any = AutoModelForCausalLM.from_pretrained(
             base_dir, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise SettingError(f"The base in {base_dir} cannot be read ({error}).", "Check the folder.") from error
     # transformers slices the last positions out of the hidden states. On a slice that is not contiguous
     # torch's CPU linear becomes a bmm with the head's matrix copied for every row: 3 times the prefill.

@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from catalog.answer import Answer, Failed
 from catalog.errors import SnapshotError
 from catalog.option_metrics import OptionLogprobs
 from catalog.task import content_hash
@@ -95,7 +96,7 @@ def read_shard(root: Path, name: str, shard: int) -> list[dict[str, Any]]:
 
 
 def finish_shard(
-    ledger: Ledger, name: str, shard: int, rows: Sequence[Mapping[str, Any]], answers: Sequence[str | OptionLogprobs]
+    ledger: Ledger, name: str, shard: int, rows: Sequence[Mapping[str, Any]], answers: Sequence[Answer]
 ) -> None:
     """Store the answers of a shard's rows in the ledger: from now on the shard is done."""
     outputs = []
@@ -105,11 +106,14 @@ def finish_shard(
     ledger.append("outputs", outputs, shard_name(name, shard))
 
 
-def _made(answer: str | OptionLogprobs) -> dict[str, Any]:
+def _made(answer: Answer) -> dict[str, Any]:
     """The columns that running a row fills (schemas.MADE)."""
+    made: dict[str, Any] = dict.fromkeys(MADE)
     if isinstance(answer, str):
-        return {"text": answer, "option_logprobs": None, "option_tokens": None}
-    return {"text": None, "option_logprobs": list(answer.totals), "option_tokens": list(answer.tokens)}
+        return made | {"text": answer}
+    if isinstance(answer, Failed):
+        return made | {"error": answer.error}
+    return made | {"option_logprobs": list(answer.totals), "option_tokens": list(answer.tokens)}
 
 
 def shard_name(name: str, shard: int) -> str:
@@ -117,16 +121,18 @@ def shard_name(name: str, shard: int) -> str:
     return f"{name}-{shard:05d}"
 
 
-def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> list[str | OptionLogprobs]:
+def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> list[Answer]:
     """The stored answers of `work`, in order. Raises KeyError for one that was never made."""
     table = ledger.read("outputs", ["key", *MADE])
     made = zip(*(table[name].to_pylist() for name in ("key", *MADE)), strict=True)
-    answers = {key: _answer(text, totals, tokens) for key, text, totals, tokens in made}
+    answers = {key: _answer(*columns) for key, *columns in made}
     return [answers[item.key(conditions)] for item in work]
 
 
-def _answer(text: str | None, totals: list[float] | None, tokens: list[int] | None) -> str | OptionLogprobs:
+def _answer(text: str | None, totals: list[float] | None, tokens: list[int] | None, error: str | None) -> Answer:
     """The inverse of `_made`."""
+    if error is not None:
+        return Failed(error)
     return OptionLogprobs(tuple(totals), tuple(tokens or ())) if totals is not None else text or ""
 
 

@@ -153,6 +153,7 @@ OUTPUTS = _schema(
     _field("options", _TEXTS, "options to weigh in place of a text; null or empty where a text is wanted"),
     _field("option_logprobs", pa.list_(pa.float64()), "log-probability of each option, summed over its tokens"),
     _field("option_tokens", pa.list_(pa.int32()), "tokens of each option"),
+    _field("error", pa.string(), "why there is no answer: the adapter cannot be run; null where there is one"),
 )
 RUNGS = _schema(
     *_BASE,
@@ -167,7 +168,7 @@ RUNGS = _schema(
     _field("why", pa.string()),
     _field("at", _TIME, "when it was decided"),
 )
-MADE = ("text", "option_logprobs", "option_tokens")  # columns of an output that running it fills
+MADE = ("text", "option_logprobs", "option_tokens", "error")  # columns of an output that running it fills
 PLAN = _schema(_field("shard", pa.int32()), *[f for f in OUTPUTS if f.name not in MADE])
 
 TASKS = _schema(
@@ -218,6 +219,7 @@ ANSWERS = _schema(
     _field("target", pa.string(), "reference, where known"),
     _field("metric", pa.string()),
     _field("score", pa.float64(), "metric of text against target"),
+    _field("error", pa.string(), "why there is no text: the route's adapters cannot be run; null where there is one"),
     _field("snapshot", pa.string()),
 )
 

@@ -1,0 +1,68 @@
+"""An adapter that cannot be run is set aside with its reason; everything else goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catalog.adapter import AdapterId
+from catalog.errors import SettingError
+from flows.crawl_hub import crawl
+from flows.generate import run_shard
+from flows.home import Home, open_home
+from flows.score_adapters import Scores, score
+from flows.validate_adapters import validate
+from warehouse.tasks import read_tasks, store_task
+
+BASE, HOPELESS = "tiny/llama", "bob/animals"
+
+
+@pytest.fixture
+def home(tmp_path: Path, tiny_hub: str, tiny_tasks: Path) -> Home:
+    """A home whose pool is validated, one adapter's weights spoilt on the disk since."""
+    opened = open_home(home=tmp_path / "home", endpoint=tiny_hub, base=BASE)
+    for task in read_tasks(tiny_tasks):
+        store_task(opened.task_folder, task)
+    crawl(opened)
+    validate(opened)
+    weights = next((opened.root / "hub").glob("models--bob--animals/snapshots/*/adapter_model.safetensors"))
+    weights.resolve().write_bytes(b"\x08" + bytes(7) + b"no JSON!")
+    return opened
+
+
+def scores_of(home: Home) -> Scores:
+    return score(home, validate(home).bases[0], run_shard)
+
+
+def test_a_hopeless_adapter_is_quarantined_with_its_reason(home: Home) -> None:
+    scores_of(home)
+    rows = [row for row in home.ledger.current("rungs") if AdapterId.parse(row["adapter"]).name == HOPELESS]
+    assert {(row["task"], row["rung"], row["n"], row["kept"]) for row in rows} == {
+        (task, 0, 0, False) for task in ("animals", "colours", "compass")
+    }
+    assert all(row["why"].startswith("quarantined: bob/animals@") for row in rows)
+    assert all("has no readable adapter_model.safetensors" in row["why"] for row in rows)
+
+
+def test_the_others_are_scored_as_ever(home: Home) -> None:
+    best = {found.task.name: AdapterId.parse(found.best).name for found in scores_of(home).tasks}
+    assert (best["colours"], best["compass"]) == ("ann/colours", "cleo/compass")
+    assert best["animals"] != HOPELESS
+
+
+def test_what_failed_is_kept_and_not_tried_again(home: Home) -> None:
+    first = scores_of(home)
+    failed = [row for row in home.ledger.read("outputs").to_pylist() if row["error"]]
+    again = scores_of(home)
+    assert (first.new > 0, again.new) == (True, 0)
+    assert {(row["text"], AdapterId.parse(row["adapters"][0]).name) for row in failed} == {(None, HOPELESS)}
+
+
+def test_a_base_that_cannot_be_run_is_nobodys_fault_but_its_own(home: Home) -> None:
+    """The base is no adapter: without it nothing can be scored, and a person must know."""
+    weights = home.fetch_model(BASE, validate(home).bases[0].sha) / "model.safetensors"
+    weights.resolve().write_bytes(b"")
+    with pytest.raises(SettingError, match="cannot be read"):
+        scores_of(home)
+    assert not [row for row in home.ledger.read("outputs").to_pylist() if row["error"]]
