@@ -31,9 +31,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.generated_hub import BASE, GeneratedHub
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-BASE, TOKEN = "bench/llama", "hf_bench"
-LATENCY = 0.05
+TOKEN = "hf_bench"
+LATENCY = 0.05  # seconds before every answer
+SLOW = ("--token", TOKEN, "--latency", str(LATENCY))
 # Bytes of the weights of 51 public LoRA adapters found in public repositories, pointers counted by the size they name.
 REAL_SIZES = {
     "least": 25_341,
@@ -70,18 +73,18 @@ def main() -> None:
 def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
     """All steps, hub by hub."""
     steps: dict[str, dict[str, Any]] = {}
-    with GeneratedHub(args.repos, LATENCY, "--no-limits") as hub:
-        steps["first"] = hub.step("ours", root / "large")
-        steps["unchanged"] = hub.step("ours", root / "large")
+    with GeneratedHub(args.repos, *SLOW, "--no-limits") as hub:
+        steps["first"] = step(hub, "ours", root / "large")
+        steps["unchanged"] = step(hub, "ours", root / "large")
         hub.tell(change=args.repos // 100)
-        steps["changed"] = hub.step("ours", root / "large")
-    with GeneratedHub(args.subset, LATENCY, "--no-limits") as hub:
-        steps["subset"] = hub.step("ours", root / "small")
-        steps["people's"] = hub.step("theirs", root / "theirs")
-    with GeneratedHub(args.pool, LATENCY) as hub:
-        steps["window"] = hub.step("ours", root / "window")
-    with GeneratedHub(args.listed, 0.0, "--no-limits") as hub:
-        steps["listing"] = hub.step("listing", root / "listing")
+        steps["changed"] = step(hub, "ours", root / "large")
+    with GeneratedHub(args.subset, *SLOW, "--no-limits") as hub:
+        steps["subset"] = step(hub, "ours", root / "small")
+        steps["people's"] = step(hub, "theirs", root / "theirs")
+    with GeneratedHub(args.pool, *SLOW) as hub:
+        steps["window"] = step(hub, "ours", root / "window")
+    with GeneratedHub(args.listed, "--token", TOKEN, "--no-limits") as hub:
+        steps["listing"] = step(hub, "listing", root / "listing")
     return {
         "steps": steps,
         "ratios": _ratios(steps, args.repos),
@@ -91,63 +94,16 @@ def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-class GeneratedHub:
-    """A generated hub in a process of its own, and what it counts."""
-
-    def __init__(self, repos: int, latency: float, *options: str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "flows.mirror.generated",
-            "--repos",
-            str(repos),
-            "--base",
-            BASE,
-            "--token",
-            TOKEN,
-        ]
-        self._process = subprocess.Popen(
-            [*command, "--latency", str(latency), *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._repos = repos
-        self.endpoint = self._line()
-
-    def __enter__(self) -> GeneratedHub:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def tell(self, **line: Any) -> dict[str, Any]:
-        """One line of control, and its answer."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(line) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._line())
-        return answer
-
-    def step(self, name: str, home: Path) -> dict[str, Any]:
-        """Run a step in a process of its own: what it cost, by the hub's own count and its own."""
-        before = self.tell(counts=True)
-        command = [sys.executable, "-m", "benchmarks.crawl", "--step", name, self.endpoint, str(home)]
-        environment = {
-            **os.environ,
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HOME": str(home / "hf"),
-            "HF_TOKEN": TOKEN,
-        }
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-        after = self.tell(counts=True)
-        spent = {kind: after[kind] - before[kind] for kind in ("api", "resolvers", "pages", "refused", "bytes")}
-        return {"repos": self._repos, **spent, **json.loads(done.stdout.splitlines()[-1])}
-
-    def _line(self) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline().strip()
-        if not line:
-            raise SystemExit("the hub ended")
-        return line
+def step(hub: GeneratedHub, name: str, home: Path) -> dict[str, Any]:
+    """Run a step in a process of its own: what it cost, by the hub's own count and its own."""
+    before = hub.tell(counts=True)
+    command = [sys.executable, "-m", "benchmarks.crawl", "--step", name, hub.endpoint, str(home)]
+    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    environment = {**os.environ, **quiet, "HF_HOME": str(home / "hf"), "HF_TOKEN": TOKEN}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    after = hub.tell(counts=True)
+    spent = {kind: after[kind] - before[kind] for kind in ("api", "resolvers", "pages", "refused", "bytes")}
+    return {"repos": hub.repos, **spent, **json.loads(done.stdout.splitlines()[-1])}
 
 
 def _run_step(name: str, endpoint: str, home: str) -> None:

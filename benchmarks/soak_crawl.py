@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.generated_hub import BASE, GeneratedHub
+
 os.environ["OMP_NUM_THREADS"] = "1"  # forked crawls share the cores with the mirror
-BASE = "bench/llama"
 TABLES = ("repos", "raw", "bases", "weights", "verdicts")
 MOST_STARTS = 40  # of one crawl: more would mean that it never gets anywhere
 _TIMES = ("at",)
@@ -81,9 +82,9 @@ def side_by_side(args: argparse.Namespace) -> dict[str, Any]:
 def alone(args: argparse.Namespace) -> dict[str, Any]:
     """The soak in this process."""
     root = Path(tempfile.mkdtemp(prefix="lorauter-soak-"))
-    with Mirror(args.repos) as mirror:
+    with GeneratedHub(args.repos, "--ranks", "4,64", "--targets", "qv", "--no-limits") as hub:
         try:
-            soak, undisturbed = run(root, mirror, args.crawls, args.share, random.Random(args.seed))
+            soak, undisturbed = run(root, hub, args.crawls, args.share, random.Random(args.seed))
         finally:
             shutil.rmtree(root, ignore_errors=True)
     return {
@@ -97,51 +98,20 @@ def alone(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-class Mirror:
-    """A generated hub in a process of its own."""
-
-    def __init__(self, repos: int) -> None:
-        command = [sys.executable, "-m", "flows.mirror.generated", "--repos", str(repos), "--base", BASE]
-        command += ["--ranks", "4,64", "--targets", "qv", "--no-limits"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.endpoint = self._line()
-
-    def __enter__(self) -> Mirror:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def tell(self, **line: Any) -> None:
-        """One line of control, and its answer."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(line) + "\n")
-        self._process.stdin.flush()
-        self._line()
-
-    def _line(self) -> str:
-        assert self._process.stdout
-        line = self._process.stdout.readline().strip()
-        if not line:
-            raise SystemExit("the mirror ended")
-        return line
-
-
-def run(root: Path, mirror: Mirror, crawls: int, share: float, chance: random.Random) -> tuple[Soak, float]:
+def run(root: Path, hub: GeneratedHub, crawls: int, share: float, chance: random.Random) -> tuple[Soak, float]:
     """The undisturbed ledger, then all the others held against it."""
     _import_all()
     soak, home = Soak(), root / "undisturbed"
     began = time.monotonic()
-    if _start(home, mirror.endpoint).wait() != 0:
+    if _start(home, hub.endpoint).wait() != 0:
         raise SystemExit(f"the undisturbed crawl failed:\n{_log(home)}")
     alone, wanted = time.monotonic() - began, ledger_of(home)
     for number in range(crawls):
         faults = {"seed": chance.randrange(1 << 30), "retry_after_s": 1, "stall_s": 1.0, "slow_s": 0.3}
-        mirror.tell(faults=faults | dict.fromkeys(_FAULTS, share))
+        hub.tell(faults=faults | dict.fromkeys(_FAULTS, share))
         home = root / f"crawl-{number}"
         _kill_and_go_on(
-            home, mirror.endpoint, [chance.uniform(0.05, 2 * alone) for _ in range(chance.randint(1, 3))], soak
+            home, hub.endpoint, [chance.uniform(0.05, 2 * alone) for _ in range(chance.randint(1, 3))], soak
         )
         found = ledger_of(home)
         soak.crawls += 1

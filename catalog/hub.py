@@ -11,29 +11,21 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from catalog.transport import (
-    COUNT,
-    PUBLIC_ENDPOINT,
-    Answer,
-    HubOptions,
-    Transport,
-    downloads_of,
-)
+from catalog.transport import COUNT, PUBLIC_ENDPOINT, Answer, HubOptions, Transport
 
 # isort: split
-import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub.errors import HFValidationError
 
 from catalog.adapter import AdapterId
 from catalog.base import Base
-from catalog.errors import DiskError, HubDown, HubError
+from catalog.errors import HubDown, HubError
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME, RawAdapter, RepoListing, listing_from_json
+from catalog.fetch import commit_folder, fetch
 from catalog.hub_errors import is_missing, is_refused, is_transient
 from catalog.parse import CONFIG_LIMIT, Problem, base_modules, header_length, is_lfs_pointer, parse_config, parse_header
 from catalog.rules import is_repo_id
@@ -184,10 +176,7 @@ class Hub:
         Raises DiskError where a link in the cache leads out of it: whoever planted it chose what would be read.
         """
         for name in names:
-            self._check_inside(self.local(repo, sha))
-            with downloads_of(self.options.max_bytes):
-                self.transport.call(f"{repo}/{name}", partial(self._fetch, repo, name, sha))
-            self._check_inside(self.local(repo, sha) / name)
+            fetch(self.transport, "model", repo, name, sha, self.options.max_bytes)
         return self.local(repo, sha)
 
     def forget(self, repo: str, name: str, sha: str) -> None:
@@ -200,7 +189,7 @@ class Hub:
 
     def local(self, repo: str, sha: str, path: str = "") -> Path:
         """Where `download` puts a folder of a commit."""
-        return self.options.cache_dir / f"models--{repo.replace('/', '--')}" / "snapshots" / sha / path
+        return commit_folder(self.options, "model", repo, sha) / path
 
     def whoami(self) -> str:
         """The name behind the token, or "anonymous". Raises HubError for a refused token."""
@@ -229,33 +218,6 @@ class Hub:
 
     def _json(self, url: str) -> Any:
         return _json(self.transport.get(url, PAGE_LIMIT, json_only=True), url)
-
-    def _fetch(self, repo: str, name: str, sha: str) -> None:
-        options = self.options
-        try:
-            hf_hub_download(
-                repo,
-                name,
-                revision=sha,
-                endpoint=options.endpoint,
-                cache_dir=options.cache_dir,
-                token=self.transport.token,
-                etag_timeout=options.timeout,
-            )
-        except HfHubHTTPError:
-            raise
-        except OSError as error:
-            # The client wraps trouble on the way, and tells a short file, as errors of the disk without a number.
-            if isinstance(error.__cause__, httpx2.HTTPError):
-                raise error.__cause__ from error
-            if error.errno is None and not isinstance(error, LocalEntryNotFoundError):
-                raise httpx2.RemoteProtocolError(str(error)[:200]) from error
-            raise
-
-    def _check_inside(self, path: Path) -> None:
-        cache = self.options.cache_dir.resolve()
-        if not path.resolve().is_relative_to(cache):
-            raise DiskError(f"{path} leads out of the cache, to {path.resolve()}.", "Delete that link.")
 
     def _read_config(self, adapter: AdapterId) -> str | Problem:
         read = self._read(adapter.repo, _join(adapter.path, CONFIG_NAME), adapter.sha, CONFIG_LIMIT + 1)
