@@ -16,7 +16,7 @@ from catalog.answer import Answer, Failed
 from catalog.errors import SettingError
 from catalog.metrics import METRICS
 from catalog.task import DEFAULT_TEMPLATE, content_hash
-from flows.generate import RunShard, ensure_outputs
+from flows.generate import RunShards, ensure_outputs
 from flows.home import Home, open_home, open_router
 from flows.progress import stage
 from flows.refresh import shard_runner
@@ -71,7 +71,7 @@ def answer_batch(
 
 
 def answer(
-    home: Home, snapshot: Snapshot, queries: Sequence[Query], routers: Sequence[str], run: RunShard
+    home: Home, snapshot: Snapshot, queries: Sequence[Query], routers: Sequence[str], run: RunShards
 ) -> tuple[list[dict[str, Any]], int]:
     """Rows of the answers' table, router by router, and how many answers had to be made."""
     index = load_index(snapshot, home.settings.base)

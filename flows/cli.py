@@ -227,7 +227,7 @@ def score(home: Path | None, base: str | None, endpoint: str | None) -> None:
     from flows import generate, read_bases, score_adapters
 
     opened = _home(home, base=base, endpoint=endpoint)
-    scores = score_adapters.score(opened, read_bases.read_base(opened), generate.run_shard)
+    scores = score_adapters.score(opened, read_bases.read_base(opened), generate.run_shards)
     for found in scores.tasks:
         click.echo(f"{found.task.name}\t{found.best or '(base)'}")
     click.echo(f"{scores.spent} evaluations, {scores.new} new; exhaustive: {scores.exhaustive}.", err=True)
@@ -243,7 +243,7 @@ def publish(home: Path | None, base: str | None, endpoint: str | None) -> None:
 
     opened = _home(home, base=base, endpoint=endpoint)
     judged = read_bases.read_base(opened)
-    scores = score_adapters.score(opened, judged, generate.run_shard)
+    scores = score_adapters.score(opened, judged, generate.run_shards)
     click.echo(publish_catalog.publish_catalog(opened, judged, scores).folder)
 
 

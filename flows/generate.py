@@ -5,12 +5,13 @@ Knows: plans, shards, where they run. Does not know: what outputs are for (scori
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from catalog.answer import Answer, Failed
 from catalog.errors import LorauterError, SettingError, UnsupportedAdapter
+from flows.heartbeat import beating, heartbeat_path
 from flows.home import Home, open_home
 from flows.progress import Advance
 from lorauter.routing import Route
@@ -22,22 +23,29 @@ if TYPE_CHECKING:
 # What an adapter can make the engine raise; a hub or a disk that fails is nobody's fault and ends the shard.
 _FAULTS = (UnsupportedAdapter, SettingError, RuntimeError, ValueError, IndexError, KeyError, TypeError)
 Reference = dict[str, str]
-RunShard = Callable[[Reference, str, int], None]
-"""(reference of the home, plan, shard): make that shard. References only: nothing large passes through Prefect."""
+RunShards = Callable[[Reference, str, Sequence[int]], Iterator[int]]
+"""(reference of the home, plan, shards): make those shards, in any order, and yield each when its outputs are in the
+ledger. References only: nothing large passes through Prefect."""
 
 
 def ensure_outputs(
-    home: Home, work: Sequence[Work], conditions: Conditions, run: RunShard, advance: Advance
+    home: Home, work: Sequence[Work], conditions: Conditions, run: RunShards, advance: Advance
 ) -> tuple[list[Answer], int]:
     """The answers of `work` in order, made where the ledger lacks them. Also how many were new."""
     plan = make_plan(home.plans, home.ledger, work, conditions, home.settings.shard_rows)
     new = sum(plan.shards.values())
     advance(len(work) - new)
-    for shard, rows in plan.shards.items():
-        run(home.reference, plan.name, shard)
-        advance(rows)
+    for shard in run(home.reference, plan.name, list(plan.shards)):
+        advance(plan.shards[shard])
     forget_plan(home.plans, plan.name)
     return answers_of(home.ledger, work, conditions), new
+
+
+def run_shards(reference: Reference, plan: str, shards: Sequence[int]) -> Iterator[int]:
+    """Run shards in this process, one after the other; yields each when it is done."""
+    for shard in shards:
+        run_shard(reference, plan, shard)
+        yield shard
 
 
 def run_shard(reference: Reference, plan: str, shard: int) -> None:
@@ -45,8 +53,9 @@ def run_shard(reference: Reference, plan: str, shard: int) -> None:
     home = open_home(**reference)
     rows = read_shard(home.plans, plan, shard)
     first = rows[0]
-    engine = _engine(tuple(sorted(reference.items())), first["base"], first["base_sha"], first["dtype"])
-    finish_shard(home.ledger, plan, shard, rows, _answers(engine, rows))
+    with beating(heartbeat_path(home.plans, plan, shard)):
+        engine = _engine(tuple(sorted(reference.items())), first["base"], first["base_sha"], first["dtype"])
+        finish_shard(home.ledger, plan, shard, rows, _answers(engine, rows))
 
 
 def _answers(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:

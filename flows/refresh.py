@@ -12,12 +12,12 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.crawl_hub import crawl
-from flows.generate import RunShard
+from flows.generate import RunShards
 from flows.home import Home, open_home
 from flows.publish_catalog import publish_catalog
 from flows.read_bases import read_base
 from flows.score_adapters import score
-from flows.score_shards import run_shard_here, run_shard_on_worker
+from flows.score_shards import run_shards_here, run_shards_on_workers
 from flows.validate_adapters import validate
 
 # Requests are retried where they are made (catalog/hub); a stage that failed would fail again.
@@ -46,6 +46,6 @@ def refresh(settings: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"snapshot": snapshot.id, "folder": str(snapshot.folder), "evaluations": cost}
 
 
-def shard_runner(home: Home) -> RunShard:
+def shard_runner(home: Home) -> RunShards:
     """Where the settings want scoring shards to run."""
-    return run_shard_on_worker if home.settings.scoring == "workers" else run_shard_here
+    return run_shards_on_workers if home.settings.scoring == "workers" else run_shards_here

@@ -15,7 +15,7 @@ from catalog.answer import Failed
 from catalog.metrics import METRICS, Mean, mean
 from catalog.rules import Base
 from catalog.task import Example, Task
-from flows.generate import RunShard, ensure_outputs
+from flows.generate import RunShards, ensure_outputs
 from flows.home import Home
 from flows.progress import Advance, say, stage
 from flows.validate_adapters import verdicts
@@ -87,7 +87,7 @@ def _checked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return checked
 
 
-def score(home: Home, base: Base, run: RunShard) -> Scores:
+def score(home: Home, base: Base, run: RunShards) -> Scores:
     """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
     pool = _checked(verdicts(home, base))
     tasks = home.tasks()
@@ -107,7 +107,7 @@ def score(home: Home, base: Base, run: RunShard) -> Scores:
 class _Scoring:
     """The rungs over all tasks: wants outputs, turns them to scores, counts."""
 
-    def __init__(self, home: Home, conditions: Conditions, run: RunShard, advance: Advance) -> None:
+    def __init__(self, home: Home, conditions: Conditions, run: RunShards, advance: Advance) -> None:
         self._home, self._conditions, self._run, self._advance = home, conditions, run, advance
         self.spent = self.new = 0
 

@@ -1,19 +1,38 @@
-"""The flow `score-shard` and the task of the same name: one shard of outputs, here or on a worker.
+"""Where shards run: as tasks of this process, or as runs of a deployment on any number of workers.
 
-Knows: how a shard is handed to Prefect (references only). Does not know: what is in it (flows/generate).
+Knows: how a shard is handed to Prefect (references only), when one counts as lost and is handed out again.
+Does not know: what is in a shard (flows/generate).
+
+A worker that is killed leaves its run RUNNING on the server for good. So a shard is done when its fragment of the
+ledger exists, and lost when its run has ended without one, or when its heartbeat has stopped.
 """
 
 from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from catalog.errors import LorauterError
 from flows.generate import Reference, run_shard
+from flows.heartbeat import heartbeat_path, seconds_since
+from flows.home import Home, open_home
+from flows.progress import say
+from warehouse.plans import shard_name
 
 DEPLOYMENT = "score-shard/gpu"
+IN_FLIGHT = 64  # runs on the server at a time
+TRIES = 3  # of a shard; one that loses its worker as often is to blame itself
+LEASE_S = 30.0  # without a heartbeat, a running shard is lost
+PENDING_S = 120.0  # a run that a worker took and never started
+_LOOK_S = 1.0
 
-run_shard_here = task(run_shard, name="score-shard", cache_policy=NO_CACHE)
+_run_shard_task = task(run_shard, name="score-shard", cache_policy=NO_CACHE)
 
 
 @flow(name="score-shard", persist_result=False, validate_parameters=False)
@@ -22,13 +41,78 @@ def score_shard(reference: Reference, plan: str, shard: int) -> None:
     run_shard(reference, plan, shard)
 
 
-def run_shard_on_worker(reference: Reference, plan: str, shard: int) -> None:
-    """Run one shard as a deployment on the work queue `gpu` and wait for it."""
-    from prefect.deployments import run_deployment
+def run_shards_here(reference: Reference, plan: str, shards: Sequence[int]) -> Iterator[int]:
+    """Run shards one after the other as tasks of this flow; yields each when it is done."""
+    for shard in shards:
+        _run_shard_task(reference, plan, shard)
+        yield shard
 
-    run = run_deployment(DEPLOYMENT, parameters={"reference": reference, "plan": plan, "shard": shard})
-    if run.state is None or not run.state.is_completed():
-        raise LorauterError(
-            f"Shard {shard} of plan {plan} ended as {run.state} on its worker.",
-            "Look at the run's logs in Prefect, then refresh again: finished shards are kept.",
-        )
+
+def run_shards_on_workers(reference: Reference, plan: str, shards: Sequence[int]) -> Iterator[int]:
+    """Hand shards to the work queue `gpu`, many at a time; yields each when its outputs are in the ledger.
+
+    Raises LorauterError where a shard was lost or failed TRIES times; what is finished is kept.
+    """
+    home = open_home(**reference)
+    waiting = deque(_Try(shard) for shard in shards)
+    running: list[_Try] = []
+    while waiting or running:
+        while waiting and len(running) < IN_FLIGHT:
+            running.append(waiting.popleft().submitted(reference, plan))
+        time.sleep(_LOOK_S)
+        for one in list(running):
+            if home.ledger.has("outputs", shard_name(plan, one.shard)):
+                running.remove(one)
+                yield one.shard
+            elif lost := one.is_lost(home, plan):
+                running.remove(one)
+                waiting.append(one.again(plan, lost))
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One attempt at a shard: the run on the server that makes it."""
+
+    shard: int
+    number: int = 0
+    run: Any = None
+    since: float = field(default_factory=time.monotonic)
+
+    def submitted(self, reference: Reference, plan: str) -> _Try:
+        """The attempt, handed to the queue."""
+        from prefect.deployments import run_deployment
+
+        parameters = {"reference": reference, "plan": plan, "shard": self.shard}
+        return _Try(self.shard, self.number + 1, run_deployment(DEPLOYMENT, parameters=parameters, timeout=0).id)
+
+    def is_lost(self, home: Home, plan: str) -> str:
+        """Why it will not end with outputs, or "" while it may."""
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(self.run).state
+            if state is None or state.is_scheduled():
+                return ""
+            if state.is_final():
+                done = home.ledger.has("outputs", shard_name(plan, self.shard))  # it may have ended since we looked
+                return "" if done else f"its run ended as {state.name}: {(state.message or '')[:300]}"
+            silent = seconds_since(heartbeat_path(home.plans, plan, self.shard))
+            age = time.time() - state.timestamp.timestamp()
+            limit = PENDING_S if state.is_pending() else LEASE_S
+            if min(age, age if silent is None else silent) <= limit:
+                return ""
+            from prefect.states import Crashed
+
+            # So that it no longer holds a place in the queue's limit.
+            client.set_flow_run_state(self.run, Crashed(message="The worker fell silent."), force=True)
+        return f"its worker fell silent for {limit:.0f} s"
+
+    def again(self, plan: str, lost: str) -> _Try:
+        """The next attempt."""
+        if self.number >= TRIES:
+            raise LorauterError(
+                f"Shard {self.shard} of plan {plan} was lost {self.number} times, at last because {lost}.",
+                "Look at its runs in Prefect, then refresh again: finished shards are kept.",
+            )
+        say(f"Shard {self.shard} is handed out again: {lost}.")
+        return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 
 from flows.home import open_home
@@ -54,7 +56,7 @@ def test_refresh_runs_as_a_deployment_with_its_shards_on_the_queue_gpu(
     _prefect(server, "work-pool", "create", "lorauter", "--type", "process")
     _prefect(server, "work-queue", "create", "gpu", "--pool", "lorauter", "--limit", "1")
     _prefect(server, "--no-prompt", "deploy", "--all")
-    worker = _worker(server, tmp_path)
+    worker = _worker(server, tmp_path, "only", "default", "gpu")
     try:
         parameters = json.dumps(home.reference)
 
@@ -69,6 +71,60 @@ def test_refresh_runs_as_a_deployment_with_its_shards_on_the_queue_gpu(
     assert set(runs["score-shard"]) == {"COMPLETED gpu"}
 
 
+@pytest.mark.timeout(600)
+def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
+    server: dict[str, str], tmp_path: Path, tiny_hub: str, tiny_tasks: Path
+) -> None:
+    """Two workers take shards; one is killed -9 while it works, with all its children; the other finishes."""
+    home = open_home(home=tmp_path / "home", endpoint=tiny_hub, base="tiny/llama")
+    store_task(home.task_folder, read_tasks(tiny_tasks)[0])
+    _prefect(server, "work-pool", "create", "lorauter", "--type", "process")
+    _prefect(server, "work-queue", "create", "gpu", "--pool", "lorauter", "--limit", "2")
+    _prefect(server, "--no-prompt", "deploy", "--all")
+    small = server | {"LORAUTER_SHARD_ROWS": "16"}
+    refresher = _worker(small, tmp_path, "refresher", "default")
+    survivor, victim = (_worker(small, tmp_path, name, "gpu") for name in ("survivor", "victim"))
+    try:
+        parameters = json.dumps(home.reference)
+        _prefect(server, "deployment", "run", "refresh/scheduled", "--param", f"settings={parameters}")
+        _kill_while_it_works(victim)
+        state = _wait_for_refresh(server)
+    finally:
+        for worker in (refresher, survivor, victim):
+            _stop(worker)
+
+    assert state == "COMPLETED"
+    best = current_snapshot(home.snapshots).read("best")
+    assert [(row["task"], row["repo"], row["score"]) for row in best] == [("animals", "bob/animals", 1.0)]
+    keys = home.ledger.read("outputs", ["key"])["key"].to_pylist()
+    assert len(keys) == len(set(keys)), "no output was stored twice"
+    runs = _flow_runs(server)["score-shard"]
+    assert (runs.count("CRASHED gpu"), set(runs)) == (1, {"COMPLETED gpu", "CRASHED gpu"})
+
+
+def _kill_while_it_works(worker: subprocess.Popen[bytes]) -> None:
+    """Kill -9 a worker and its runs, some moments after it has taken one."""
+    me, deadline = psutil.Process(worker.pid), time.monotonic() + 200
+    while not me.children(recursive=True):
+        assert time.monotonic() < deadline, "it never took a shard"
+        time.sleep(0.2)
+    time.sleep(2)
+    for process in [me, *me.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _wait_for_refresh(environment: dict[str, str]) -> str:
+    """The state in which the refresh ends."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        state = _flow_runs(environment).get("refresh", [""])[0].partition(" ")[0]
+        if state in ("COMPLETED", "FAILED", "CRASHED"):
+            return state
+        time.sleep(1)
+    return "still running"
+
+
 def _prefect(environment: dict[str, str], *arguments: str) -> str:
     run = subprocess.run(
         [*PREFECT, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
@@ -77,10 +133,10 @@ def _prefect(environment: dict[str, str], *arguments: str) -> str:
     return run.stdout
 
 
-def _worker(environment: dict[str, str], tmp_path: Path) -> subprocess.Popen[bytes]:
-    with (tmp_path / "worker.log").open("wb") as log:
-        arguments = [*PREFECT, "worker", "start", "--pool", "lorauter", "--limit", "2", "--name", "only"]
-        arguments += ["--work-queue", "default", "--work-queue", "gpu"]
+def _worker(environment: dict[str, str], tmp_path: Path, name: str, *queues: str) -> subprocess.Popen[bytes]:
+    with (tmp_path / f"{name}.log").open("wb") as log:
+        arguments = [*PREFECT, "worker", "start", "--pool", "lorauter", "--limit", str(len(queues)), "--name", name]
+        arguments += [part for queue in queues for part in ("--work-queue", queue)]
         return subprocess.Popen(arguments, env=environment, cwd=tmp_path, stdout=log, stderr=log)
 
 

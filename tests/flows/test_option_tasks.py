@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from catalog.adapter import AdapterId
 from flows.cli import cli
 from flows.crawl_hub import crawl
-from flows.generate import run_shard
+from flows.generate import run_shards
 from flows.home import open_home
 from flows.score_adapters import score
 from flows.validate_adapters import validate
@@ -52,8 +52,8 @@ def test_the_adapter_that_finds_the_right_options_likeliest_is_chosen(
     command = ["--home", str(home.root), "tasks", "add", str(task_file), "--metric", "option_loglikelihood"]
     added = CliRunner().invoke(cli, command)
     crawl(home)
-    scores = score(home, validate(home).bases[0], run_shard)
-    again = score(home, validate(home).bases[0], run_shard)
+    scores = score(home, validate(home).bases[0], run_shards)
+    again = score(home, validate(home).bases[0], run_shards)
     outputs = home.ledger.read("outputs").to_pylist()
     assert (added.exit_code, added.output) == (0, "choice: 20 validation, 0 test examples\n")
     assert [(AdapterId.parse(s.best).name, set(s.report)) for s in scores.tasks] == [(OWN, {1.0})]

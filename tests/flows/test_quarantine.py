@@ -9,7 +9,7 @@ import pytest
 from catalog.adapter import AdapterId
 from catalog.errors import SettingError
 from flows.crawl_hub import crawl
-from flows.generate import run_shard
+from flows.generate import run_shards
 from flows.home import Home, open_home
 from flows.score_adapters import Scores, score
 from flows.validate_adapters import validate
@@ -32,7 +32,7 @@ def home(tmp_path: Path, tiny_hub: str, tiny_tasks: Path) -> Home:
 
 
 def scores_of(home: Home) -> Scores:
-    return score(home, validate(home).bases[0], run_shard)
+    return score(home, validate(home).bases[0], run_shards)
 
 
 def test_a_hopeless_adapter_is_quarantined_with_its_reason(home: Home) -> None:
