@@ -1,0 +1,20 @@
+"""Which evaluations to run: one small file a strategy. See base for the protocol."""
+
+from lorauter.strategies.base import Problem, Seen, Step, Strategy, evaluations, nothing_seen
+from lorauter.strategies.exhaustive import Exhaustive
+from lorauter.strategies.halving import Halving, paper_halving, product_halving
+from lorauter.strategies.racing import Racing
+
+__all__ = [
+    "Exhaustive",
+    "Halving",
+    "Problem",
+    "Racing",
+    "Seen",
+    "Step",
+    "Strategy",
+    "evaluations",
+    "nothing_seen",
+    "paper_halving",
+    "product_halving",
+]
