@@ -38,7 +38,7 @@ from lorauter.engine_version import ENGINE_VERSION
 from lorauter.routing import Route
 from warehouse.files import write_table
 from warehouse.ledger import Ledger
-from warehouse.plans import Conditions, Plan, Work, finish_shard, make_plan, read_shard, texts_of
+from warehouse.plans import Conditions, Plan, Work, answers_of, finish_shard, make_plan, read_shard
 
 BASE = ""
 MARGIN = 0.15  # an own adapter this far above the majority answer has learned its task
@@ -95,7 +95,7 @@ def make(pool: Path, base: Path, work: Sequence[Work], part: int, parts: int) ->
         _run(ledger, pool, base, plan, [shard for shard in plan.shards if shard % parts == part])
         if make_plan(pool / "plans", ledger, work, conditions, 256).shards:
             return None
-    return texts_of(ledger, work, conditions)
+    return [str(answer) for answer in answers_of(ledger, work, conditions)]  # no work here has options
 
 
 def _run(ledger: Ledger, pool: Path, base: Path, plan: Plan, shards: Sequence[int]) -> None:
