@@ -102,16 +102,16 @@ def _first(problem: Problem, adapters: int) -> Problem:
     return replace(problem, adapters=adapters, card_likeness=cards)
 
 
-def replay(outcomes: Outcomes, seeds: int) -> dict[str, list[Played]]:
-    """Every entry under every seed, by name."""
+def replay(outcomes: Outcomes, seeds: int, names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """A line of figures for every entry, or for the named ones and exhaustive, over the seeds."""
     room = int((~np.isnan(outcomes.scores[:, 0])).sum(axis=1).mean()) // 2
-    compared = entries(room)
+    compared = [e for e in entries(room) if not names or e.name in ("exhaustive", *names)]
     played: dict[str, list[Played]] = {entry.name: [] for entry in compared}
     for seed in range(seeds):
         dealt = deal(outcomes, seed)
         for entry in compared:
             played[entry.name].append(play(entry, dealt))
-    return played
+    return figures(played, {entry.name: entry.family for entry in compared})
 
 
 def figures(played: Mapping[str, Sequence[Played]], families: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -184,8 +184,7 @@ def main() -> None:
     args = parser.parse_args()
     outcomes = synthetic_outcomes() if args.synthetic else read_outcomes(args.matrix)
     began = time.monotonic()
-    families = {entry.name: entry.family for entry in entries(1)}
-    lines = figures(replay(outcomes, args.seeds), families)
+    lines = replay(outcomes, args.seeds)
     for line in lines:
         print(
             f"{line['strategy']:<28}{100 * line['share']:>7.1f}%{line['quality']:>9.4f}"

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.study_pool import names
+from benchmarks.study_pool import OWN, names, recipes
 from benchmarks.study_prior import card_text, write_prior
 from benchmarks.study_tasks import DESCRIPTIONS, default_folder, read_study_tasks
 from catalog.metrics import METRICS, majority_answer, mean
@@ -129,18 +129,20 @@ def outcome_rows(tasks: Sequence[Task], work: Sequence[Work], texts: Sequence[st
 
 
 def own_scores(pool: Path, base: Path, tasks: Sequence[Task]) -> list[str]:
-    """Print majority answer and own adapter of every task; returns the tasks whose own adapter has learned."""
+    """Print majority answer and own adapters of every task; returns the tasks of which one has learned."""
     keys = shelf(pool).keys
-    own = {task.name: keys[f"study/{task.name}-r8".replace("_", "-")] for task in tasks}
-    work = [item for task in tasks for item in wanted([task], [own[task.name]])]
+    own = {task.name: [r.name for r in recipes([task.name], OWN) if r.name in keys] for task in tasks}
+    work = [item for task in tasks for item in wanted([task], [keys[name] for name in own[task.name]])]
     rows = outcome_rows(tasks, work, make(pool, base, work, 0, 1) or [])
     learned = []
     for task in tasks:
         guess = majority_answer([e.target for e in task.train])
         majority = mean([METRICS[task.metric].score(guess, e.target) for e in task.validation]).mean
-        score = mean([row["score"] for row in rows if row["task"] == task.name]).mean
-        learned += [task.name] * (score >= majority + MARGIN)
-        print(f"{task.name:<40}{majority:>8.3f}{score:>8.3f}{score - majority:>+8.3f}", file=sys.stderr)
+        found = [(r["adapter"], r["score"]) for r in rows if r["task"] == task.name]
+        means = {name: mean([score for adapter, score in found if adapter == name]).mean for name in own[task.name]}
+        learned += [task.name] * (max(means.values(), default=0.0) >= majority + MARGIN)
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+        print(f"{task.name:<36} majority {majority:.3f}, {shown}", file=sys.stderr)
     return learned
 
 

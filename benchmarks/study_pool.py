@@ -5,6 +5,7 @@ Does not know: how an adapter is trained (lorauter/train) or judged (study_matri
 
     python -m benchmarks.study_pool --out FOLDER --kinds strong                      # first: what can be learned?
     python -m benchmarks.study_matrix --pool FOLDER --own                            # prints the tasks that can
+    python -m benchmarks.study_pool --out FOLDER --kinds long --tasks C,D,…          # and with four times the steps?
     python -m benchmarks.study_pool --out FOLDER --tasks A,B,…                       # then: all kinds for those
 
 An adapter that exists is not trained again. `--part 0/2` and `--part 1/2` are two processes that share the work.
@@ -26,8 +27,15 @@ from catalog.task import Task
 from flows.demo.base import BASE_ID, export_base
 from lorauter.train import ATTENTION, Recipe, train
 
-KINDS = {
+OWN = {
     "strong": Recipe("{task}-r8", ("{task}",), rank=8, epochs=6),
+    "long": Recipe(
+        "{task}-long", ("{task}",), rank=16, target_modules=ATTENTION, epochs=12, learning_rate=1e-3, batch_size=8
+    ),
+}
+"""What a task's own adapter may be; the long recipe is for tasks that the short one does not learn."""
+KINDS = {
+    "strong": OWN["strong"],
     "rival": Recipe("{task}-attention", ("{task}",), rank=8, target_modules=ATTENTION, epochs=4, seed=1),
     "second": Recipe("{task}-r16", ("{task}",), rank=16, alpha=32, epochs=4, learning_rate=1e-3, seed=6),
     "middling": Recipe("{task}-r4", ("{task}",), rank=4, epochs=3, learning_rate=1e-3, seed=2),
@@ -45,7 +53,7 @@ def recipes(tasks: Sequence[str], kinds: Iterable[str]) -> list[Recipe]:
         if kind == "multi":
             found += [_both(first, second) for first, second in _pairs(tasks)]
         else:
-            found += [_filled(KINDS[kind], task) for task in tasks]
+            found += [_filled((OWN | KINDS)[kind], task) for task in tasks]
     return found
 
 
