@@ -15,6 +15,8 @@ A batch's adapters are stacked: with A_cat (Σr × d_in) and B_cat (Σr × d_out
 adapters that touch the module, the sum is ((x A_catᵀ) ∘ M) B_cat, where row i of the mask M
 (rows × Σr) holds w_a in the columns of the adapters that row uses and 0 elsewhere. That is exact
 for any mix of ranks and targets, without padding; a module that no adapter touches does no work.
+Where the stack is much taller than what any one row uses, each row's own columns are gathered and
+the same two products are taken row by row (`gathering_pays`).
 """
 
 from __future__ import annotations
@@ -48,10 +50,32 @@ class HeldPair:
 
 
 @dataclass(slots=True, eq=False)
-class RowWeights:
-    """A matrix with one line a row of the batch; shared by the modules where it is the same."""
+class RowTilt:
+    """A matrix with one line a row of the batch: Σ_a w_a d_a, (rows, d_out)."""
 
     value: torch.Tensor
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keeps the given rows, in place."""
+        self.value = self.value[rows]
+
+
+@dataclass(slots=True, eq=False)
+class RowMask:
+    """Which columns of a stack each row uses, and with what weight; shared by the modules where it is the same.
+
+    Args:
+        value: M, (rows, R). columns: (rows, the most that a row uses), int64: a row's own columns in
+            their order, filled up with unused ones. own: M at `columns`, 0 where unused.
+    """
+
+    value: torch.Tensor
+    columns: torch.Tensor
+    own: torch.Tensor
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keeps the given rows, in place."""
+        self.value, self.columns, self.own = self.value[rows], self.columns[rows], self.own[rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,14 +84,14 @@ class Stack:
 
     Args:
         a: A_cat, (R, d_in). b: B_cat, (R, d_out).
-        mask: M, (rows, R); None where every row uses all of it with weight 1.
-        tilt: Σ_a w_a d_a, (rows, d_out); None without DoRA.
+        mask: which columns a row uses; None where every row uses all of them with weight 1.
+        tilt: None without DoRA.
     """
 
     a: torch.Tensor
     b: torch.Tensor
-    mask: RowWeights | None
-    tilt: RowWeights | None
+    mask: RowMask | None
+    tilt: RowTilt | None
 
 
 class BatchPlan:
@@ -79,9 +103,9 @@ class BatchPlan:
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps the given rows (int64 indices into the present ones), in that order, in place."""
-        shared = {id(weights): weights for s in self.stacks.values() for weights in (s.mask, s.tilt) if weights}
-        for weights in shared.values():
-            weights.value = weights.value[rows]
+        shared = {id(part): part for s in self.stacks.values() for part in (s.mask, s.tilt) if part}
+        for part in shared.values():
+            part.select(rows)
         self.rows = len(rows)
 
 
@@ -216,7 +240,7 @@ class AdapterBank:
         for column, key in enumerate(keys):
             for name in self._held[key]:
                 touching.setdefault(name, []).append(column)
-        masks: dict[tuple[tuple[int, ...], tuple[int, ...]], RowWeights | None] = {}
+        masks: dict[tuple[tuple[int, ...], tuple[int, ...]], RowMask | None] = {}
         stacks = {}
         for name, columns in touching.items():
             pairs = [self._held[keys[column]][name] for column in columns]
@@ -232,18 +256,22 @@ class AdapterBank:
             )
         return stacks
 
-    def _mask(self, weights: torch.Tensor, ranks: tuple[int, ...]) -> RowWeights | None:
+    def _mask(self, weights: torch.Tensor, ranks: tuple[int, ...]) -> RowMask | None:
         if bool((weights == 1).all()):
             return None
-        repeats = torch.tensor(ranks, device=self.device)
-        return RowWeights(weights.repeat_interleave(repeats, dim=1).to(self.dtype))
+        mask = weights.repeat_interleave(torch.tensor(ranks, device=self.device), dim=1)
+        used = mask != 0
+        most = max(1, int(used.sum(1).max()))
+        columns = torch.argsort(used, dim=1, descending=True, stable=True)[:, :most].contiguous()
+        mask = mask.to(self.dtype)
+        return RowMask(mask, columns, mask.gather(1, columns))
 
-    def _tilt(self, weights: torch.Tensor, pairs: list[HeldPair]) -> RowWeights | None:
+    def _tilt(self, weights: torch.Tensor, pairs: list[HeldPair]) -> RowTilt | None:
         tilted = [(column, pair.d) for column, pair in enumerate(pairs) if pair.d is not None]
         if not tilted:
             return None
         vectors = torch.stack([d for _, d in tilted]).float()
-        return RowWeights((weights[:, [column for column, _ in tilted]] @ vectors).to(self.dtype))
+        return RowTilt((weights[:, [column for column, _ in tilted]] @ vectors).to(self.dtype))
 
 
 def _summed(mixture: Mixture) -> dict[str, float]:
@@ -258,17 +286,44 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+def gathering_pays(tokens: int, stacked: int, own: int, width: int) -> bool:
+    """Whether two products for each row beat two for the whole stack; a pure function of shapes.
+
+    Args:
+        tokens: of all rows together. stacked: R. own: the most columns that a row uses. width: d_in + d_out.
+
+    Fitted to 2 CPU cores in bf16, 64 rows of 1 to 40 tokens, 2 to 64 adapters of rank 8 or 16: a column costs a
+    token about three times as much in small products, and those take some 45 us more to start.
+    """
+    return stacked > 3 * own + 2e7 / (tokens * width)
+
+
 def _hook(stack: Stack, bias: torch.Tensor | None) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
     """Adds a stack's part to a Linear's output, in place: the output is nobody else's yet."""
+    stacked, width = stack.a.shape[0], stack.a.shape[1] + stack.b.shape[1]
 
     def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-        hidden = nn.functional.linear(inputs[0], stack.a)
-        if stack.mask is not None:
-            hidden *= stack.mask.value[:, None, :]
+        x, mask = inputs[0], stack.mask
         if stack.tilt is not None:
             bare = output if bias is None else output - bias
             output = output + stack.tilt.value[:, None, :] * bare
-        output.view(-1, output.shape[-1]).addmm_(hidden.view(-1, hidden.shape[-1]), stack.b)
+        if mask is not None and gathering_pays(x.numel() // x.shape[-1], stacked, mask.columns.shape[1], width):
+            return _add_gathered(output, x, stack, mask)
+        hidden = nn.functional.linear(x, stack.a)
+        if mask is not None:
+            hidden *= mask.value[:, None, :]
+        output.view(-1, output.shape[-1]).addmm_(hidden.view(-1, stacked), stack.b)
         return output
 
     return add
+
+
+def _add_gathered(output: torch.Tensor, x: torch.Tensor, stack: Stack, mask: RowMask) -> torch.Tensor:
+    """The same sum with a stack of its own for every row; x is (rows, tokens, d_in)."""
+    rows, most = mask.columns.shape
+    columns = mask.columns.view(-1)
+    a = stack.a.index_select(0, columns).view(rows, most, -1)
+    b = stack.b.index_select(0, columns).view(rows, most, -1)
+    hidden = torch.bmm(x, a.transpose(1, 2))
+    hidden *= mask.own[:, None, :]
+    return output.baddbmm_(hidden, b)
