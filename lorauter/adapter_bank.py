@@ -60,22 +60,34 @@ class RowTilt:
         self.value = self.value[rows]
 
 
-@dataclass(slots=True, eq=False)
 class RowMask:
     """Which columns of a stack each row uses, and with what weight; shared by the modules where it is the same.
 
-    Args:
-        value: M, (rows, R). columns: (rows, the most that a row uses), int64: a row's own columns in
-            their order, filled up with unused ones. own: M at `columns`, 0 where unused.
+    Attributes:
+        users: rows that use any column, int64; None where most do, and then all rows count as users.
+        value: M of the users, (users, R). full: whether M is 1 throughout.
+        columns: (users, the most that one uses), int64: a row's own columns in their order, filled up with unused
+            ones. own: M at `columns`, 0 where unused.
     """
 
-    value: torch.Tensor
-    columns: torch.Tensor
-    own: torch.Tensor
+    __slots__ = ("_all", "columns", "full", "own", "users", "value")
+
+    def __init__(self, value: torch.Tensor) -> None:
+        self._all = value
+        used = value != 0
+        users = used.any(1).nonzero()[:, 0]
+        few = 2 * len(users) <= len(value)
+        self.users: torch.Tensor | None = users if few else None
+        self.value = value[users] if few else value
+        used = used[users] if few else used
+        most = max(1, int(used.sum(1).max())) if len(used) else 1
+        self.columns = torch.argsort(used, dim=1, descending=True, stable=True)[:, :most].contiguous()
+        self.own = self.value.gather(1, self.columns)
+        self.full = bool((self.value == 1).all())
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps the given rows, in place."""
-        self.value, self.columns, self.own = self.value[rows], self.columns[rows], self.own[rows]
+        self.__init__(self._all[rows])  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,13 +96,12 @@ class Stack:
 
     Args:
         a: A_cat, (R, d_in). b: B_cat, (R, d_out).
-        mask: which columns a row uses; None where every row uses all of them with weight 1.
-        tilt: None without DoRA.
+        mask: which columns a row uses. tilt: None without DoRA.
     """
 
     a: torch.Tensor
     b: torch.Tensor
-    mask: RowMask | None
+    mask: RowMask
     tilt: RowTilt | None
 
 
@@ -103,7 +114,7 @@ class BatchPlan:
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps the given rows (int64 indices into the present ones), in that order, in place."""
-        shared = {id(part): part for s in self.stacks.values() for part in (s.mask, s.tilt) if part}
+        shared = {id(part): part for s in self.stacks.values() for part in (s.mask, s.tilt) if part is not None}
         for part in shared.values():
             part.select(rows)
         self.rows = len(rows)
@@ -240,7 +251,7 @@ class AdapterBank:
         for column, key in enumerate(keys):
             for name in self._held[key]:
                 touching.setdefault(name, []).append(column)
-        masks: dict[tuple[tuple[int, ...], tuple[int, ...]], RowMask | None] = {}
+        masks: dict[tuple[tuple[int, ...], tuple[int, ...]], RowMask] = {}
         stacks = {}
         for name, columns in touching.items():
             pairs = [self._held[keys[column]][name] for column in columns]
@@ -256,15 +267,9 @@ class AdapterBank:
             )
         return stacks
 
-    def _mask(self, weights: torch.Tensor, ranks: tuple[int, ...]) -> RowMask | None:
-        if bool((weights == 1).all()):
-            return None
-        mask = weights.repeat_interleave(torch.tensor(ranks, device=self.device), dim=1)
-        used = mask != 0
-        most = max(1, int(used.sum(1).max()))
-        columns = torch.argsort(used, dim=1, descending=True, stable=True)[:, :most].contiguous()
-        mask = mask.to(self.dtype)
-        return RowMask(mask, columns, mask.gather(1, columns))
+    def _mask(self, weights: torch.Tensor, ranks: tuple[int, ...]) -> RowMask:
+        repeats = torch.tensor(ranks, device=self.device)
+        return RowMask(weights.repeat_interleave(repeats, dim=1).to(self.dtype))
 
     def _tilt(self, weights: torch.Tensor, pairs: list[HeldPair]) -> RowTilt | None:
         tilted = [(column, pair.d) for column, pair in enumerate(pairs) if pair.d is not None]
@@ -300,30 +305,41 @@ def gathering_pays(tokens: int, stacked: int, own: int, width: int) -> bool:
 
 def _hook(stack: Stack, bias: torch.Tensor | None) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
     """Adds a stack's part to a Linear's output, in place: the output is nobody else's yet."""
-    stacked, width = stack.a.shape[0], stack.a.shape[1] + stack.b.shape[1]
 
     def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-        x, mask = inputs[0], stack.mask
-        if stack.tilt is not None:
-            bare = output if bias is None else output - bias
-            output = output + stack.tilt.value[:, None, :] * bare
-        if mask is not None and gathering_pays(x.numel() // x.shape[-1], stacked, mask.columns.shape[1], width):
-            return _add_gathered(output, x, stack, mask)
-        hidden = nn.functional.linear(x, stack.a)
-        if mask is not None:
-            hidden *= mask.value[:, None, :]
-        output.view(-1, output.shape[-1]).addmm_(hidden.view(-1, stacked), stack.b)
-        return output
+        users = stack.mask.users
+        if users is None:
+            return _add(stack, bias, inputs[0], output)
+        if len(users) == 0:
+            return output
+        added = _add(stack, bias, inputs[0].index_select(0, users), output.index_select(0, users))
+        return output.index_copy_(0, users, added)
 
     return add
 
 
-def _add_gathered(output: torch.Tensor, x: torch.Tensor, stack: Stack, mask: RowMask) -> torch.Tensor:
-    """The same sum with a stack of its own for every row; x is (rows, tokens, d_in)."""
-    rows, most = mask.columns.shape
-    columns = mask.columns.view(-1)
+def _add(stack: Stack, bias: torch.Tensor | None, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """`output` (users, tokens, d_out) plus the stack's part of `x` (users, tokens, d_in)."""
+    mask, stacked = stack.mask, stack.a.shape[0]
+    if stack.tilt is not None:
+        tilt = stack.tilt.value if mask.users is None else stack.tilt.value[mask.users]
+        output = output + tilt[:, None, :] * (output if bias is None else output - bias)
+    width = x.shape[-1] + output.shape[-1]
+    if gathering_pays(x.numel() // x.shape[-1], stacked, mask.columns.shape[1], width):
+        return _add_gathered(stack, x, output)
+    hidden = nn.functional.linear(x, stack.a)
+    if not mask.full:
+        hidden *= mask.value[:, None, :]
+    output.view(-1, output.shape[-1]).addmm_(hidden.view(-1, stacked), stack.b)
+    return output
+
+
+def _add_gathered(stack: Stack, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """The same sum with a stack of its own for every row."""
+    rows, most = stack.mask.columns.shape
+    columns = stack.mask.columns.view(-1)
     a = stack.a.index_select(0, columns).view(rows, most, -1)
     b = stack.b.index_select(0, columns).view(rows, most, -1)
     hidden = torch.bmm(x, a.transpose(1, 2))
-    hidden *= mask.own[:, None, :]
+    hidden *= stack.mask.own[:, None, :]
     return output.baddbmm_(hidden, b)
