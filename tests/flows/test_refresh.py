@@ -21,6 +21,7 @@ from catalog.adapter import AdapterId
 from catalog.errors import SettingError
 from catalog.task import Example
 from flows.home import Home, open_home, open_router
+from lorauter.engine_version import ENGINE_VERSION
 from lorauter.task_index import load_index
 from warehouse.snapshots import current_snapshot, open_snapshot
 from warehouse.tasks import read_tasks, store_task
@@ -112,7 +113,9 @@ def test_the_ledger_holds_raw_text_with_all_that_decided_it(home: Home) -> None:
     refresh(home.reference)
 
     rows = home.ledger.read("outputs").to_pylist()
-    assert {(r["base"], r["dtype"], r["engine"], r["decoding"]) for r in rows} == {(BASE, "float32", ENGINE_VERSION, "greedy")}
+    assert {(r["base"], r["dtype"], r["engine"], r["decoding"]) for r in rows} == {
+        (BASE, "float32", ENGINE_VERSION, "greedy")
+    }
     assert len({r["key"] for r in rows}) == len(rows)
     assert all(r["prompt"].endswith("\nAnswer:") for r in rows)
 
