@@ -149,7 +149,8 @@ class AdapterBank:
         Raises:
             UnsupportedAdapter: a module is not in the base, is no Linear, or has another shape.
         """
-        pairs = {name: self._fold(name, pair) for name, pair in weights.modules.items()}
+        with torch.inference_mode():
+            pairs = {name: self._fold(name, pair) for name, pair in weights.modules.items()}
         self._held.pop(key, None)
         while len(self._held) >= self.capacity:
             self._held.popitem(last=False)
@@ -210,7 +211,6 @@ class AdapterBank:
         except UnsupportedAdapter as error:
             raise UnsupportedAdapter(f"{key}: {error.cause}", error.next_step) from error
 
-    @torch.inference_mode()
     def _fold(self, name: str, pair: LoraPair) -> HeldPair:
         base = self._linear(name)
         if base.weight.shape != (pair.b.shape[0], pair.a.shape[1]):
@@ -219,14 +219,13 @@ class AdapterBank:
                 f"{tuple(base.weight.shape)}, the adapter's {(pair.b.shape[0], pair.a.shape[1])}.",
                 "Check that it was trained on this base.",
             )
-        a = pair.a.to(self.device, torch.float32)
+        a = pair.a.to(self.device)
         b = pair.b.to(self.device, torch.float32) * pair.scaling
-        d = None
-        if pair.magnitude is not None:
-            norm = torch.linalg.vector_norm(base.weight.float() + b @ a, dim=1)
-            gain = pair.magnitude.to(self.device, torch.float32) / norm
-            b, d = gain[:, None] * b, gain - 1
-        return HeldPair(self._placed(a), self._placed(b.T), None if d is None else self._placed(d))
+        if pair.magnitude is None:
+            return HeldPair(self._placed(a), self._placed(b.T), None)
+        norm = torch.linalg.vector_norm(base.weight.float() + b @ a.float(), dim=1)
+        gain = pair.magnitude.to(self.device, torch.float32) / norm
+        return HeldPair(self._placed(a), self._placed((gain[:, None] * b).T), self._placed(gain - 1))
 
     def _linear(self, name: str) -> nn.Linear:
         module = self._modules.get(name)
@@ -243,7 +242,7 @@ class AdapterBank:
         return module
 
     def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.detach().to(self.dtype).contiguous()
+        return tensor.to(self.dtype).contiguous()
 
     def _stacks(self, keys: tuple[str, ...], weights: torch.Tensor) -> dict[str, Stack]:
         """The stack of every touched module; `weights` is (rows, len(keys)) in fp32."""

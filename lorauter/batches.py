@@ -41,27 +41,33 @@ def plan_batches(
 
     Rows are dealt into tiles by adapter, and a tile's rows into batches by length. A tile has no more adapters
     than the bank holds, so that a pool of any size is read once, and batches have little padding all the same.
+    That holds for rows of one adapter each; mixtures that share adapters may have some read again.
 
     Args:
         rows: their sizes. token_budget: bound on rows × (longest prompt + longest answer), padding
             included; a row over it gets a batch of its own.
-        max_rows: bound on rows a batch. max_adapters: bound on distinct adapters a tile, and so a batch; a row
-            with more has a tile of its own.
+        max_rows: bound on rows a batch. max_adapters: bound on distinct adapters a batch, and a tile where its
+            adapters have several rows; a row with more has a batch of its own.
         tile_rows: bound on the rows of a tile; those of one mixture stay together.
 
     Returns:
         Batches of indices into `rows`; every index once.
     """
-    return [
-        batch for tile in _tiles(rows, max_adapters, tile_rows) for batch in _cut(rows, tile, token_budget, max_rows)
-    ]
+    tiles = _tiles(rows, max_adapters, tile_rows)
+    return [batch for tile in tiles for batch in _cut(rows, tile, token_budget, max_rows, max_adapters)]
 
 
 def _tiles(rows: Sequence[RowSize], max_adapters: int, tile_rows: int) -> list[list[int]]:
-    """Rows by mixture, mixtures in the order of their keys."""
+    """Rows by mixture, mixtures in the order of their keys.
+
+    Adapters with a single row each are read once in any order: where they are many, they come last, in tiles of any
+    number of adapters.
+    """
     by_mixture: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(rows):
         by_mixture.setdefault(row.adapters, []).append(index)
+    singles = [keys for keys, alike in by_mixture.items() if len(keys) == len(alike) == 1]
+    last = [by_mixture.pop(keys)[0] for keys in sorted(singles)] if len(singles) > max_adapters else []
     tiles: list[list[int]] = []
     held = set[str]()
     for keys in sorted(by_mixture):
@@ -72,22 +78,25 @@ def _tiles(rows: Sequence[RowSize], max_adapters: int, tile_rows: int) -> list[l
         else:
             tiles.append(alike)
             held = set(keys)
-    return tiles
+    return tiles + [last[start : start + tile_rows] for start in range(0, len(last), tile_rows)]
 
 
-def _cut(rows: Sequence[RowSize], tile: Sequence[int], token_budget: int, max_rows: int) -> list[list[int]]:
+def _cut(
+    rows: Sequence[RowSize], tile: Sequence[int], token_budget: int, max_rows: int, max_adapters: int
+) -> list[list[int]]:
     """A tile's rows by length, cut into batches."""
     batches: list[list[int]] = []
-    longest = 0
+    longest, adapters = 0, set[str]()
     for index in sorted(tile, key=lambda i: (rows[i].max_new_tokens, rows[i].prompt_tokens, rows[i].adapters, i)):
-        size = rows[index].prompt_tokens + rows[index].max_new_tokens
-        longest = max(longest, size)
+        row = rows[index]
+        size = row.prompt_tokens + row.max_new_tokens
+        longest, adapters = max(longest, size), adapters | set(row.adapters)
         count = len(batches[-1]) + 1 if batches else 0
-        if 0 < count <= max_rows and count * longest <= token_budget:
+        if 0 < count <= max_rows and count * longest <= token_budget and len(adapters) <= max_adapters:
             batches[-1].append(index)
         else:
             batches.append([index])
-            longest = size
+            longest, adapters = size, set(row.adapters)
     return batches
 
 
