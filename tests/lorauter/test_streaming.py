@@ -18,7 +18,8 @@ MODULES = 4  # q and v in two layers
 
 
 def held_pairs() -> int:
-    """Pairs alive anywhere in the process."""
+    """Pairs alive anywhere in the process, other tests' engines included."""
+    gc.collect()
     return sum(isinstance(found, HeldPair) for found in gc.get_objects())
 
 
@@ -29,6 +30,7 @@ def test_a_pool_of_1500_streams_through_room_for_64(
     folders = [tmp_path / str(seed) for seed in range(DISTINCT)]
     for seed, folder in enumerate(folders):
         write_adapter(base, folder, seed=seed, rank=64)  # 128 KiB: 1,500 of them would be seen
+    before = held_pairs()
     loaded: list[str] = []
     alive: list[int] = []
     resident: list[int] = []
@@ -36,7 +38,7 @@ def test_a_pool_of_1500_streams_through_room_for_64(
     def find(key: str) -> Path:
         loaded.append(key)
         if len(loaded) % 100 == 0:
-            alive.append(held_pairs())
+            alive.append(held_pairs() - before)
             resident.append(psutil.Process().memory_info().rss)
         return folders[int(key) % DISTINCT]
 
@@ -65,8 +67,6 @@ def test_a_dropped_adapter_leaves_nothing(tiny_hub_folder: Path) -> None:
     before = held_pairs()
     for key in ("ann/colours", "bob/animals", "cleo/compass"):
         engine.generate(["red"], [((key, 1.0),)], 1)
-
-    gc.collect()
 
     assert held_pairs() - before == MODULES
     assert isinstance(engine.model.get_output_embeddings(), torch.nn.Linear)
