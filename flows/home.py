@@ -98,6 +98,7 @@ class Home:
             "bases": ",".join(settings.bases),
             "targets": ",".join(settings.targets),
             "encoder": settings.encoder,
+            "strategy": settings.strategy,
         }
 
     @cached_property
