@@ -224,6 +224,19 @@ def tasks_list(home: Path | None) -> None:
         click.echo(f"{task.name}\t{task.metric}\t{len(task.validation)}\t{len(task.test)}\t{task.hash}")
 
 
+@tasks.command("remove")
+@click.argument("names", nargs=-1, required=True)
+@click.pass_obj
+def tasks_remove(home: Path | None, names: tuple[str, ...]) -> None:
+    """Remove tasks. Their outputs stay in the ledger; the next publish leaves them out."""
+    from warehouse.tasks import remove_task
+
+    folder = _home(home).task_folder
+    for name in names:
+        remove_task(folder, name)
+        click.echo(f"{name} removed.", err=True)
+
+
 @cli.command()
 @click.option("--base", help="Base model id.")
 @click.option("--endpoint", help="Address of the hub.")

@@ -159,7 +159,7 @@ class _Races:
         met = frozenset((task, self._keys[a]) for task, a in np.argwhere(lacking).tolist())
         missing = int((step.counts - self.seen.counts)[lacking].sum())
         adapters, tasks = int(lacking.any(axis=0).sum()), int(lacking.any(axis=1).sum())
-        with view.rung(missing, f"{adapters} adapters on {tasks} tasks") as advance:
+        with view.rung(missing, f"{adapters} adapters, {tasks} tasks") as advance:
             return _Rung(met, self._evaluate(step, evaluate, advance))
 
     def note(self, rung: _Rung, step: Step) -> None:

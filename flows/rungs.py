@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from flows.progress import SECONDS, Advance
@@ -66,10 +66,10 @@ class _Bars:
         self._name, self._sizes = name, list[int]()
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(20),
+            BarColumn(8),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
         )
-        times = (_Rate(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[rest]}"))
+        times = (_Rate(), TimeRemainingColumn(), TextColumn("{task.fields[rest]}"))
         self._progress = Progress(*columns, *times, console=_console)
 
     def __enter__(self) -> _Bars:
@@ -83,9 +83,9 @@ class _Bars:
     def rung(self, evaluations: int, who: str) -> Iterator[Advance]:
         """A bar."""
         self._sizes.append(evaluations)
-        rest = f"then about {may_remain(self._sizes):,} more"
+        rest = f"then ~{may_remain(self._sizes):,}"
         label = f"{self._name} {len(self._sizes)}: {who}"
-        bar = self._progress.add_task(f"{label:<36}", total=evaluations, rest=rest)
+        bar = self._progress.add_task(f"{label:<30}", total=evaluations, rest=rest)
         yield lambda done: self._progress.advance(bar, done)
         self._progress.update(bar, rest="")
 
