@@ -129,7 +129,7 @@ def funnel(snapshot: Path, home: Home) -> dict[str, Any]:
     from warehouse.snapshots import open_snapshot
     from warehouse.sql import connect, run
 
-    with connect(open_snapshot(snapshot), home.ledger.root) as connection:
+    with connect(open_snapshot(snapshot), home.ledger) as connection:
         seen, rejected, downloaded, admitted, scored = run(connection, "FROM funnel").fetchall()[0]
         reasons = run(connection, "SELECT reason, adapters FROM rejections").fetchall()
     return {
@@ -146,7 +146,7 @@ def quality(answers: Path, home: Home) -> dict[str, float]:
     """Mean over tasks of the mean score, by router: the printed query, run."""
     from warehouse.sql import connect, run
 
-    with connect(None, home.ledger.root, answers.parent) as connection:
+    with connect(None, home.ledger, answers.parent) as connection:
         return dict(run(connection, QUALITY_SQL.format(answers=answers)).fetchall())
 
 
