@@ -53,7 +53,7 @@ def server(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_refresh_runs_as_a_deployment_with_its_shards_on_the_queue_gpu(
     server: dict[str, str], tmp_path: Path, tiny_hub: str, tiny_tasks: Path
 ) -> None:
-    """One home for all. The best adapter's weights were spoilt since they were checked: it is set aside, by a worker."""
+    """One home for all. The best adapter's weights were spoilt since they were checked: a worker sets it aside."""
     home = open_home(home=tmp_path / "home", endpoint=tiny_hub, base="tiny/llama")
     store_task(home.task_folder, read_tasks(tiny_tasks)[0])
     crawl(home)
@@ -110,7 +110,7 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
     assert [(row["task"], row["repo"], row["score"]) for row in best] == [("animals", "bob/animals", 1.0)]
     keys = home.ledger.read("outputs", ["key"])["key"].to_pylist()
     assert len(keys) == len(set(keys)), "no output was stored twice"
-    assert {path.name for path in home.root.iterdir()} == {"cache", "hub", "snapshots", "tasks"}
+    assert {path.name for path in home.root.iterdir()}.isdisjoint({"ledger", "plans"})
     assert {path.name for path in (tmp_path / "survivor").iterdir()} == {"cache", "hub"}
     runs = _flow_runs(server)["score-shard"]
     assert (runs.count("CRASHED gpu"), set(runs)) == (1, {"COMPLETED gpu", "CRASHED gpu"})
