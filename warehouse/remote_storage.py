@@ -13,13 +13,15 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow import fs
@@ -30,17 +32,22 @@ from warehouse.files import write_atomically
 from warehouse.storage import Stamp, Storage
 
 READERS = 16  # files fetched at a time
+PAUSES = (1.0, 3.0, 9.0, 27.0)  # seconds before an unreachable storage is asked again; clients try for moments only
 _IN_ONE_PIECE = ("s3", "gcs", "abfs")  # an object is there whole or not at all; elsewhere it is moved into place
+
+_Answer = TypeVar("_Answer")
 
 
 def connect(url: str, cache: Path) -> RemoteStorage:
     """The storage at a URL. Raises SettingError or StorageError where there is none."""
-    with _told(url, "opened"):
+    try:
         files, root = _client(url)
-        storage = RemoteStorage(url.partition("?")[0], cache / content_hash([url], 12), files, root)
-        if files.type_name in _IN_ONE_PIECE and _lacks_bucket(files, root):
-            raise StorageError(f"{url} is in a bucket that does not exist.", "Make it, or mend LORAUTER_STORAGE.")
-    return storage
+        lost = files.type_name in _IN_ONE_PIECE and _lacks_bucket(files, root)
+    except (OSError, pa.ArrowException) as error:
+        raise _told(error, url, "opened") from error
+    if lost:
+        raise StorageError(f"{url} is in a bucket that does not exist.", "Make it, or mend LORAUTER_STORAGE.")
+    return RemoteStorage(url.partition("?")[0], cache / content_hash([url], 12), files, root)
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,8 @@ class RemoteStorage(Storage):
     def present(self, names: Iterable[str]) -> set[str]:
         """Those of `names` that exist: a request each, side by side."""
         asked = list(names)
-        with _told(self.url, "read"):
-            found = self.files.get_file_info([f"{self.root}/{name}" for name in asked])
+        paths = [f"{self.root}/{name}" for name in asked]
+        found = _patiently(lambda: self.files.get_file_info(paths), self.url, "read")
         return {name for name, info in zip(asked, found, strict=True) if info.type == fs.FileType.File}
 
     def put(self, name: str, write: Callable[[Path], None]) -> None:
@@ -89,8 +96,8 @@ class RemoteStorage(Storage):
 
     def local(self, name: str) -> Path:
         """The copy of a file, fetched if need be."""
-        with _told(self.address(name), "read"):
-            (info,) = self.files.get_file_info([f"{self.root}/{name}"])
+        path = f"{self.root}/{name}"
+        info = _patiently(lambda: self.files.get_file_info(path), self.address(name), "read")
         if info.type != fs.FileType.File:
             raise FileNotFoundError(self.address(name))
         return self._copy(name, _stamp(info))
@@ -109,29 +116,33 @@ class RemoteStorage(Storage):
     def delete(self, name: str) -> None:
         """Delete a file and its copy; it may have gone before."""
         (self.folder / name).unlink(missing_ok=True)
-        with _told(self.address(name), "deleted"), suppress(FileNotFoundError):
-            self.files.delete_file(f"{self.root}/{name}")
+
+        def delete() -> None:
+            with suppress(FileNotFoundError):
+                self.files.delete_file(f"{self.root}/{name}")
+
+        _patiently(delete, self.address(name), "deleted")
 
     def _stamps(self, folder: str) -> dict[str, Stamp]:
-        where = f"{self.root}/{folder}".rstrip("/")
-        with _told(f"{self.url}/{folder}".rstrip("/"), "listed"):
-            found = self.files.get_file_info(fs.FileSelector(where, allow_not_found=True))
+        chosen = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), allow_not_found=True)
+        found = _patiently(lambda: self.files.get_file_info(chosen), self.address(folder).rstrip("/"), "listed")
         return {info.base_name: _stamp(info) for info in found if info.type == fs.FileType.File}
 
     def _send(self, name: str, content: bytes) -> None:
-        path = f"{self.root}/{name}"
-        with _told(self.address(name), "written"):
-            if self.files.type_name in _IN_ONE_PIECE:
-                self._write(path, content)
-                return
-            folder, _, last = path.rpartition("/")
-            self.files.create_dir(folder, recursive=True)
-            self._write(f"{folder}/.{last}.{os.getpid()}.part", content)
-            self.files.move(f"{folder}/.{last}.{os.getpid()}.part", path)
+        whole = self.files.type_name in _IN_ONE_PIECE
+        send = self._write if whole else self._write_beside
+        _patiently(lambda: send(f"{self.root}/{name}", content), self.address(name), "written")
 
     def _write(self, path: str, content: bytes) -> None:
         with self.files.open_output_stream(path) as stream:
             stream.write(content)
+
+    def _write_beside(self, path: str, content: bytes) -> None:
+        folder, _, last = path.rpartition("/")
+        beside = f"{folder}/.{last}.{uuid4().hex}.part"
+        self.files.create_dir(folder, recursive=True)
+        self._write(beside, content)
+        self.files.move(beside, path)
 
     def _has_copy(self, name: str, stamp: Stamp) -> bool:
         try:
@@ -149,12 +160,15 @@ class RemoteStorage(Storage):
 
     def _fetch(self, name: str, stamp: Stamp, part: Path) -> None:
         size, seconds = stamp
-        with _told(self.address(name), "read"):
+
+        def read() -> bytes:
             with self.files.open_input_stream(f"{self.root}/{name}") as stream:
-                content = stream.read()
+                content = bytes(stream.read())
             if len(content) != size:
                 raise OSError("it was written again while it was read")
-        part.write_bytes(content)
+            return content
+
+        part.write_bytes(_patiently(read, self.address(name), "read"))
         os.utime(part, (seconds, seconds))
 
 
@@ -196,13 +210,22 @@ def _lacks_bucket(files: Any, root: str) -> bool:
         raise
 
 
-@contextmanager
-def _told(url: str, what: str) -> Iterator[None]:
-    """Tells a failure of the storage: the URL, the cause, the next step."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{url} cannot be {what} ({str(error)[:300]}).", _next_step(str(error).upper())) from error
+def _patiently(ask: Callable[[], _Answer], url: str, what: str) -> _Answer:
+    """The answer, asked for again for a while where the storage cannot be reached."""
+    pauses = iter(PAUSES)
+    while True:
+        try:
+            return ask()
+        except (OSError, pa.ArrowException) as error:
+            pause = next(pauses, None)
+            if pause is None or not _is_outage(str(error)):
+                raise _told(error, url, what) from error
+        time.sleep(pause)
+
+
+def _told(error: Exception, url: str, what: str) -> StorageError:
+    """A failure of the storage: the URL, the cause, the next step."""
+    return StorageError(f"{url} cannot be {what} ({str(error)[:300]}).", _next_step(str(error).upper()))
 
 
 _REFUSED = (
@@ -214,11 +237,15 @@ _REFUSED = (
     "CREDENTIAL",
     "HTTP STATUS 403",
 )
-_UNREACHED = ("NETWORK_CONNECTION", "COULD NOT CONNECT", "TIMED OUT", "RESOLVE")
+_UNREACHED = ("NETWORK_CONNECTION", "COULD NOT CONNECT", "TIMED OUT", "RESOLVE", "SLOW_DOWN", "HTTP STATUS 50")
 
 
 def _is_refusal(said: str) -> bool:
     return any(word in said.upper() for word in _REFUSED)
+
+
+def _is_outage(said: str) -> bool:
+    return any(word in said.upper() for word in _UNREACHED)
 
 
 def _next_step(said: str) -> str:
@@ -229,6 +256,6 @@ def _next_step(said: str) -> str:
         )
     if "BUCKET" in said and any(word in said for word in ("NO_SUCH", "NOT EXIST", "NOT FOUND")):
         return "Make the bucket, or mend LORAUTER_STORAGE."
-    if any(word in said for word in _UNREACHED):
+    if _is_outage(said):
         return "See that its address (AWS_ENDPOINT_URL, where it is not Amazon's) answers here; then run it again."
     return "See that LORAUTER_STORAGE is right and the storage answers; then run it again: what is finished is kept."

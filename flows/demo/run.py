@@ -63,7 +63,7 @@ def _prepare(root: Path, small: bool) -> tuple[Home, Path]:
     for name in ("LORAUTER_TOKEN", "HF_TOKEN"):
         os.environ.pop(name, None)  # the demo's hub knows no tokens, and a real one must not be sent to it
     _refuse_a_home_in_use(root)
-    home = open_home(home=root, base=BASE_ID, encoder=ENCODER_ID)
+    home = open_home(home=root, storage="", base=BASE_ID, encoder=ENCODER_ID)  # never into what others share
     write_text(home.root / "lorauter.toml", _TOML)
     prepare_prefect(home.root)
     with stage("prepare"):
