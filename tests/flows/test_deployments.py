@@ -101,7 +101,7 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
     try:
         parameters = json.dumps(home.worker_reference)
         _prefect(server, "deployment", "run", "refresh/scheduled", "--param", f"settings={parameters}")
-        _kill_while_it_works(victim)
+        _kill_while_it_works(victim, tmp_path / "victim")
         state = _wait_for_refresh(server)
     finally:
         for worker in (refresher, survivor, victim):
@@ -118,13 +118,12 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
     assert (runs.count("CRASHED gpu"), set(runs)) == (1, {"COMPLETED gpu", "CRASHED gpu"})
 
 
-def _kill_while_it_works(worker: subprocess.Popen[bytes]) -> None:
-    """Kill -9 a worker and its runs, some moments after it has taken one."""
+def _kill_while_it_works(worker: subprocess.Popen[bytes], home: Path) -> None:
+    """Kill -9 a worker and its runs, as soon as it fetches what its first shard needs."""
     me, deadline = psutil.Process(worker.pid), time.monotonic() + 200
-    while not me.children(recursive=True):
+    while not (home / "hub").exists():
         assert time.monotonic() < deadline, "it never took a shard"
-        time.sleep(0.2)
-    time.sleep(2)
+        time.sleep(0.1)
     for process in [me, *me.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
