@@ -170,6 +170,9 @@ def test_every_command_of_the_document_does_what_it_says(
     assert {path.name for path in (tmp_path / "gpu/home").iterdir()} == {"cache", "hub"}
     assert [(text.split()[:2], "is Failed." in text) for text in texts] == [(["lorauter:", "refresh"], True)]
     assert (tmp_path / "server/prefect.dump").stat().st_size > 10_000
+    stored = subprocess.run(["pg_dump", "prefect"], env=machines["server"].variables, capture_output=True, check=True)
+    secrets = (os.environ["AWS_SECRET_ACCESS_KEY"].encode(), alert_url.encode())
+    assert (b"s3://lorauter/catalog" in stored.stdout, [s for s in secrets if s in stored.stdout]) == (True, [])
     assert "sqlite" not in (tmp_path / "server/server.log").read_text()
 
 
