@@ -32,6 +32,7 @@ from catalog.rules import Policy
 from lorauter.halving import HalvingOptions
 from lorauter.routing import RouterOptions
 from lorauter.strategies import Exhaustive, Racing, Strategy, product_halving
+from warehouse.storage_url import checked_storage
 
 DEFAULT_HOME = "~/.lorauter"
 
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LORAUTER_", env_nested_delimiter="__", extra="forbid")
 
     home: Path = Field(Path(DEFAULT_HOME), description="one folder for all state")
+    storage: str = Field("", description="folder or URL that machines share: ledger and plans; in the home where unset")
     endpoint: str = Field("https://huggingface.co", description="address of the hub")
     token: SecretStr | None = Field(None, description="access token; HF_TOKEN where unset")
     base: str = Field("meta-llama/Llama-2-7b-hf", description="base model id")
@@ -101,6 +103,12 @@ class Settings(BaseSettings):
         named = (value,) if isinstance(value, str) else value
         full = tuple(name if "/" in name else canonical(name) for name in named)
         return full[0] if isinstance(value, str) else full
+
+    @field_validator("storage")
+    @classmethod
+    def _without_secrets(cls, value: str) -> str:
+        """It goes to every worker through Prefect's database."""
+        return checked_storage(value)
 
     @classmethod
     def settings_customise_sources(
