@@ -91,10 +91,10 @@ class Ledger:
     ) -> Iterator[dict[str, Any]]:
         """All rows, current or not, whose columns hold the given value, or one of them; one fragment in memory."""
         wanted = pa.schema([LEDGER[table].field(c) for c in dict.fromkeys((*equal, *columns))])
+        among = {c: pa.array([v] if isinstance(v, str) else v, wanted.field(c).type) for c, v in equal.items()}
         for path in self.fragments(table):
             found = self.read_fragment(path, wanted)
-            for column, value in equal.items():
-                values = pa.array([value] if isinstance(value, str) else value, found[column].type)
+            for column, values in among.items():
                 found = found.filter(pc.is_in(found[column], values))
             yield from found.select(columns).to_pylist()
 

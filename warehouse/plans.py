@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.answer import Answer, Failed
 from catalog.errors import SnapshotError
@@ -80,7 +81,7 @@ def make_plan(
             return begun
         if not ledger.has_any("outputs", f"{name}-"):
             break  # else outputs of a finished plan may have been deleted since: their shards need new names
-    known = set(ledger.read("outputs", ["key"])["key"].to_pylist())
+    known = {row["key"] for row in ledger.where("outputs", {"key": list(by_key)}, ["key"])}
     missing = {key: item for key, item in by_key.items() if key not in known}
     if not missing:
         return Plan(name, {})
@@ -95,8 +96,9 @@ def forget_plan(plans: Path | Storage, name: str) -> None:
 
 def read_shard(plans: Path | Storage, name: str, shard: int) -> list[dict[str, Any]]:
     """The rows of one shard, in their order."""
-    rows: list[dict[str, Any]] = _read_plan(storage_at(plans), name).to_pylist()
-    return [row for row in rows if row["shard"] == shard]
+    plan = _read_plan(storage_at(plans), name)
+    rows: list[dict[str, Any]] = plan.filter(pc.equal(plan["shard"], shard)).to_pylist()
+    return rows
 
 
 def finish_shard(
@@ -127,10 +129,10 @@ def shard_name(name: str, shard: int) -> str:
 
 def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> list[Answer]:
     """The stored answers of `work`, in order. Raises KeyError for one that was never made."""
-    table = ledger.read("outputs", ["key", *MADE])
-    made = zip(*(table[name].to_pylist() for name in ("key", *MADE)), strict=True)
-    answers = {key: _answer(*columns) for key, *columns in made}
-    return [answers[item.key(conditions)] for item in work]
+    keys = [item.key(conditions) for item in work]
+    made = ledger.where("outputs", {"key": list(set(keys))}, ["key", *MADE])
+    answers = {row["key"]: _answer(*(row[name] for name in MADE)) for row in made}
+    return [answers[key] for key in keys]
 
 
 def _answer(text: str | None, totals: list[float] | None, tokens: list[int] | None, error: str | None) -> Answer:

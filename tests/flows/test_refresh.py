@@ -24,6 +24,7 @@ from catalog.errors import SettingError
 from catalog.task import Example
 from flows.home import Home, open_home, open_router
 from flows.mirror.server import serve_in_thread
+from lorauter.selection import split_examples
 from lorauter.task_index import load_index
 from warehouse.snapshots import current_snapshot, open_snapshot
 from warehouse.tasks import read_tasks, store_task
@@ -133,6 +134,18 @@ def test_a_new_adapter_costs_its_own_evaluations_and_what_the_leaders_need_again
     assert by == {"dora/newcomer"}
     assert all(row["adapters"] for row in made)  # the base is not asked again
     assert first["snapshot"] != second["snapshot"]
+
+
+def test_an_exhaustive_run_meets_every_selection_example(home: Home) -> None:
+    from flows.refresh import refresh
+
+    outcome = refresh({**home.reference, "strategy": "exhaustive"})
+
+    scores = open_snapshot(Path(outcome["folder"])).read("scores")
+    sizes = {task.name: len(split_examples(task, 0.4)[0]) for task in home.tasks()}
+    adapters = {key for key, reason in REASONS.items() if reason is None}
+    assert {(row["task"], row["n"]) for row in scores} == set(sizes.items())
+    assert len(scores) == len(sizes) * (len(adapters) + 1)
 
 
 def test_a_changed_task_costs_only_its_own_evaluations(home: Home) -> None:
