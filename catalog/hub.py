@@ -143,6 +143,18 @@ class Hub:
         text = _decoded(read.data, "utf-8-sig", name, "") if len(read.data) <= limit else None
         return text if isinstance(text, str) else None
 
+    def read_start(self, repo: str, name: str, sha: str, limit: int) -> str:
+        """The first `limit` bytes of a text file, what is no UTF-8 replaced; "" where the hub does not give it.
+
+        Raises HubError where the hub cannot say so now.
+        """
+        read = self._read(repo, name, sha, limit)
+        if isinstance(read, Problem):
+            if read.reason == "unreachable":
+                raise HubError(f"{repo}/{name}: {read.evidence}.", "Try again later.")
+            return ""
+        return read.data.decode("utf-8-sig", "replace")
+
     def read_base(self, base: str, revision: str = "main") -> Base:
         """Sha and module shapes of a base model from its checkpoint's headers, without its weights."""
         sha, files = self.repo_files(base, revision)

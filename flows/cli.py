@@ -24,6 +24,12 @@ from catalog.errors import LorauterError
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _bases = click.option("--base", "bases", multiple=True, help="Base model id, e.g. org/model. May be repeated.")
+_strategy = click.option(
+    "--strategy",
+    type=click.Choice(["racing", "halving", "exhaustive"]),
+    help="Which evaluations to run: adapters race the leader, halve rung by rung, or meet every example."
+    "  [default: racing]",
+)
 _endpoint = click.option("--endpoint", help="Address of the hub.  [default: the public Hub]")
 _INTERRUPTED = "\nInterrupted. What was finished is kept; run the same command to go on."
 _INTERRUPTED_CODE = 130
@@ -218,15 +224,35 @@ def tasks_list(home: Path | None) -> None:
         click.echo(f"{task.name}\t{task.metric}\t{len(task.validation)}\t{len(task.test)}\t{task.hash}")
 
 
+@tasks.command("remove")
+@click.argument("names", nargs=-1, required=True)
+@click.pass_obj
+def tasks_remove(home: Path | None, names: tuple[str, ...]) -> None:
+    """Remove tasks. Their outputs stay in the ledger; the next publish leaves them out."""
+    from warehouse.tasks import remove_task
+
+    folder = _home(home).task_folder
+    for name in names:
+        remove_task(folder, name)
+        click.echo(f"{name} removed.", err=True)
+
+
 @cli.command()
 @click.option("--base", help="Base model id.")
 @click.option("--endpoint", help="Address of the hub.")
+@_strategy
 @click.pass_obj
-def score(home: Path | None, base: str | None, endpoint: str | None) -> None:
-    """Score the admitted adapters on every task by successive halving. Stored outputs are not made again."""
+def score(home: Path | None, base: str | None, endpoint: str | None, strategy: str | None) -> None:
+    """Score the admitted adapters on every task. No output is made twice.
+
+    All meet a few examples of every task; who may still win goes on, rung by rung. What a name and a card say, and
+    how an adapter does on other tasks, decides how long it is believed in. New adapters race the known leaders;
+    `lorauter why REPO` tells where and why an adapter was dropped.
+    """
     from flows import generate, read_bases, score_adapters
 
-    opened = _home(home, base=base, endpoint=endpoint)
+    _stop_at_once()
+    opened = _home(home, base=base, endpoint=endpoint, strategy=strategy)
     scores = score_adapters.score(opened, read_bases.read_base(opened), generate.run_shards)
     for found in scores.tasks:
         click.echo(f"{found.task.name}\t{found.best or '(base)'}")
@@ -236,12 +262,14 @@ def score(home: Path | None, base: str | None, endpoint: str | None) -> None:
 @cli.command()
 @click.option("--base", help="Base model id.")
 @click.option("--endpoint", help="Address of the hub.")
+@_strategy
 @click.pass_obj
-def publish(home: Path | None, base: str | None, endpoint: str | None) -> None:
+def publish(home: Path | None, base: str | None, endpoint: str | None, strategy: str | None) -> None:
     """Freeze the scored catalog as an immutable snapshot and make it the current one."""
     from flows import generate, publish_catalog, read_bases, score_adapters
 
-    opened = _home(home, base=base, endpoint=endpoint)
+    _stop_at_once()
+    opened = _home(home, base=base, endpoint=endpoint, strategy=strategy)
     judged = read_bases.read_base(opened)
     scores = score_adapters.score(opened, judged, generate.run_shards)
     click.echo(publish_catalog.publish_catalog(opened, judged, scores).folder)
@@ -250,10 +278,11 @@ def publish(home: Path | None, base: str | None, endpoint: str | None) -> None:
 @cli.command()
 @_bases
 @_endpoint
+@_strategy
 @click.pass_obj
-def refresh(home: Path | None, bases: tuple[str, ...], endpoint: str | None) -> None:
+def refresh(home: Path | None, bases: tuple[str, ...], endpoint: str | None, strategy: str | None) -> None:
     """Crawl, validate, score and publish: the Prefect flow `refresh`, here and now."""
-    opened = _home(home, **_named(bases), endpoint=endpoint)
+    opened = _home(home, **_named(bases), endpoint=endpoint, strategy=strategy)
     opened.tasks()  # a missing task is better told before an hour of crawling
     _prepare_prefect(opened.root)
     from flows.refresh import refresh as flow

@@ -110,6 +110,7 @@ class Home:
             "bases": ",".join(settings.bases),
             "targets": ",".join(settings.targets),
             "encoder": settings.encoder,
+            "strategy": settings.strategy,
         }
 
     @property

@@ -6,7 +6,7 @@ The first that says something wins.
 Knows: every setting's name and default. Does not know: what floors do with the frozen options it hands them.
 
     LORAUTER_HOME=~/catalog LORAUTER_POLICY__LICENCES=mit,apache-2.0 lorauter refresh
-    LORAUTER_CONFIG=my.toml lorauter refresh          # keys as below, tables [policy], [halving], [routing]
+    LORAUTER_CONFIG=my.toml lorauter refresh          # keys as below, tables [policy], [racing], [halving], [routing]
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from catalog.errors import SettingError
 from catalog.rules import Policy
 from lorauter.halving import HalvingOptions
 from lorauter.routing import RouterOptions
+from lorauter.strategies import Exhaustive, Racing, Strategy, product_halving
 from warehouse.storage_url import checked_storage
 
 DEFAULT_HOME = "~/.lorauter"
@@ -85,6 +86,13 @@ class Settings(BaseSettings):
     shard_rows: int = Field(256, ge=1, description="rows of a scoring shard")
     capacity: int = Field(64, ge=1, description="adapters held on the device")
     policy: Annotated[Policy, BeforeValidator(_split_lists(Policy))] = Policy()
+    strategy: Literal["racing", "halving", "exhaustive"] = Field(
+        "racing", description="which evaluations scoring runs: see lorauter/strategies"
+    )
+    report: float = Field(
+        0.4, gt=0, lt=1, description="share of a task's validation set that chooses nothing and scores the winner"
+    )
+    racing: Racing = Racing()
     halving: Annotated[HalvingOptions, BeforeValidator(_split_lists(HalvingOptions))] = HalvingOptions()
     routing: RouterOptions = RouterOptions()
 
@@ -114,6 +122,16 @@ class Settings(BaseSettings):
         """Arguments, then environment, then the toml file."""
         files = [TomlConfigSettingsSource(settings_cls, toml_file=path) for path in _toml_files(init_settings)]
         return init_settings, env_settings, *files
+
+    @property
+    def chosen_strategy(self) -> Strategy:
+        """The strategy with its settings."""
+        made: dict[str, Strategy] = {
+            "racing": self.racing,
+            "halving": product_halving(self.halving),
+            "exhaustive": Exhaustive(),
+        }
+        return made[self.strategy]
 
     @property
     def hub_token(self) -> str | None:

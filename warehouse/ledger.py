@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
 from warehouse.files import column_names, read_table, table_writer
-from warehouse.schemas import KEYS, LEDGER, table_of
+from warehouse.schemas import ADDED_KEYS, KEYS, LEDGER, table_of
 from warehouse.storage import Storage, storage_at
 
 Row = Mapping[str, Any]
@@ -86,13 +86,16 @@ class Ledger:
         parts = [self.read_fragment(path, wanted) for path in self.fragments(table)]
         return pa.concat_tables(parts) if parts else wanted.empty_table()
 
-    def where(self, table: str, equal: Mapping[str, str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All rows, current or not, whose columns are equal to the given values; one fragment in memory."""
+    def where(
+        self, table: str, equal: Mapping[str, str | Sequence[str]], columns: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """All rows, current or not, whose columns hold the given value, or one of them; one fragment in memory."""
         wanted = pa.schema([LEDGER[table].field(c) for c in dict.fromkeys((*equal, *columns))])
         for path in self.fragments(table):
             found = self.read_fragment(path, wanted)
             for column, value in equal.items():
-                found = found.filter(pc.equal(found[column], value))
+                values = pa.array([value] if isinstance(value, str) else value, found[column].type)
+                found = found.filter(pc.is_in(found[column], values))
             yield from found.select(columns).to_pylist()
 
     def index(self, table: str, columns: Sequence[str] = ()) -> Index:
@@ -115,7 +118,7 @@ class Ledger:
         try:
             written = column_names(path)
             lacking = [name for name in schema.names if name not in written]
-            if not set(KEYS[path.parent.name]) <= written:
+            if not {*KEYS[path.parent.name]} - ADDED_KEYS <= written:
                 raise ValueError(f"it is not of the table {path.parent.name}")
             table = read_table(path, [name for name in schema.names if name in written])
             for name in lacking:

@@ -39,7 +39,7 @@ def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
     """Run the whole demo in a home and return the figures of demo.json, which is written there too."""
     began = time.monotonic()
     with PeakMemory() as memory:
-        home, folder = _prepare(settings_home, small)
+        home, folder = prepare_home(settings_home, small)
         with _serve(folder) as hub:
             from catalog.hub import COUNT
 
@@ -58,7 +58,7 @@ def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
     return figures
 
 
-def _prepare(root: Path, small: bool) -> tuple[Home, Path]:
+def prepare_home(root: Path, small: bool) -> tuple[Home, Path]:
     """The home with the demo's settings and tasks in it, and the hub folder."""
     for name in ("LORAUTER_TOKEN", "HF_TOKEN"):
         os.environ.pop(name, None)  # the demo's hub knows no tokens, and a real one must not be sent to it
