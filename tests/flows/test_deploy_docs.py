@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/deploy.md"
 STAYS = ("prefect server start", "prefect worker start")  # commands that do not end
 NEEDED = ("initdb", "pg_ctl", "createdb", "pg_dump")
+ONE_RUNG = {"LORAUTER_STRATEGY": "halving", "LORAUTER_HALVING__RUNGS": "8"}  # a run on a worker starts for seconds
 FOLDERS = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
@@ -146,7 +147,7 @@ def test_every_command_of_the_document_does_what_it_says(
 ) -> None:
     port, (alert_url, texts) = free_port(), alerts
     given = {"LORAUTER_ENDPOINT": tiny_hub, "LORAUTER_BASE": "tiny/llama", "ALERT_URL": alert_url, **postgres}
-    given |= {"LORAUTER_HALVING__RUNGS": "8"}  # every run on a worker takes ten seconds to start
+    given |= ONE_RUNG
     given |= {"SERVER": f"127.0.0.1:{port}", "SERVER_AUTH": "me:a-secret", "PREFECT_SERVER_API_PORT": str(port)}
     _make_bucket(s3_server, "lorauter")
     machines = {name: Machine(tmp_path / name, given) for name in ("server", "default", "gpu")}

@@ -23,7 +23,7 @@ from warehouse.snapshots import current_snapshot
 from warehouse.tasks import read_tasks, store_task
 
 ROOT = Path(__file__).parents[2]
-ONE_RUNG = {"LORAUTER_HALVING__RUNGS": "8"}  # every run on a worker takes ten seconds to start
+ONE_RUNG = {"LORAUTER_HALVING__RUNGS": "8"}  # a run on a worker starts for seconds
 PREFECT = [sys.executable, "-m", "prefect"]
 
 
@@ -56,7 +56,7 @@ def test_refresh_runs_as_a_deployment_with_its_shards_on_the_queue_gpu(
     server: dict[str, str], tmp_path: Path, tiny_hub: str, tiny_tasks: Path
 ) -> None:
     """One home for all. The best adapter's weights were spoilt since they were checked: a worker sets it aside."""
-    home = open_home(home=tmp_path / "home", endpoint=tiny_hub, base="tiny/llama")
+    home = open_home(home=tmp_path / "home", endpoint=tiny_hub, base="tiny/llama", strategy="halving")
     store_task(home.task_folder, read_tasks(tiny_tasks)[0])
     crawl(home)
     validate(home)
@@ -89,7 +89,13 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
 
     One is killed -9 while it works, with all its children; the other finishes.
     """
-    home = open_home(home=tmp_path / "refresher", endpoint=tiny_hub, base="tiny/llama", storage=f"{s3_bucket}/lorauter")
+    home = open_home(
+        home=tmp_path / "refresher",
+        endpoint=tiny_hub,
+        base="tiny/llama",
+        strategy="halving",
+        storage=f"{s3_bucket}/lorauter",
+    )
     store_task(home.task_folder, read_tasks(tiny_tasks)[0])
     _prefect(server, "work-pool", "create", "lorauter", "--type", "process")
     _prefect(server, "work-queue", "create", "gpu", "--pool", "lorauter", "--limit", "2")
