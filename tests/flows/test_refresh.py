@@ -189,7 +189,7 @@ def test_whoever_watches_prefect_sees_rungs_and_winners(home: Home) -> None:
     refresh(home.reference)
 
     with get_client(sync_client=True) as client:
-        shown = {artifact.key: artifact for artifact in client.read_artifacts()}
+        shown = {artifact.key: artifact for artifact in client.read_latest_artifacts()}
     best = json.loads(str(shown["score-best"].data))
     rungs = json.loads(str(shown["score-rungs"].data))
     assert {row["task"]: row["adapter"].partition("@")[0] for row in best} == {
