@@ -1,122 +1,387 @@
-"""Evaluations a second on the demo pool: ours against PEFT switching adapters, and against the bare base.
+"""Evaluations a second on the demo pool: ours against PEFT as people use it, and against the base with no adapter.
 
-    python -m benchmarks.scoring [--adapters 8] [--repeats 3] [--examples 4] [--json OUT]
+    make bench-score
+    python -m benchmarks.scoring [--device cuda] [--adapters 10] [--examples 2] [--repeats 3] [--json OUT]
 
-All cases answer the same prompts with the same dtype, batch size and bound on new tokens, in one process and in
-turn. "base" is the plain model in our loop; it seldom ends an answer early, so adapters that do can pass it. "peft"
-loads all adapters, calls set_adapter a group and the model library's generate; its rows end at end-of-text alone,
-as its stop strings cost more than they save here.
+Every case makes the same answers' worth of tokens for the same prompts in one dtype, each adapter on each prompt:
+
+- ours      `Engine.answer` with the product's stop rule; many adapters in a batch. It says how many tokens each
+            answer took; all other cases are told, and look for no stop of their own.
+- switched  (a) PEFT with all adapters loaded, `set_adapter`, and the model library's `generate`.
+- loaded    (b) `PeftModel.from_pretrained`, `generate`, `unload`, an adapter at a time; the base stays loaded.
+- mixed     (c) PEFT's mixed batch: `generate(adapter_names=…)`, all adapters loaded.
+- base      (d) no adapter: `generate`, and our own loop, at several batch sizes; the fastest counts.
+
+Rows go by length into batches in every case. Our loop gives a row exactly its tokens. `generate` cannot drop a row, so
+it makes as many as the longest of the batch takes: the fewest with which it gives these answers.
+
+"switched, mended" is (a) with our mend of the model library's output layer on the CPU (lorauter/engine), to show what
+of our lead over (a) comes from that alone. "8 tokens" is a second run of ours and (d) where every row makes exactly 8,
+so that no case gains from answers that end early. The last part holds evaluations fixed while the pool grows, and the
+reverse. PEFT's mixed batch refuses DoRA, so the pool's DoRA adapter is left out of every case.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import os
 import platform
+import shutil
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from transformers.utils import logging
 
 from flows.demo.base import export_base
 from flows.demo.world import POOL, demo_tasks
-from lorauter.engine import MAX_ROWS, Engine
-from lorauter.routing import Route
+from flows.peak_memory import PeakMemory
+from lorauter.batches import RowSize, plan_batches
+from lorauter.engine import Engine
+from lorauter.memory_budget import Budget
+from lorauter.routing import Mixture, Route
 
+TARGETS = {"base": 0.8, "switched": 1.2, "loaded": 1.5, "mixed": 1.5}
+GPU_TARGETS = {"base": 0.7, "switched": 5.0}
 NEW_TOKENS = 8
+BATCH = 64  # rows of PEFT's cases; our own comes from the engine
+POOLS = (16, 64, 256, 1024)
+AMOUNTS = (256, 512, 1024)
+CAPACITY = 64
+ROUNDS = 2  # in the last part
+
+Run = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is evaluated: each row's prompt, adapter, and the tokens of its answer."""
+
+    prompts: Sequence[str]
+    folders: Sequence[Path]
+    tokens: Sequence[int]
+
+    def of(self, folder: Path) -> Job:
+        """One adapter's part."""
+        return self.at([i for i, own in enumerate(self.folders) if own == folder])
+
+    def at(self, rows: Sequence[int]) -> Job:
+        """Some rows."""
+        return Job([self.prompts[i] for i in rows], [self.folders[i] for i in rows], [self.tokens[i] for i in rows])
+
+
+class CountingEngine(Engine):
+    """The engine; it notes how many tokens an answer took, or with `told` gives each row just its bound."""
+
+    told = False
+
+    def _take(self, answer: Any, token: int, stop: str) -> None:
+        if self.told:
+            answer.tokens.append(token)
+            answer.done = len(answer.tokens) >= answer.limit
+        elif not answer.done:
+            super()._take(answer, token, stop)
+            # An end-of-text token is computed as others are, but is no token of the answer.
+            steps = len(answer.tokens) + (answer.done and token in self._ends)
+            answer.text = f"{steps}" if self.counting and answer.done else answer.text
+
+    counting = False
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and say which targets are missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--adapters", type=int, default=8)
-    parser.add_argument("--examples", type=int, default=4, help="examples of every task for every adapter")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--adapters", type=int, default=10)
+    parser.add_argument("--examples", type=int, default=2, help="examples of every task for every adapter")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--part", choices=("cases", "growth", "all"), default="all")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as scratch:
-        figures = measure(export_base(Path(scratch) / "base"), args.adapters, args.examples, args.repeats)
-    print(f"{'case':<8}{'evaluations/s':>15}{'of base':>10}")
-    for case, rate in figures["evaluations_per_second"].items():
-        print(f"{case:<8}{rate:>15.1f}{rate / figures['evaluations_per_second']['base']:>10.2f}")
+        base = export_base(Path(scratch) / "base")
+        engine = CountingEngine(base, device=args.device, capacity=CAPACITY, find_adapter=Path)
+        figures: dict[str, Any] = {"conditions": _conditions(engine)}
+        if args.part != "growth":
+            figures |= cases(engine, base, args.adapters, args.examples, args.repeats)
+            _print_cases(figures)
+        if args.part != "cases":
+            figures["growth"] = growth(engine, Path(scratch))
+            _print_growth(figures["growth"])
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def measure(base: Path, adapters: int, examples: int, repeats: int) -> dict[str, Any]:
-    """Median rates of each case over interleaved repeats."""
-    folders = _plain_adapters()[:adapters]
+# -- against PEFT and the bare base -----------------------------------------------------------------
+
+
+def cases(engine: CountingEngine, base: Path, adapters: int, examples: int, repeats: int) -> dict[str, Any]:
+    """Median evaluations a second of every case over interleaved repeats, and ours over each."""
+    folders = _adapters(adapters)
     prompts = [t.prompt(e.input) for t in demo_tasks(False) for e in t.validation[:examples]]
-    engine = Engine(base, find_adapter=Path)
-    peft = _peft(base, folders, engine)
-    cases: dict[str, Callable[[], None]] = {
-        "base": lambda: _ours(engine, prompts * len(folders), [()] * len(folders) * len(prompts)),
-        "ours": lambda: _ours(engine, prompts * len(folders), [((str(f), 1.0),) for f in folders for _ in prompts]),
-        "peft": lambda: peft(prompts),
+    job = _counted(engine, Job(prompts * len(folders), [f for f in folders for _ in prompts], []))
+    fixed = Job(job.prompts, job.folders, [NEW_TOKENS] * len(job.prompts))
+    runs: dict[str, Run] = {
+        "ours": _answering(engine, job),
+        **{f"base, our loop, {n} rows": _bare(engine, job, n) for n in (64, 128)},
+        "base, generate, 128 rows": _library(engine, job, 128),
+        **_peft_cases(engine, base, job, folders),
+        "ours, 8 tokens": lambda: _told(engine, fixed, adapters=True),
+        **{f"base, 8 tokens, {n} rows": _bare(engine, fixed, n) for n in (64, 128)},
     }
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for turn in range(repeats + 1):
-        for name, run in cases.items():
-            began = time.monotonic()
+    for name, run in runs.items():  # the first answers of a process are slow
+        if "rows" in name or name.startswith("ours"):
             run()
-            if turn:  # the first turn warms up
-                seconds[name].append(time.monotonic() - began)
-    rows = len(prompts) * len(folders)
-    rates = {name: rows / sorted(times)[len(times) // 2] for name, times in seconds.items()}
+    seconds = _interleaved(runs, repeats)
+    rates = {name: len(job.prompts) / _median(times) for name, times in seconds.items()}
     return {
         "evaluations_per_second": {name: round(rate, 2) for name, rate in rates.items()},
-        "rows": rows,
+        "seconds": {name: [round(s, 2) for s in times] for name, times in seconds.items()},
+        "ours_over": _ratios(seconds),
+        "targets": TARGETS if engine.device == "cpu" else GPU_TARGETS,
+        "rows": len(job.prompts),
         "adapters": len(folders),
-        "dtype": engine.dtype,
-        "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
+        "tokens_of_answers": sum(job.tokens),
     }
 
 
-def _plain_adapters() -> list[Path]:
-    """Root-level LoRA adapters of the pool without DoRA, which PEFT's loop serves as we do."""
-    configs = sorted((POOL / "hub").glob("*/*/adapter_config.json"))
-    return [path.parent for path in configs if not json.loads(path.read_text()).get("use_dora")]
+def _ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Ours over each case: the median of the ratios within a repeat."""
+
+    def over(ours: str, name: str) -> float:
+        return round(_median([c / o for o, c in zip(seconds[ours], seconds[name], strict=True)]), 3)
+
+    bare = [name for name in seconds if name.startswith("base, ") and "8 tokens" not in name]
+    fixed = [name for name in seconds if name.startswith("base, 8 tokens")]
+    others = [name for name in seconds if name not in (*bare, *fixed) and not name.startswith("ours")]
+    return {
+        "base": min(over("ours", name) for name in bare),
+        **{name: over("ours", name) for name in others},
+        "base, 8 tokens": min(over("ours, 8 tokens", name) for name in fixed),
+    }
 
 
-def _ours(engine: Engine, prompts: Sequence[str], mixtures: Sequence[Any]) -> None:
-    engine.answer(prompts, [Route(mixture) for mixture in mixtures], NEW_TOKENS)
+def _counted(engine: CountingEngine, job: Job) -> Job:
+    """The job with the tokens that our answers took."""
+    engine.counting = True
+    counts = _ours(engine, job)
+    engine.counting = False
+    return Job(job.prompts, job.folders, [int(count) for count in counts])
 
 
-def _peft(base: Path, folders: Sequence[Path], engine: Engine) -> Callable[[Sequence[str]], None]:
-    """PEFT as people use it: all adapters loaded, one switched on at a time, the model library's own generate."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _ours(engine: CountingEngine, job: Job) -> list[str]:
+    return engine.answer(job.prompts, [Route(((str(folder), 1.0),)) for folder in job.folders], NEW_TOKENS)
 
-    tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    plain = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, engine.dtype)).eval()
-    model: Any = None
-    for folder in folders:
-        if model is None:
-            model = PeftModel.from_pretrained(plain, folder, adapter_name=folder.name)
-        else:
-            model.load_adapter(folder, adapter_name=folder.name)
 
-    def run(prompts: Sequence[str]) -> None:
-        ordered = sorted(prompts, key=len)
-        for folder in folders:
-            model.set_adapter(folder.name)
-            for start in range(0, len(ordered), MAX_ROWS):
-                batch = tokenizer(ordered[start : start + MAX_ROWS], return_tensors="pt", padding=True)
-                with torch.inference_mode():
-                    model.generate(
-                        **batch,
-                        max_new_tokens=NEW_TOKENS,
-                        do_sample=False,
-                        pad_token_id=tokenizer.pad_token_id,
-                    )
+def _answering(engine: CountingEngine, job: Job) -> Run:
+    def run() -> None:
+        _ours(engine, job)
 
     return run
+
+
+def _told(engine: CountingEngine, job: Job, adapters: bool, rows: int | None = None) -> None:
+    """Our loop with the number of tokens given, in the batches it has when it does not know them."""
+    mixtures: list[Mixture] = [((str(folder), 1.0),) if adapters else () for folder in job.folders]
+    keys = [tuple(key for key, _ in mixture) for mixture in mixtures]
+    lengths = engine.token_lengths(job.prompts)
+    sizes = [RowSize(length, NEW_TOKENS, own) for length, own in zip(lengths, keys, strict=True)]
+    budget = Budget(1 << 20, rows) if rows else engine.budget
+    engine.told = True
+    for batch in plan_batches(sizes, budget.tokens, budget.rows, CAPACITY):
+        part = job.at(batch)
+        engine.generate(part.prompts, [mixtures[i] for i in batch], part.tokens, stop="")
+    engine.told = False
+
+
+def _bare(engine: CountingEngine, job: Job, rows: int) -> Run:
+    """The base in our loop."""
+    return lambda: _told(engine, job, adapters=False, rows=rows)
+
+
+def _library(engine: CountingEngine, job: Job, rows: int) -> Run:
+    """The base in the model library's generate."""
+    return lambda: _generate(engine.model, engine.tokenizer, job, rows)
+
+
+def _peft_cases(engine: CountingEngine, base: Path, job: Job, folders: Sequence[Path]) -> dict[str, Run]:
+    """PEFT's cases; each has a base of its own, loaded before the clock starts."""
+    from peft import PeftModel
+
+    plain, tokenizer = _load(base, engine), engine.tokenizer
+    pool = PeftModel.from_pretrained(_load(base, engine), folders[0], adapter_name=_name(folders[0]))
+    for folder in folders[1:]:
+        pool.load_adapter(folder, adapter_name=_name(folder))
+    parts = {folder: job.of(folder) for folder in folders}
+
+    def switched() -> None:
+        for folder in folders:
+            pool.set_adapter(_name(folder))
+            _generate(pool, tokenizer, parts[folder], BATCH)
+
+    def switched_mended() -> None:
+        head = pool.get_base_model().get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+        switched()
+        hook.remove()
+
+    def loaded() -> None:
+        for folder in folders:
+            model = PeftModel.from_pretrained(plain, folder).eval()
+            _generate(model, tokenizer, parts[folder], BATCH)
+            model.unload()
+
+    def mixed() -> None:
+        _generate(pool, tokenizer, job, BATCH, named=True)
+
+    return {"switched": switched, "switched, mended": switched_mended, "loaded": loaded, "mixed": mixed}
+
+
+def _generate(model: Any, tokenizer: Any, job: Job, rows: int, named: bool = False) -> None:
+    """The model library's loop, rows by length; as many tokens a batch as its longest answer takes."""
+    order = sorted(range(len(job.prompts)), key=lambda i: (len(tokenizer(job.prompts[i])["input_ids"]), job.tokens[i]))
+    for start in range(0, len(order), rows):
+        part = job.at(order[start : start + rows])
+        batch = tokenizer(list(part.prompts), return_tensors="pt", padding=True, padding_side="left").to(model.device)
+        names = {"adapter_names": [_name(folder) for folder in part.folders]} if named else {}
+        most = max(part.tokens)
+        with torch.inference_mode():
+            model.generate(**batch, **names, max_new_tokens=most, min_new_tokens=most, do_sample=False)
+
+
+def _load(base: Path, engine: Engine) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, engine.dtype)).to(engine.device).eval()
+
+
+def _adapters(count: int) -> list[Path]:
+    """Adapters of the pool that every case serves, evenly over the sorted pool, kinds that are rare first."""
+    files = [file.parent for file in sorted((POOL / "hub").glob("*/*/**/adapter_config.json"))]
+    able = [folder for folder in files if not _config(folder).get("use_dora")]
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for folder in able:
+        config = _config(folder)
+        kind = (config["target_modules"], config["r"], config.get("use_rslora"), config.get("rank_pattern"))
+        kinds[json.dumps(kind, default=sorted)].append(folder)
+    firsts = [folders[0] for folders in kinds.values()]
+    rest = [folder for folder in able if folder not in firsts]
+    return sorted((firsts + rest)[:count])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text())
+    return found
+
+
+def _name(folder: Path) -> str:
+    """A name that PEFT takes: without dots and slashes."""
+    return "-".join(folder.relative_to(POOL / "hub").parts)
+
+
+# -- growth -----------------------------------------------------------------------------------------
+
+
+def growth(engine: CountingEngine, scratch: Path) -> dict[str, Any]:
+    """Seconds, memory and adapters held while the pool grows, and while the evaluations do."""
+    pool = _made_up(scratch / "pool", max(POOLS))
+    prompts = [t.prompt(e.input) for t in demo_tasks(False) for e in t.validation]
+    jobs = {f"{AMOUNTS[-1]} evaluations, {size} adapters": _spread(prompts, pool[:size], AMOUNTS[-1]) for size in POOLS}
+    jobs |= {f"{n} evaluations, 64 adapters": _spread(prompts, pool[:64], n) for n in AMOUNTS[:-1]}
+    memory: dict[str, float] = {}
+
+    def timed(name: str, job: Job) -> Run:
+        def run() -> None:
+            gc.collect()
+            with PeakMemory() as peak:
+                _told(engine, job, adapters=True)
+            memory[name] = max(memory.get(name, 0.0), peak.peak_mib)
+
+        return run
+
+    seconds = _interleaved({name: timed(name, job) for name, job in jobs.items()}, ROUNDS)
+    return {
+        name: {"seconds": round(min(times), 2), "peak_rss_mib": round(memory[name]), "capacity": CAPACITY}
+        for name, times in seconds.items()
+    }
+
+
+def _spread(prompts: Sequence[str], pool: Sequence[Path], rows: int) -> Job:
+    """As many rows of each adapter, the same prompts whatever the pool."""
+    return Job(
+        [prompts[i % len(prompts)] for i in range(rows)],
+        [pool[i % len(pool)] for i in range(rows)],
+        [3] * rows,
+    )
+
+
+def _made_up(root: Path, count: int) -> list[Path]:
+    """As many adapters as wished: the pool's real ones under further names, so that reading one is real work."""
+    real = [folder for folder in _adapters(99) if _config(folder)["r"] == 8]
+    folders = [root / str(number) for number in range(count)]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            source = real[number % len(real)] / name
+            try:
+                os.link(source, folder / name)
+            except OSError:  # another file system
+                shutil.copy(source, folder / name)
+    return folders
+
+
+# -- the clock --------------------------------------------------------------------------------------
+
+
+def _interleaved(runs: dict[str, Run], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every run, in turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def _conditions(engine: Engine) -> dict[str, Any]:
+    return {
+        **engine.fingerprint,
+        "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
+        "load_before": round(psutil.getloadavg()[0], 2),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset"),
+    }
+
+
+def _print_cases(figures: dict[str, Any]) -> None:
+    print(f"{figures['rows']} evaluations of {figures['adapters']} adapters, {figures['tokens_of_answers']} tokens")
+    for name, rate in figures["evaluations_per_second"].items():
+        print(f"  {name:<30}{rate:>8.1f} a second")
+    for name, ratio in figures["ours_over"].items():
+        target = figures["targets"].get(name)
+        said = "" if target is None else f"  target {target}: {'met' if ratio >= target else 'MISSED'}"
+        print(f"  ours over {name:<22}{ratio:>6.2f}{said}")
+
+
+def _print_growth(figures: dict[str, Any]) -> None:
+    for name, found in figures.items():
+        print(f"  {name:<34}{found['seconds']:>7.1f} s  peak {found['peak_rss_mib']} MiB")
 
 
 if __name__ == "__main__":

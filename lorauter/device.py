@@ -1,6 +1,6 @@
 """Device and dtype: which ones the engine and the encoder compute on.
 
-Knows: what "auto" means, and which names are allowed.
+Knows: what "auto" means, which names are allowed, and how much memory a device has.
 Does not know: models, adapters, or how much memory anything needs.
 
 A dtype is part of a score's identity (bf16 texts change with the batch size, fp32 ones do not), so
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import torch
 
 from catalog.errors import SettingError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU_FLAGS = Path("/proc/cpuinfo")
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def choose_device(name: str = "auto") -> str:
@@ -54,6 +56,22 @@ def choose_dtype(name: str = "auto", device: str = "cpu") -> str:
     if name not in DTYPES:
         raise SettingError(f"Dtype {name!r} is not known.", f'Use "auto" or one of {", ".join(DTYPES)}.')
     return name
+
+
+def device_memory(device: str) -> int:
+    """Bytes of memory that a device has, free or not; of the CPU what the machine has or the container may use."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return min([int(psutil.virtual_memory().total), *filter(None, map(_limit_in, CGROUP_LIMITS))])
+
+
+def _limit_in(file: Path) -> int | None:
+    """A container's limit; "max", no number, means none."""
+    try:
+        told = file.read_text(encoding="ascii").strip()
+    except OSError:  # not in a container, or not Linux
+        return None
+    return int(told) if told.isdigit() else None
 
 
 def cpu_is_fast_in_bf16() -> bool:

@@ -1,8 +1,8 @@
 """Engine: answers for a batch whose rows each carry their own mixture of adapters.
 
-Knows: prompts, left padding, greedy decoding with a cache, when an answer ends, how to cut much
-work into batches. Does not know: why a row has its mixture (lorauter/routers), what an answer is
-worth (catalog/metrics), or where texts are kept (warehouse/ledger).
+Knows: prompts, left padding, greedy decoding with a cache, when an answer ends. Does not know: which rows share a
+batch (lorauter/batches), why a row has its mixture (lorauter/routers), what an answer is worth (catalog/metrics), or
+where texts are kept (warehouse/ledger).
 
 Decoding is greedy, so in float32 a row's text depends on its prompt and mixture alone. In bfloat16
 rounding differs with the batch's shape and near-ties may fall the other way: `fingerprint` says
@@ -11,6 +11,7 @@ which engine, dtype and device gave a text.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +24,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from catalog.errors import SettingError
 from catalog.option_metrics import OptionLogprobs
 from lorauter.adapter_bank import AdapterBank, BatchPlan
+from lorauter.batches import RowSize, halving_out_of_memory, plan_batches
 from lorauter.device import DTYPES, choose_device, choose_dtype
 from lorauter.engine_version import ENGINE_VERSION
+from lorauter.memory_budget import Budget, budget_for
 from lorauter.option_scores import PromptState, option_logprobs
 from lorauter.routing import Mixture
 
-# Measured on 2 CPU cores in bf16 with short prompts: 16, 32, 64, 96 rows a batch give 27, 32, 35, 34
-# rows a second. The budget keeps batches of long prompts within about the same memory.
-TOKEN_BUDGET = 4096
-MAX_ROWS = 64
+LOG = logging.getLogger(__name__)
 
 
 class Routed(Protocol):
@@ -40,59 +40,6 @@ class Routed(Protocol):
     @property
     def mixture(self) -> Mixture:
         """Adapter keys with weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowSize:
-    """What a row costs, as `plan_batches` sees it.
-
-    Args:
-        prompt_tokens: its prompt's length. max_new_tokens: the bound of its answer.
-        adapters: the keys of its mixture.
-    """
-
-    prompt_tokens: int
-    max_new_tokens: int
-    adapters: tuple[str, ...] = ()
-
-
-def plan_batches(
-    rows: Sequence[RowSize],
-    token_budget: int = TOKEN_BUDGET,
-    max_rows: int = MAX_ROWS,
-    max_adapters: int = 64,
-) -> list[list[int]]:
-    """Cuts rows into batches: a pure function of its arguments.
-
-    Args:
-        rows: their sizes. token_budget: bound on rows × (longest prompt + longest answer), padding
-            included; a row over it gets a batch of its own.
-        max_rows: bound on rows a batch. max_adapters: bound on distinct adapters a batch.
-
-    Returns:
-        Batches of indices into `rows`; every index once.
-    """
-    order = sorted(range(len(rows)), key=lambda i: (*_place(rows[i]), i))
-    batches: list[list[int]] = []
-    longest, adapters = 0, set[str]()
-    for index in order:
-        row = rows[index]
-        size = row.prompt_tokens + row.max_new_tokens
-        longest, adapters = max(longest, size), adapters | set(row.adapters)
-        count = len(batches[-1]) + 1 if batches else 0
-        fits = 0 < count <= max_rows and count * longest <= token_budget and len(adapters) <= max_adapters
-        if fits:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-            longest, adapters = size, set(row.adapters)
-    return batches
-
-
-def _place(row: RowSize) -> tuple[int, int, tuple[str, ...]]:
-    """Length first: padding costs more than a taller stack of adapters (35 against 27 rows a second
-    with 20 rank-8 q/v adapters on SmolLM2-135M, prompts of 13 to 43 tokens, 64 rows a batch)."""
-    return row.max_new_tokens, row.prompt_tokens, row.adapters
 
 
 def cut_at_stop(text: str, stop: str) -> tuple[str, bool]:
@@ -115,6 +62,10 @@ class Engine:
         capacity: how many adapters are held at a time, and so may be in one batch.
         find_adapter: gives the folder of an adapter's key; without it, only adapters put into
             `bank` by hand are served.
+        budget: bounds of a batch; without it, what `budget_for` finds room for.
+
+    Attributes:
+        halved: rows of each batch that memory had no room for and that was computed in halves.
 
     Raises:
         SettingError: the base cannot be read, or the device or dtype is wrong.
@@ -128,12 +79,15 @@ class Engine:
         dtype: str = "auto",
         capacity: int = 64,
         find_adapter: Callable[[str], Path] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.find_adapter = find_adapter
         self.model, self.tokenizer = _load(base_dir, self.device, DTYPES[self.dtype])
         self.bank = AdapterBank(self.model, self.device, DTYPES[self.dtype], capacity)
+        self.budget = budget or budget_for(self.model, self.device)
+        self.halved: list[int] = []
         self._ends = _end_tokens(self.model, self.tokenizer)
         self._context = int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
 
@@ -146,6 +100,7 @@ class Engine:
             "device": self.device.partition(":")[0],
             "torch": str(torch.__version__),
             "decoding": "greedy",
+            "batches": f"{self.budget.tokens} tokens, {self.budget.rows} rows",
         }
 
     def token_lengths(self, prompts: Sequence[str]) -> list[int]:
@@ -158,10 +113,11 @@ class Engine:
         routes: Sequence[Routed],
         max_new_tokens: int | Sequence[int] = 8,
         stop: str = "\n",
-        token_budget: int = TOKEN_BUDGET,
-        max_rows: int = MAX_ROWS,
+        budget: Budget | None = None,
     ) -> list[str]:
         """Texts in the order of the prompts, computed in the batches of `plan_batches`.
+
+        A batch that memory has no room for is halved (see `halved`). `budget` stands in for the engine's.
 
         Args and errors: as `generate`; each route's `mixture` is its row's mixture.
         """
@@ -171,12 +127,28 @@ class Engine:
             for length, limit, route in zip(self.token_lengths(prompts), limits, routes, strict=True)
         ]
         texts = [""] * len(prompts)
-        for batch in plan_batches(sizes, token_budget, max_rows, self.bank.capacity):
+
+        def run(batch: Sequence[int]) -> None:
             mixtures = [routes[i].mixture for i in batch]
             answers = self.generate([prompts[i] for i in batch], mixtures, [limits[i] for i in batch], stop)
             for index, text in zip(batch, answers, strict=True):
                 texts[index] = text
+
+        self._in_batches(sizes, run, budget)
         return texts
+
+    def _in_batches(
+        self, sizes: Sequence[RowSize], run: Callable[[Sequence[int]], None], budget: Budget | None
+    ) -> None:
+        bounds = budget or self.budget
+        for batch in plan_batches(sizes, bounds.tokens, bounds.rows, self.bank.capacity):
+            halving_out_of_memory(batch, run, self._note_halved)
+
+    def _note_halved(self, rows: int) -> None:
+        self.halved.append(rows)
+        LOG.warning("A batch of %d rows found no room in memory; computing its halves.", rows)
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
 
     def generate(
         self,
@@ -215,14 +187,13 @@ class Engine:
         prompts: Sequence[str],
         options: Sequence[Sequence[str]],
         routes: Sequence[Routed],
-        token_budget: int = TOKEN_BUDGET,
-        max_rows: int = MAX_ROWS,
+        budget: Budget | None = None,
     ) -> list[OptionLogprobs]:
         """Log-probabilities of each prompt's options, in the order of the prompts; a prompt is computed once.
 
         Args:
             options: at least one a prompt. An option continues the prompt after a space; its tokens are those of
-                " option" alone. token_budget, max_rows: as `answer`; a row's options count as its answer.
+                " option" alone. budget: as `answer`; a row's options count as its answer.
 
         Raises:
             SettingError: a prompt has no option. UnsupportedAdapter: an adapter cannot be served exactly.
@@ -235,9 +206,12 @@ class Engine:
             for length, given, route in zip(self.token_lengths(prompts), tokens, routes, strict=True)
         ]
         found: dict[int, OptionLogprobs] = {}
-        for batch in plan_batches(sizes, token_budget, max_rows, self.bank.capacity):
+
+        def run(batch: Sequence[int]) -> None:
             state = [prompts[i] for i in batch], [routes[i].mixture for i in batch]
-            found |= zip(batch, self._score_batch(*state, [tokens[i] for i in batch]), strict=True)
+            found.update(zip(batch, self._score_batch(*state, [tokens[i] for i in batch]), strict=True))
+
+        self._in_batches(sizes, run, budget)
         return [found[row] for row in range(len(prompts))]
 
     def _score_batch(

@@ -24,6 +24,7 @@ from catalog.errors import SettingError
 from catalog.task import Example
 from flows.home import Home, open_home, open_router
 from flows.mirror.server import serve_in_thread
+from lorauter.engine_version import ENGINE_VERSION
 from lorauter.selection import split_examples
 from lorauter.task_index import load_index
 from warehouse.snapshots import current_snapshot, open_snapshot
@@ -207,7 +208,9 @@ def test_the_ledger_holds_raw_text_with_all_that_decided_it(home: Home) -> None:
     refresh(home.reference)
 
     rows = home.ledger.read("outputs").to_pylist()
-    assert {(r["base"], r["dtype"], r["engine"], r["decoding"]) for r in rows} == {(BASE, "float32", "1", "greedy")}
+    assert {(r["base"], r["dtype"], r["engine"], r["decoding"]) for r in rows} == {
+        (BASE, "float32", ENGINE_VERSION, "greedy")
+    }
     assert len({r["key"] for r in rows}) == len(rows)
     assert all(r["prompt"].endswith("\nAnswer:") for r in rows)
 

@@ -20,8 +20,11 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter.adapter_bank import AdapterBank, Mixture
 from lorauter.adapter_weights import PREFIX, read_adapter
+from lorauter.batches import RowSize, plan_batches
 from lorauter.device import choose_device, choose_dtype
-from lorauter.engine import Engine, RowSize, cut_at_stop, plan_batches
+from lorauter.engine import Engine, cut_at_stop
+from lorauter.engine_version import ENGINE_VERSION
+from lorauter.memory_budget import Budget
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 KINDS: dict[str, dict[str, Any]] = {
@@ -317,11 +320,12 @@ def test_the_fingerprint_names_what_a_text_depends_on(engine: Engine) -> None:
     fingerprint = engine.fingerprint
 
     assert fingerprint == {
-        "engine": "1",
+        "engine": ENGINE_VERSION,
         "dtype": "float32",
         "device": "cpu",
         "torch": str(torch.__version__),
         "decoding": "greedy",
+        "batches": "4096 tokens, 64 rows",
     }
 
 
@@ -337,7 +341,7 @@ def test_answers_come_in_the_order_asked(base_dir: Path, find: Callable[[str], P
     small = Engine(base_dir, device="cpu", dtype="float32", capacity=2, find_adapter=find)
     routes = [FakeRoute(mixture) for mixture in ONE_EACH]
 
-    texts = small.answer(PROMPTS, routes, 6, max_rows=4)
+    texts = small.answer(PROMPTS, routes, 6, budget=Budget(4096, 4))
 
     assert texts == engine.generate(PROMPTS, ONE_EACH, 6)
 

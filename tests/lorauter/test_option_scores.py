@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from catalog.errors import SettingError
@@ -27,7 +28,11 @@ def engine(tiny_hub_folder: Path) -> Engine:
 def plainly(hub: Path, adapter: str, prompt: str, option: str) -> tuple[float, int]:
     """log p(option | prompt) and the option's tokens, with nothing shared and nothing padded."""
     model = AutoModelForCausalLM.from_pretrained(hub / "tiny/llama")
-    model = PeftModel.from_pretrained(model, hub / adapter) if adapter else model
+    return whole_row(hub, PeftModel.from_pretrained(model, hub / adapter) if adapter else model, prompt, option)
+
+
+def whole_row(hub: Path, model: Any, prompt: str, option: str) -> tuple[float, int]:
+    """The same of a given model."""
     tokenizer = AutoTokenizer.from_pretrained(hub / "tiny/llama")
     start, rest = tokenizer(prompt)["input_ids"], tokenizer(f" {option}", add_special_tokens=False)["input_ids"]
     with torch.inference_mode():
@@ -43,6 +48,44 @@ def test_shared_prompts_give_what_whole_rows_give(engine: Engine, tiny_hub_folde
         expected = [plainly(tiny_hub_folder, adapter, prompt, option) for option in options]
         assert row.tokens == tuple(count for _, count in expected)
         assert row.totals == pytest.approx([total for total, _ in expected], abs=2e-4)
+
+
+@pytest.fixture(scope="module")
+def dora(tiny_hub_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random DoRA of every Linear, its magnitudes off the norms that PEFT starts from."""
+    folder = tmp_path_factory.mktemp("dora")
+    torch.manual_seed(5)
+    config = LoraConfig(r=4, target_modules="all-linear", use_dora=True, init_lora_weights=False, task_type="CAUSAL_LM")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_hub_folder / "tiny/llama"), config)
+    for name, tensor in model.named_parameters():
+        if "magnitude" in name:
+            tensor.data *= 1 + 0.3 * torch.randn_like(tensor)
+    model.save_pretrained(str(folder))
+    return folder
+
+
+def test_dora_and_mixtures_beside_others_give_what_whole_rows_give(tiny_hub_folder: Path, dora: Path) -> None:
+    names = ["ann/colours", "bob/animals", "cleo/compass"]
+    base = tiny_hub_folder / "tiny/llama"
+    mixed: Any = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base), tiny_hub_folder / names[0], adapter_name="0"
+    )
+    for number in (1, 2):
+        mixed.load_adapter(tiny_hub_folder / names[number], adapter_name=str(number))
+    mixed.add_weighted_adapter(["0", "1", "2"], [0.6, 0.5, -0.2], "mixture", combination_type="cat")
+    mixed.set_adapter("mixture")
+    models = [PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), dora), mixed]
+    engine = Engine(base, dtype="float32", find_adapter=lambda key: dora if key == "dora" else tiny_hub_folder / key)
+    routes = [Route((("dora", 1.0),)), Route(tuple(zip(names, (0.6, 0.5, -0.2), strict=True))), Route(())]
+
+    found = engine.score_options(PROMPTS, [OPTIONS[0]] * 3, routes)
+
+    for row, prompt, model in zip(found, PROMPTS, models, strict=False):
+        expected = [whole_row(tiny_hub_folder, model, prompt, option) for option in OPTIONS[0]]
+        assert row.tokens == tuple(count for _, count in expected)
+        assert row.totals == pytest.approx([total for total, _ in expected], abs=2e-4)
+    bare = [plainly(tiny_hub_folder, "", PROMPTS[2], option)[0] for option in OPTIONS[0]]
+    assert found[2].totals == pytest.approx(bare, abs=2e-4)
 
 
 def test_a_row_does_not_depend_on_its_batch(engine: Engine) -> None:
