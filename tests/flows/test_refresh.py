@@ -189,7 +189,7 @@ def test_whoever_watches_prefect_sees_rungs_and_winners(home: Home) -> None:
     refresh(home.reference)
 
     with get_client(sync_client=True) as client:
-        shown = {artifact.key: artifact for artifact in client.read_artifacts()}
+        shown = {artifact.key: artifact for artifact in client.read_latest_artifacts()}
     best = json.loads(str(shown["score-best"].data))
     rungs = json.loads(str(shown["score-rungs"].data))
     assert {row["task"]: row["adapter"].partition("@")[0] for row in best} == {
@@ -227,7 +227,8 @@ def test_answers_are_scored_rows_that_any_duckdb_reads(home: Home, tmp_path: Pat
 
     outcome = answer_batch(str(queries), str(out), ["oracle", "lorauter", "base", "majority"], settings=home.reference)
 
-    assert outcome == {"answers": 4 * len(rows), "new": outcome["new"], "snapshot": snapshot, "out": str(out)}
+    new = outcome["new"]
+    assert outcome == {"answers": 4 * len(rows), "new": new, "failed": 0, "snapshot": snapshot, "out": str(out)}
     quality = dict(duckdb.sql(f"SELECT router, avg(score) FROM '{out}' GROUP BY 1").fetchall())
     assert quality["oracle"] == 1.0
     assert quality["base"] < 1.0
