@@ -81,8 +81,8 @@ class Hub:
             raise HubError(f"The page {url[:200]} names itself as the next.", "Check the endpoint.")
         return page
 
-    def has_forgotten(self, error: HubError) -> bool:
-        """Whether an error of `page` says that its position is no good to the hub any more."""
+    def refuses(self, error: HubError) -> bool:
+        """Whether an error says that the hub will not give this, now or later: a page that it forgot, a repo gone."""
         return is_refused(error.__cause__)
 
     def look(self, repo: str, revision: str | None = None) -> RepoListing | None:

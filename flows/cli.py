@@ -13,6 +13,7 @@ import errno
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -336,22 +337,50 @@ def route(home: Path | None, text: str, router: str, snapshot: Path | None, expl
 @cli.command()
 @click.option("--in", "source", type=_PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
 @click.option("--out", type=_PATH, required=True, help="Parquet file to write.")
-@click.option("--router", "routers", multiple=True, default=["lorauter"], show_default=True)
+@click.option("--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="May be repeated.")
+@click.option("--top-k", type=click.IntRange(1), help="Tasks that a route weighs.  [default: 3]")
+@click.option("--temperature", type=click.FloatRange(0, min_open=True), help="Of the weights' softmax.  [default: 0.2]")
+@click.option(
+    "--template",
+    type=click.Choice(["task", "alpaca", "plain", "chat"]),
+    default="task",
+    show_default=True,
+    help="How an input becomes a prompt: as its task was scored, Alpaca's, as it is, or the base's chat template.",
+)
 @click.option("--snapshot", type=_PATH, help="Snapshot folder. [default: the published one]")
 @click.pass_obj
-def answer(home: Path | None, source: Path, out: Path, routers: tuple[str, ...], snapshot: Path | None) -> None:
-    """Route and answer a file of queries: the Prefect flow `answer_batch`, here and now."""
-    from flows.answer_batch import check_routers, read_queries
+def answer(
+    home: Path | None,
+    source: Path,
+    out: Path,
+    routers: tuple[str, ...],
+    top_k: int | None,
+    temperature: float | None,
+    template: str,
+    snapshot: Path | None,
+) -> None:
+    """Route and answer a file of queries: the Prefect flow `answer_batch`, here and now.
+
+    \b
+    lorauter answer --in queries.jsonl --out answers.parquet
+    lorauter answer --in queries.csv --out answers.parquet --router lorauter --router base --template chat
+
+    A row with a fault carries it in column error, and the rest goes on. Killed, the same command goes on where it was.
+    """
+    from flows.queries import read_queries
 
     opened = _home(home)
-    check_routers(routers)
-    read_queries(source)  # a bad row is better told before a model is loaded
+    next(read_queries(source))  # a file that cannot be read is better told before a model is loaded
     _prepare_prefect(opened.root)
     from flows.answer_batch import answer_batch
 
+    given = {"top_k": top_k, "temperature": temperature}
+    routing = asdict(opened.settings.routing) | {name: value for name, value in given.items() if value is not None}
+    settings = {**opened.reference, "routing": routing}
     where = str(snapshot) if snapshot else None
-    outcome = answer_batch(str(source), str(out), list(routers), where, settings=opened.reference)
-    click.echo(f"{outcome['answers']} answers in {out} ({outcome['new']} new), snapshot {outcome['snapshot']}.")
+    outcome = answer_batch(str(source), str(out), list(routers), where, template, settings)
+    failed = f", {outcome['failed']} with an error" if outcome["failed"] else ""
+    click.echo(f"{outcome['answers']} answers in {out} ({outcome['new']} new{failed}), snapshot {outcome['snapshot']}.")
 
 
 @cli.group()

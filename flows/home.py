@@ -14,7 +14,7 @@ Knows: the layout, how settings become the floors' options. Does not know: stage
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +47,13 @@ def open_home(**overrides: Any) -> Home:
     return home
 
 
-def open_router(home: Home, snapshot: Snapshot, name: str, truth: Mapping[str, str] | None = None) -> Router:
+def open_router(
+    home: Home,
+    snapshot: Snapshot,
+    name: str,
+    truth: Mapping[str, str] | None = None,
+    gone: Collection[str] = (),
+) -> Router:
     """A router of the settings' base over a snapshot; the encoder comes from the home's hub when it is needed."""
     from lorauter.loading import load
 
@@ -58,6 +64,7 @@ def open_router(home: Home, snapshot: Snapshot, name: str, truth: Mapping[str, s
         options=home.settings.routing,
         encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
         truth=truth,
+        gone=gone,
     )
 
 

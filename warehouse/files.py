@@ -49,6 +49,18 @@ def table_writer(table: pa.Table) -> Callable[[Path], None]:
     return lambda path: pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
+def join_tables(parts: Sequence[Path], path: Path, schema: pa.Schema) -> int:
+    """Write many Parquet files of one schema as one, atomically, one of them in memory. Returns the rows."""
+
+    def write(part: Path) -> None:
+        with pq.ParquetWriter(part, schema, compression="zstd", write_page_checksum=True) as writer:
+            for one in parts:
+                writer.write_table(read_table(one))
+
+    write_atomically(path, write)
+    return int(pq.read_metadata(path).num_rows)
+
+
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file and verify its pages. Folders named `key=value` add no columns.
 

@@ -245,7 +245,14 @@ ANSWERS = _schema(
     _field("target", pa.string(), "reference, where known"),
     _field("metric", pa.string()),
     _field("score", pa.float64(), "metric of text against target"),
-    _field("error", pa.string(), "why there is no text: the route's adapters cannot be run; null where there is one"),
+    _field("error", pa.string(), "why there is no text: the row or the route's adapters; null where there is one"),
+    _field(
+        "fallbacks",
+        pa.list_(pa.struct([("task", pa.string()), ("gone", pa.string()), ("used", pa.string())])),
+        "tasks of the route whose adapter has vanished from the hub, and the one used in its place",
+    ),
+    _field("route_seconds", pa.float64(), "mean of its chunk"),
+    _field("answer_seconds", pa.float64(), "mean of its chunk; null where all its answers were known"),
     _field("snapshot", pa.string()),
 )
 

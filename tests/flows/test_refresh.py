@@ -230,7 +230,8 @@ def test_answers_are_scored_rows_that_any_duckdb_reads(home: Home, tmp_path: Pat
 
     outcome = answer_batch(str(queries), str(out), ["oracle", "lorauter", "base", "majority"], settings=home.reference)
 
-    assert outcome == {"answers": 4 * len(rows), "new": outcome["new"], "snapshot": snapshot, "out": str(out)}
+    new = outcome["new"]
+    assert outcome == {"answers": 4 * len(rows), "new": new, "failed": 0, "snapshot": snapshot, "out": str(out)}
     quality = dict(duckdb.sql(f"SELECT router, avg(score) FROM '{out}' GROUP BY 1").fetchall())
     assert quality["oracle"] == 1.0
     assert quality["base"] < 1.0
