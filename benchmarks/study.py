@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -41,14 +41,15 @@ class Entry:
     """A strategy in the study.
 
     Args:
-        family: its curve in the plot. cards: whether it may see what cards say. known: share of the adapters that an
-            earlier run of the same strategy has been through; their evaluations are not counted again.
+        family: its curve in the plot. told: whether it sees what cards say, names alone, or nothing.
+        known: share of the adapters that an earlier run of the same strategy has been through and that are settled;
+            their evaluations are not counted again.
     """
 
     name: str
     family: str
     strategy: Strategy
-    cards: bool = True
+    told: Literal["cards", "names", "nothing"] = "cards"
     known: float = 0.0
 
 
@@ -58,10 +59,11 @@ def entries(room: int) -> list[Entry]:
     paper = [Entry(f"paper {b}", "paper's halving", paper_halving(b, room)) for b in range(1, 16)]
     product = Entry("halving", "halving as shipped", product_halving(HalvingOptions()))
     race = [Entry(f"racing {g:g}", "racing", Racing(g)) for g in GAINS]
-    blind = [Entry(f"{e.name}, no cards", "racing, no cards", e.strategy, cards=False) for e in race]
+    named = [Entry(f"{e.name}, names", "racing, names alone", e.strategy, told="names") for e in race]
+    blind = [Entry(f"{e.name}, no cards", "racing, no cards", e.strategy, told="nothing") for e in race]
     alone = [Entry(f"racing {g:g}, alone", "racing, each task and adapter alone", Racing(g, doubt=1e9)) for g in GAINS]
     grown = [Entry(f"{e.name}, 80% known", "racing, 80% of the pool known", e.strategy, known=0.8) for e in race]
-    return [exhaustive, *paper, product, *race, *blind, *alone, *grown]
+    return [exhaustive, *paper, product, *race, *named, *blind, *alone, *grown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,14 @@ class Played:
 
 def play(entry: Entry, dealt: Deal) -> Played:
     """Ask until the strategy wants no more."""
-    problem = dealt.problem if entry.cards else replace(dealt.problem, card_likeness=None)
+    likeness = {"cards": dealt.problem.card_likeness, "names": dealt.names, "nothing": None}[entry.told]
+    problem = replace(dealt.problem, card_likeness=likeness)
     counts = np.zeros((problem.tasks, problem.adapters), dtype=np.int64)
     known = int(entry.known * problem.adapters)
     if known:  # adapters come in the seed's order: the first ones were there before
         counts[:, :known] = _race(entry.strategy, _first(problem, known), dealt.selection[:, :known])[0].counts
+        settled = np.broadcast_to(np.arange(problem.adapters) < known, counts.shape)
+        problem = replace(problem, settled=settled)
     before = int(counts.sum())
     seen, picks, rounds = _race(entry.strategy, problem, dealt.selection, counts)
     everything = int(problem.room.sum()) * problem.adapters

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.study_pool import OWN, names, recipes
-from benchmarks.study_prior import card_text, write_prior
+from benchmarks.study_prior import shown_text, write_prior
 from benchmarks.study_tasks import DESCRIPTIONS, default_folder, read_study_tasks
 from catalog.metrics import METRICS, majority_answer, mean
 from catalog.task import Task
@@ -152,7 +152,7 @@ def write_study(out: Path, pool: Path, tasks: Sequence[Task], rows: Sequence[dic
 
     write_table(out / "outcomes.parquet", pa.Table.from_pylist(list(rows), schema=OUTCOMES))
     encoder = Encoder(_encoder_folder(), device="cpu")
-    texts = {BASE: ""} | {repo: card_text(repo, folder) for repo, folder in shelf(pool).folders.items()}
+    texts = {BASE: ""} | {repo: shown_text(repo, folder) for repo, folder in shelf(pool).folders.items()}
     embeddings = np.stack([encoder.encode([e.input for e in task.train]).mean(axis=0) for task in tasks])
     write_prior(out / "prior.json", [task.name for task in tasks], embeddings, texts, encoder.encode)
 

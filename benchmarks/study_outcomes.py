@@ -24,13 +24,14 @@ class Outcomes:
 
     Args:
         scores: (tasks, adapters, examples), NaN beyond a task's last example.
-        card_likeness: (tasks, adapters) how much each adapter's card resembles each task.
+        card_likeness, name_likeness: (tasks, adapters) how much each adapter's card, or name, resembles each task.
     """
 
     tasks: tuple[str, ...]
     adapters: tuple[str, ...]
     scores: Floats
     card_likeness: Floats
+    name_likeness: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,14 @@ class Deal:
     """One seed's replay: what strategies may see, and what they are judged by.
 
     Args:
+        problem: with what cards say. names: (tasks, adapters) what the names say.
         selection: (tasks, adapters, examples) in the seed's order. held_out: (tasks, adapters) means of the rest.
     """
 
     problem: Problem
     selection: Floats
     held_out: Floats
+    names: Floats
 
 
 def read_outcomes(folder: Path) -> Outcomes:
@@ -59,7 +62,8 @@ def read_outcomes(folder: Path) -> Outcomes:
     scores = np.full((len(tasks), len(adapters), int(places.max()) + 1), np.nan)
     scores[task_of, adapter_of, places] = values
     names = tuple(map(str, tasks)), tuple(map(str, adapters))
-    return Outcomes(*names, scores, read_prior(folder / "prior.json", *names))
+    prior = folder / "prior.json"
+    return Outcomes(*names, scores, read_prior(prior, *names), read_prior(prior, *names, of="name"))
 
 
 def deal(outcomes: Outcomes, seed: int) -> Deal:
@@ -76,4 +80,4 @@ def deal(outcomes: Outcomes, seed: int) -> Deal:
         selection[task, :, : room[task]] = rows[:, order[: room[task]]]
         held_out[task] = rows[:, order[room[task] :]].mean(axis=1)
     problem = Problem(room, len(adapters), outcomes.card_likeness[:, adapters])
-    return Deal(problem, selection, held_out)
+    return Deal(problem, selection, held_out, outcomes.name_likeness[:, adapters])

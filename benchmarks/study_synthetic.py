@@ -32,7 +32,7 @@ def synthetic_outcomes(tasks: int = 8, strangers: int = 20, examples: int = 130,
         size=(tasks, len(home))
     )
     names = tuple(f"task-{n}" for n in range(tasks)), tuple(f"adapter-{n}" for n in range(len(home)))
-    return Outcomes(*names, scores, cards)
+    return Outcomes(*names, scores, cards, cards)
 
 
 def _scores(

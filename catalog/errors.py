@@ -7,6 +7,7 @@
     ├── TaskError           a task file is wrong: names the file, the line and the field
     ├── SnapshotError       a published catalog is missing, incomplete or damaged
     ├── UnsupportedAdapter  the engine cannot serve this adapter exactly, and says which feature
+    ├── StorageError        the storage that machines share cannot be reached, or refuses us
     └── DiskError           no room, or no right to write
 
 Knows: causes and next steps. Does not know: how they are printed (flows/cli).
@@ -51,6 +52,10 @@ class SnapshotError(LorauterError):
 
 class UnsupportedAdapter(LorauterError):
     """The engine cannot serve this adapter exactly; the cause names the feature."""
+
+
+class StorageError(LorauterError):
+    """The storage that machines share cannot be reached, or refuses us."""
 
 
 class DiskError(LorauterError):

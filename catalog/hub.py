@@ -81,8 +81,8 @@ class Hub:
             raise HubError(f"The page {url[:200]} names itself as the next.", "Check the endpoint.")
         return page
 
-    def has_forgotten(self, error: HubError) -> bool:
-        """Whether an error of `page` says that its position is no good to the hub any more."""
+    def refuses(self, error: HubError) -> bool:
+        """Whether an error says that the hub will not give this, now or later: a page that it forgot, a repo gone."""
         return is_refused(error.__cause__)
 
     def look(self, repo: str, revision: str | None = None) -> RepoListing | None:
@@ -142,6 +142,18 @@ class Hub:
             return None
         text = _decoded(read.data, "utf-8-sig", name, "") if len(read.data) <= limit else None
         return text if isinstance(text, str) else None
+
+    def read_start(self, repo: str, name: str, sha: str, limit: int) -> str:
+        """The first `limit` bytes of a text file, what is no UTF-8 replaced; "" where the hub does not give it.
+
+        Raises HubError where the hub cannot say so now.
+        """
+        read = self._read(repo, name, sha, limit)
+        if isinstance(read, Problem):
+            if read.reason == "unreachable":
+                raise HubError(f"{repo}/{name}: {read.evidence}.", "Try again later.")
+            return ""
+        return read.data.decode("utf-8-sig", "replace")
 
     def read_base(self, base: str, revision: str = "main") -> Base:
         """Sha and module shapes of a base model from its checkpoint's headers, without its weights."""

@@ -1,47 +1,40 @@
 """The flow `answer_batch`: route queries by a published snapshot, answer them, store the answers as Parquet.
 
-Knows: queries, routers by name, the answers' table. Does not know: how a router weighs or the engine answers.
+Knows: chunks of queries, routers by name, the answers' table, what to do when an adapter has vanished from the hub.
+Does not know: how a router weighs or the engine answers. Memory depends on the chunk, not on the file.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
 from catalog.answer import Answer, Failed
-from catalog.errors import SettingError
+from catalog.errors import HubError, SettingError
 from catalog.metrics import METRICS
-from catalog.task import DEFAULT_TEMPLATE, content_hash
+from catalog.task import content_hash
+from flows.answer_parts import AnswerParts
+from flows.chunks import chunks
 from flows.generate import RunShards, ensure_outputs
 from flows.home import Home, open_home, open_router
-from flows.progress import stage
+from flows.progress import Advance, say, stage
+from flows.prompts import Prompts, prompts_of
+from flows.queries import Query, read_queries
 from flows.refresh import shard_runner
+from lorauter.fallback import without
 from lorauter.routers import ROUTERS
-from lorauter.routing import Route
-from lorauter.task_index import load_index
-from warehouse.files import write_table
+from lorauter.routing import Route, Router
+from lorauter.task_index import TaskIndex, load_index
 from warehouse.plans import Work
-from warehouse.schemas import ANSWERS, table_of
 from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
-from warehouse.tasks import read_rows
 
 MAJORITY = "majority"
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One query. `task`, `target` and `metric` are known for evaluation queries only."""
-
-    id: str
-    input: str
-    max_new_tokens: int
-    task: str | None = None
-    target: str | None = None
-    metric: str | None = None
+Row = dict[str, Any]
 
 
 @flow(name="answer-batch", persist_result=False, validate_parameters=False)
@@ -50,42 +43,36 @@ def answer_batch(
     out: str,
     routers: Sequence[str] = ("lorauter",),
     snapshot: str | None = None,
+    template: str = "task",
     settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Answer a file of queries by each router and write one Parquet file.
+    """Answer a file of queries by each router and write one Parquet file. Killed, it goes on where it was.
 
     Args:
         queries: .jsonl, .csv or .parquet with a column `input`, and optionally id, task, target, metric,
             max_new_tokens. out: the Parquet file to write. routers: names of `lorauter.routers.ROUTERS`, or
             "majority": the most frequent validation target of the query's task, without a model.
         snapshot: folder of a snapshot; the current one where left out. settings: as for `refresh`.
+        template: how an input becomes a prompt, see flows/prompts.
+
+    Returns:
+        How many answers the file holds, how many were newly made, how many rows have an error, and the snapshot's id.
     """
+    check_routers(routers)
     home = open_home(**(settings or {}))
     opened = open_snapshot(Path(snapshot)) if snapshot else current_snapshot(home.snapshots)
-    asked = read_queries(Path(queries))
-    rows, new = answer(home, opened, asked, [name for name in routers if name != MAJORITY], shard_runner(home))
-    if MAJORITY in routers:
-        rows += majority_rows(opened, asked)
-    write_table(Path(out), table_of(rows, ANSWERS))
-    return {"answers": len(rows), "new": new, "snapshot": opened.id, "out": out}
-
-
-def answer(
-    home: Home, snapshot: Snapshot, queries: Sequence[Query], routers: Sequence[str], run: RunShards
-) -> tuple[list[dict[str, Any]], int]:
-    """Rows of the answers' table, router by router, and how many answers had to be made."""
-    index = load_index(snapshot, home.settings.base)
-    routes = _route(home, snapshot, queries, routers)
-    pairs = [(name, query, route) for name in routers for query, route in zip(queries, routes[name], strict=True)]
-    templates = {row["task"]: row["template"] for row in snapshot.read("tasks") if row["base"] == index.base}
-    work = [_work(query, route, templates) for _, query, route in pairs]
-    with stage("answer", len(work), "answers") as advance:
-        answers, new = ensure_outputs(home, work, home.conditions(index.base, index.base_sha), run, advance)
-    rows = [
-        _row(snapshot.id, name, query, route, answer)
-        for (name, query, route), answer in zip(pairs, answers, strict=True)
-    ]
-    return rows, new
+    batch = _Batch(home, opened, routers, template)
+    total = sum(1 for _ in read_queries(Path(queries)))
+    parts, names = AnswerParts(Path(out)), []
+    with stage("answer", total * len(routers), "answers") as advance:
+        for number, chunk in enumerate(chunks(read_queries(Path(queries)), home.settings.answer_rows)):
+            names.append(f"{number:06d}-{batch.name_of(chunk)}")
+            if parts.has(names[-1]):
+                advance(len(chunk) * len(routers))
+            else:
+                parts.put(names[-1], batch.answer(chunk, advance))
+    answers = parts.join(names)
+    return {"answers": answers, "new": batch.new, "failed": batch.failed, "snapshot": opened.id, "out": out}
 
 
 def check_routers(routers: Sequence[str]) -> None:
@@ -95,80 +82,121 @@ def check_routers(routers: Sequence[str]) -> None:
             raise SettingError(f"There is no router {name!r}.", f"Choose one of: {', '.join((*ROUTERS, MAJORITY))}.")
 
 
-def majority_rows(snapshot: Snapshot, queries: Sequence[Query]) -> list[dict[str, Any]]:
-    """The answers of a control that needs no model: each task's most frequent validation target."""
-    majority = {row["task"]: row["majority"] for row in snapshot.read("tasks")}
-    return [_row(snapshot.id, MAJORITY, q, Route(()), majority.get(q.task, "")) for q in queries]
+class _Batch:
+    """One run over a file of queries: the snapshot, its routers, and what has turned out to be gone."""
 
+    def __init__(self, home: Home, snapshot: Snapshot, routers: Sequence[str], template: str) -> None:
+        self._home, self._snapshot, self._names = home, snapshot, tuple(routers)
+        self._whole = load_index(snapshot, home.settings.base)
+        self._conditions = home.conditions(self._whole.base, self._whole.base_sha)
+        self._run: RunShards = shard_runner(home)
+        self._template = template
+        self._prompts: Prompts = prompts_of(template, home, snapshot, self._whole)
+        self._majority = {row["task"]: row["majority"] for row in snapshot.read("tasks")}
+        self._truth: dict[str, str] = {}
+        self._here: set[str] = set()  # adapters whose weights are on this machine
+        self._gone: set[str] = set()
+        self._open()
+        self.new = self.failed = 0
 
-def read_queries(path: Path) -> list[Query]:
-    """Queries of a file. Raises TaskError or SettingError naming the row and field."""
-    queries = []
-    for number, row in read_rows(path):
-        text = row.get("input")
-        if not isinstance(text, str) or not text.strip():
-            raise SettingError(f"{path}, row {number}: field input must be text that is not empty.", "Mend the row.")
-        bound = row.get("max_new_tokens") or 32
-        if not str(bound).isdecimal() or not 1 <= int(bound) <= 4096:
-            raise SettingError(f"{path}, row {number}: field max_new_tokens is {bound!r}.", "Use 1 to 4096.")
-        queries.append(
-            Query(
-                id=str(row.get("id") or content_hash([number, text])),
-                input=text,
-                max_new_tokens=int(bound),
-                task=row.get("task"),
-                target=row.get("target"),
-                metric=_metric(path, number, row.get("metric")),
-            )
-        )
-    if not queries:
-        raise SettingError(f"{path} holds no queries.", "Give at least one row with a field input.")
-    return queries
+    def name_of(self, chunk: Sequence[Query]) -> str:
+        """Hash of all that a chunk's answers are made from."""
+        settings = self._home.settings
+        made_from = [self._snapshot.id, self._names, self._template, asdict(settings.routing), repr(self._conditions)]
+        return content_hash([made_from, [asdict(query) for query in chunk]], 24)
 
+    def answer(self, chunk: Sequence[Query], advance: Advance) -> list[Row]:
+        """Rows of the chunk's answers, router by router."""
+        asked = [query for query in chunk if not query.fault]
+        rows = []
+        for name in self._names:
+            made = self._majority_rows(asked) if name == MAJORITY else self._routed_rows(name, asked, advance)
+            rows += made + [self._row(name, query, Route(()), Failed(query.fault)) for query in chunk if query.fault]
+            advance(len(chunk) - (0 if name == MAJORITY else len(asked)))
+        self.failed += sum(row["error"] is not None for row in rows)
+        return rows
 
-def _metric(path: Path, number: int, name: str | None) -> str | None:
-    known = [metric.name for metric in METRICS.values() if metric.needs == "text"]
-    if name is not None and name not in known:
-        raise SettingError(f"{path}, row {number}: field metric is {name!r}.", f"Use one of {', '.join(known)}.")
-    return name
+    def _routed_rows(self, name: str, asked: Sequence[Query], advance: Advance) -> list[Row]:
+        began = time.monotonic()
+        routes = self._routes(name, asked)
+        routed = time.monotonic()
+        work = [
+            Work(self._prompts(query, route), route.mixture, query.max_new_tokens, query.task, query.id)
+            for query, route in zip(asked, routes, strict=True)
+        ]
+        answers, new = ensure_outputs(self._home, work, self._conditions, self._run, advance)
+        self.new += new
+        each = max(len(asked), 1)
+        seconds = {
+            "route_seconds": (routed - began) / each,
+            "answer_seconds": (time.monotonic() - routed) / each if new else None,
+        }
+        return [
+            {**self._row(name, query, route, answer), **seconds, "fallbacks": self._fallbacks(route)}
+            for query, route, answer in zip(asked, routes, answers, strict=True)
+        ]
 
+    def _routes(self, name: str, asked: Sequence[Query]) -> list[Route]:
+        """Routes whose adapters can all be had: where one has vanished, its tasks take their next best."""
+        self._truth.clear()
+        self._truth.update((query.input, query.task) for query in asked if query.task)
+        while True:
+            routes = self._routers[name].route([query.input for query in asked])
+            if not self._vanished({key for route in routes for key, _ in route.mixture}):
+                return routes
+            self._open()
 
-def _route(
-    home: Home, snapshot: Snapshot, queries: Sequence[Query], routers: Sequence[str]
-) -> Mapping[str, list[Route]]:
-    truth = {query.input: query.task for query in queries if query.task}
-    texts = [query.input for query in queries]
-    routes = {}
-    with stage("route", len(routers) * len(texts), "queries") as advance:
-        for name in routers:
-            routes[name] = open_router(home, snapshot, name, truth).route(texts)
-            advance(len(texts))
-    return routes
+    def _vanished(self, keys: set[str]) -> bool:
+        """Whether an adapter that is not here can no longer be had either."""
+        for key in sorted(keys - self._here):
+            try:
+                self._home.fetch_adapter(key)
+                self._here.add(key)
+            except HubError as error:
+                if not self._home.hub.refuses(error):
+                    raise
+                say(f"{key} has vanished from the hub; its tasks take their next best adapter.")
+                self._gone.add(key)
+        return bool(keys & self._gone)
 
+    def _open(self) -> None:
+        """The routers, over what can still be had."""
+        self._index: TaskIndex = without(self._whole, self._snapshot, self._gone)
+        self._routers: Mapping[str, Router] = {
+            name: open_router(self._home, self._snapshot, name, self._truth, self._gone)
+            for name in self._names
+            if name != MAJORITY
+        }
 
-def _work(query: Query, route: Route, templates: Mapping[str, str]) -> Work:
-    """The prompt takes the template that the adapters were scored with: the query's own task's, else the nearest's."""
-    nearest = route.tasks[0].task if route.tasks else ""
-    template = templates.get(query.task or nearest, DEFAULT_TEMPLATE)
-    prompt = template.replace("{input}", query.input)
-    return Work(prompt, route.mixture, query.max_new_tokens, query.task, query.id)
+    def _fallbacks(self, route: Route) -> list[dict[str, str]]:
+        place = {task: number for number, task in enumerate(self._whole.tasks)}
+        matched = [place[match.task] for match in route.tasks]
+        return [
+            {"task": self._whole.tasks[n], "gone": self._whole.best[n], "used": self._index.best[n]}
+            for n in matched
+            if self._whole.best[n] != self._index.best[n]
+        ]
 
+    def _majority_rows(self, asked: Sequence[Query]) -> list[Row]:
+        """The answers of a control that needs no model: each task's most frequent validation target."""
+        return [self._row(MAJORITY, query, Route(()), self._majority.get(query.task or "", "")) for query in asked]
 
-def _row(snapshot: str, router: str, query: Query, route: Route, answer: Answer) -> dict[str, Any]:
-    text = answer if isinstance(answer, str) else None  # no query has options, so all else failed
-    scored = query.metric and query.target is not None
-    return {
-        "id": query.id,
-        "router": router,
-        "input": query.input,
-        "text": text,
-        "tasks": [{"task": m.task, "similarity": m.similarity, "weight": m.weight} for m in route.tasks],
-        "adapters": [{"adapter": key, "weight": weight} for key, weight in route.mixture],
-        "confidence": route.confidence,
-        "task": query.task,
-        "target": query.target,
-        "metric": query.metric,
-        "score": METRICS[str(query.metric)].score(text or "", str(query.target)) if scored else None,
-        "error": answer.error if isinstance(answer, Failed) else None,
-        "snapshot": snapshot,
-    }
+    def _row(self, router: str, query: Query, route: Route, answer: Answer) -> Row:
+        text = answer if isinstance(answer, str) else None  # no query has options, so all else failed
+        scored = query.metric and query.target is not None and not query.fault
+        return {
+            "id": query.id,
+            "router": router,
+            "input": query.input,
+            "text": text,
+            "tasks": [{"task": m.task, "similarity": m.similarity, "weight": m.weight} for m in route.tasks],
+            "adapters": [{"adapter": key, "weight": weight} for key, weight in route.mixture],
+            "confidence": route.confidence,
+            "task": query.task,
+            "target": query.target,
+            "metric": query.metric,
+            "score": METRICS[str(query.metric)].score(text or "", str(query.target)) if scored else None,
+            "error": answer.error if isinstance(answer, Failed) else None,
+            "fallbacks": [],
+            "snapshot": self._snapshot.id,
+        }

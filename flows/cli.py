@@ -13,6 +13,7 @@ import errno
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ from catalog.errors import LorauterError
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _bases = click.option("--base", "bases", multiple=True, help="Base model id, e.g. org/model. May be repeated.")
+_strategy = click.option(
+    "--strategy",
+    type=click.Choice(["racing", "halving", "exhaustive"]),
+    help="Which evaluations to run: adapters race the leader, halve rung by rung, or meet every example."
+    "  [default: racing]",
+)
 _endpoint = click.option("--endpoint", help="Address of the hub.  [default: the public Hub]")
 _INTERRUPTED = "\nInterrupted. What was finished is kept; run the same command to go on."
 _INTERRUPTED_CODE = 130
@@ -218,15 +225,35 @@ def tasks_list(home: Path | None) -> None:
         click.echo(f"{task.name}\t{task.metric}\t{len(task.validation)}\t{len(task.test)}\t{task.hash}")
 
 
+@tasks.command("remove")
+@click.argument("names", nargs=-1, required=True)
+@click.pass_obj
+def tasks_remove(home: Path | None, names: tuple[str, ...]) -> None:
+    """Remove tasks. Their outputs stay in the ledger; the next publish leaves them out."""
+    from warehouse.tasks import remove_task
+
+    folder = _home(home).task_folder
+    for name in names:
+        remove_task(folder, name)
+        click.echo(f"{name} removed.", err=True)
+
+
 @cli.command()
 @click.option("--base", help="Base model id.")
 @click.option("--endpoint", help="Address of the hub.")
+@_strategy
 @click.pass_obj
-def score(home: Path | None, base: str | None, endpoint: str | None) -> None:
-    """Score the admitted adapters on every task by successive halving. Stored outputs are not made again."""
+def score(home: Path | None, base: str | None, endpoint: str | None, strategy: str | None) -> None:
+    """Score the admitted adapters on every task. No output is made twice.
+
+    All meet a few examples of every task; who may still win goes on, rung by rung. What a name and a card say, and
+    how an adapter does on other tasks, decides how long it is believed in. New adapters race the known leaders;
+    `lorauter why REPO` tells where and why an adapter was dropped.
+    """
     from flows import generate, read_bases, score_adapters
 
-    opened = _home(home, base=base, endpoint=endpoint)
+    _stop_at_once()
+    opened = _home(home, base=base, endpoint=endpoint, strategy=strategy)
     scores = score_adapters.score(opened, read_bases.read_base(opened), generate.run_shards)
     for found in scores.tasks:
         click.echo(f"{found.task.name}\t{found.best or '(base)'}")
@@ -236,12 +263,14 @@ def score(home: Path | None, base: str | None, endpoint: str | None) -> None:
 @cli.command()
 @click.option("--base", help="Base model id.")
 @click.option("--endpoint", help="Address of the hub.")
+@_strategy
 @click.pass_obj
-def publish(home: Path | None, base: str | None, endpoint: str | None) -> None:
+def publish(home: Path | None, base: str | None, endpoint: str | None, strategy: str | None) -> None:
     """Freeze the scored catalog as an immutable snapshot and make it the current one."""
     from flows import generate, publish_catalog, read_bases, score_adapters
 
-    opened = _home(home, base=base, endpoint=endpoint)
+    _stop_at_once()
+    opened = _home(home, base=base, endpoint=endpoint, strategy=strategy)
     judged = read_bases.read_base(opened)
     scores = score_adapters.score(opened, judged, generate.run_shards)
     click.echo(publish_catalog.publish_catalog(opened, judged, scores).folder)
@@ -250,10 +279,11 @@ def publish(home: Path | None, base: str | None, endpoint: str | None) -> None:
 @cli.command()
 @_bases
 @_endpoint
+@_strategy
 @click.pass_obj
-def refresh(home: Path | None, bases: tuple[str, ...], endpoint: str | None) -> None:
+def refresh(home: Path | None, bases: tuple[str, ...], endpoint: str | None, strategy: str | None) -> None:
     """Crawl, validate, score and publish: the Prefect flow `refresh`, here and now."""
-    opened = _home(home, **_named(bases), endpoint=endpoint)
+    opened = _home(home, **_named(bases), endpoint=endpoint, strategy=strategy)
     opened.tasks()  # a missing task is better told before an hour of crawling
     _prepare_prefect(opened.root)
     from flows.refresh import refresh as flow
@@ -307,22 +337,50 @@ def route(home: Path | None, text: str, router: str, snapshot: Path | None, expl
 @cli.command()
 @click.option("--in", "source", type=_PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
 @click.option("--out", type=_PATH, required=True, help="Parquet file to write.")
-@click.option("--router", "routers", multiple=True, default=["lorauter"], show_default=True)
+@click.option("--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="May be repeated.")
+@click.option("--top-k", type=click.IntRange(1), help="Tasks that a route weighs.  [default: 3]")
+@click.option("--temperature", type=click.FloatRange(0, min_open=True), help="Of the weights' softmax.  [default: 0.2]")
+@click.option(
+    "--template",
+    type=click.Choice(["task", "alpaca", "plain", "chat"]),
+    default="task",
+    show_default=True,
+    help="How an input becomes a prompt: as its task was scored, Alpaca's, as it is, or the base's chat template.",
+)
 @click.option("--snapshot", type=_PATH, help="Snapshot folder. [default: the published one]")
 @click.pass_obj
-def answer(home: Path | None, source: Path, out: Path, routers: tuple[str, ...], snapshot: Path | None) -> None:
-    """Route and answer a file of queries: the Prefect flow `answer_batch`, here and now."""
-    from flows.answer_batch import check_routers, read_queries
+def answer(
+    home: Path | None,
+    source: Path,
+    out: Path,
+    routers: tuple[str, ...],
+    top_k: int | None,
+    temperature: float | None,
+    template: str,
+    snapshot: Path | None,
+) -> None:
+    """Route and answer a file of queries: the Prefect flow `answer_batch`, here and now.
+
+    \b
+    lorauter answer --in queries.jsonl --out answers.parquet
+    lorauter answer --in queries.csv --out answers.parquet --router lorauter --router base --template chat
+
+    A row with a fault carries it in column error, and the rest goes on. Killed, the same command goes on where it was.
+    """
+    from flows.queries import read_queries
 
     opened = _home(home)
-    check_routers(routers)
-    read_queries(source)  # a bad row is better told before a model is loaded
+    next(read_queries(source))  # a file that cannot be read is better told before a model is loaded
     _prepare_prefect(opened.root)
     from flows.answer_batch import answer_batch
 
+    given = {"top_k": top_k, "temperature": temperature}
+    routing = asdict(opened.settings.routing) | {name: value for name, value in given.items() if value is not None}
+    settings = {**opened.reference, "routing": routing}
     where = str(snapshot) if snapshot else None
-    outcome = answer_batch(str(source), str(out), list(routers), where, settings=opened.reference)
-    click.echo(f"{outcome['answers']} answers in {out} ({outcome['new']} new), snapshot {outcome['snapshot']}.")
+    outcome = answer_batch(str(source), str(out), list(routers), where, template, settings)
+    failed = f", {outcome['failed']} with an error" if outcome["failed"] else ""
+    click.echo(f"{outcome['answers']} answers in {out} ({outcome['new']} new{failed}), snapshot {outcome['snapshot']}.")
 
 
 @cli.group()

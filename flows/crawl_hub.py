@@ -168,7 +168,7 @@ def _next_page(home: Home, changes: Changes, passes: _Passes, at: Pass, target: 
     try:
         page = home.hub.page(target, at.next_url)
     except HubError as error:
-        if at.next_url is None or not home.hub.has_forgotten(error):
+        if at.next_url is None or not home.hub.refuses(error):
             raise
         page = home.hub.page(target, None)  # the position is too old for the hub
     repos = [listing for listing in page.repos if listing.last_modified >= at.mark]

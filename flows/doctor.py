@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from uuid import uuid4
 
 from catalog.errors import LorauterError
 from catalog.target import Target
 from flows.home import Home
+from warehouse.files import write_text
 
 _LEAST_GIB = 5
 _PACKAGES = ("torch", "transformers", "peft", "huggingface_hub", "prefect", "duckdb", "pyarrow")
@@ -29,6 +31,7 @@ def examine(home: Home) -> list[Check]:
     looks: dict[str, Callable[[Home], str]] = {
         "home": _home,
         "disk": _disk,
+        "storage": _storage,
         "endpoint": _endpoint,
         "token": _token,
         "tasks": _tasks,
@@ -55,6 +58,16 @@ def _disk(home: Home) -> str:
     if free < _LEAST_GIB:
         raise LorauterError(f"{free:.1f} GiB are free.", f"Free {_LEAST_GIB} GiB or set LORAUTER_HOME elsewhere.")
     return f"{free:.0f} GiB free"
+
+
+def _storage(home: Home) -> str:
+    if not home.settings.storage:
+        return "in the home"
+    name = f"doctor-{uuid4().hex}.txt"
+    home.storage.put(name, lambda path: write_text(path, name))
+    home.storage.local(name)
+    home.storage.delete(name)
+    return f"{home.settings.storage} takes, shows and deletes a file"
 
 
 def _endpoint(home: Home) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.answer import Answer, Failed
 from catalog.errors import LorauterError, SettingError, UnsupportedAdapter
-from flows.heartbeat import beating, heartbeat_path
+from flows.heartbeat import beating, heartbeat_name
 from flows.home import Home, open_home
 from flows.progress import Advance
 from lorauter.routing import Route
@@ -53,7 +53,7 @@ def run_shard(reference: Reference, plan: str, shard: int) -> None:
     home = open_home(**reference)
     rows = read_shard(home.plans, plan, shard)
     first = rows[0]
-    with beating(heartbeat_path(home.plans, plan, shard)):
+    with beating(home.plans, heartbeat_name(plan, shard)):
         engine = _engine(tuple(sorted(reference.items())), first["base"], first["base_sha"], first["dtype"])
         finish_shard(home.ledger, plan, shard, rows, _answers(engine, rows))
 

@@ -1,36 +1,40 @@
 """Heartbeats: a file beside the plan tells that a shard is being worked on, on whatever machine.
 
-Knows: how a worker says that it lives, how long ago it said so. Does not know: what it works on.
-A process that was killed says nothing more: that is all anybody can know of it from another machine.
+Knows: how a worker says that it lives, what was last seen of each. Does not know: what it works on, who looks.
+
+A process that was killed says nothing more: that is all anybody can know of it from another machine. Whoever looks
+judges by whether the beat changed, on a clock of its own: the clocks of two machines are not compared.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+
+from catalog.errors import StorageError
+from warehouse.storage import Stamp, Storage
 
 BEAT_S = 2.0
+_SUFFIX = ".alive"
 
 
-def heartbeat_path(plans: Path, plan: str, shard: int) -> Path:
+def heartbeat_name(plan: str, shard: int) -> str:
     """The file of one shard."""
-    return plans / f"{plan}-{shard:05d}.alive"
+    return f"{plan}-{shard:05d}{_SUFFIX}"
 
 
 @contextmanager
-def beating(path: Path) -> Iterator[None]:
+def beating(plans: Storage, name: str) -> Iterator[None]:
     """Within it, the file is touched every BEAT_S seconds; afterwards it is gone."""
     stop = threading.Event()
 
     def beat() -> None:
         while not stop.is_set():
-            path.touch()
+            with suppress(StorageError):  # the next beat may get through
+                plans.touch(name)
             stop.wait(BEAT_S)
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
@@ -38,12 +42,10 @@ def beating(path: Path) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        path.unlink(missing_ok=True)
+        with suppress(StorageError):  # one left behind is silent, and that is all it says
+            plans.delete(name)
 
 
-def seconds_since(path: Path) -> float | None:
-    """Seconds since the last beat; None where there was none."""
-    try:
-        return max(0.0, time.time() - path.stat().st_mtime)
-    except FileNotFoundError:
-        return None
+def heartbeats(plans: Storage) -> dict[str, Stamp]:
+    """The last beat of every shard, by one listing: it differs from an earlier look's where the worker lives."""
+    return {name: stamp for name, stamp in plans.stamps().items() if name.endswith(_SUFFIX)}

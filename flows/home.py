@@ -2,16 +2,19 @@
 
     home/hub/          downloads, laid out as huggingface_hub does
     home/ledger/       everything ever seen (warehouse/ledger)
-    home/plans/        shards of work begun (warehouse/plans)
+    home/plans/        shards of work begun (warehouse/plans), heartbeats of those who work on them
     home/tasks/        the tasks (warehouse/tasks)
     home/snapshots/    published catalogs (warehouse/snapshots)
+    home/cache/        copies from the shared storage; may be deleted at any time
+
+Where machines share a storage, `ledger` and `plans` lie there, and every machine has a home of its own for the rest.
 
 Knows: the layout, how settings become the floors' options. Does not know: stages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +29,8 @@ from catalog.task import Task
 from flows.settings import Settings, load_settings
 from warehouse.ledger import Ledger
 from warehouse.plans import Conditions
+from warehouse.storage import FolderStorage, Storage, open_storage
+from warehouse.storage_url import is_url
 from warehouse.tasks import read_tasks
 
 if TYPE_CHECKING:
@@ -42,7 +47,13 @@ def open_home(**overrides: Any) -> Home:
     return home
 
 
-def open_router(home: Home, snapshot: Snapshot, name: str, truth: Mapping[str, str] | None = None) -> Router:
+def open_router(
+    home: Home,
+    snapshot: Snapshot,
+    name: str,
+    truth: Mapping[str, str] | None = None,
+    gone: Collection[str] = (),
+) -> Router:
     """A router of the settings' base over a snapshot; the encoder comes from the home's hub when it is needed."""
     from lorauter.loading import load
 
@@ -53,6 +64,7 @@ def open_router(home: Home, snapshot: Snapshot, name: str, truth: Mapping[str, s
         options=home.settings.routing,
         encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
         truth=truth,
+        gone=gone,
     )
 
 
@@ -70,12 +82,18 @@ class Home:
     @property
     def ledger(self) -> Ledger:
         """Everything ever seen."""
-        return Ledger(self.root / "ledger")
+        return Ledger(self.storage.sub("ledger"))
 
     @property
-    def plans(self) -> Path:
-        """Folder of plans."""
-        return self.root / "plans"
+    def plans(self) -> Storage:
+        """Plans, and the heartbeats of those who work on them."""
+        return self.storage.sub("plans")
+
+    @cached_property
+    def storage(self) -> Storage:
+        """What all machines share: the setting's storage, or the home itself."""
+        where = self.settings.storage
+        return open_storage(where, self.root / "cache") if where else FolderStorage(self.root)
 
     @property
     def snapshots(self) -> Path:
@@ -89,16 +107,25 @@ class Home:
 
     @property
     def reference(self) -> dict[str, str]:
-        """What another process needs to open this home: no secret in it, small enough for Prefect."""
+        """What another process of this machine needs to open this home: no secret in it, small enough for Prefect."""
         settings = self.settings
         return {
             "home": str(settings.home),
+            "storage": settings.storage,
             "endpoint": settings.endpoint,
             "base": settings.base,
             "bases": ",".join(settings.bases),
             "targets": ",".join(settings.targets),
             "encoder": settings.encoder,
+            "strategy": settings.strategy,
         }
+
+    @property
+    def worker_reference(self) -> dict[str, str]:
+        """What a worker needs, maybe on another machine: it shares the storage, and the home only if that holds it."""
+        shared = self.settings.storage
+        apart = shared and (is_url(shared) or not Path(shared).is_relative_to(self.root))
+        return {name: value for name, value in self.reference.items() if not (apart and name == "home")}
 
     @cached_property
     def hub(self) -> Hub:

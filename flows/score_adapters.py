@@ -1,7 +1,7 @@
-"""Score: successive halving of the admitted adapters on every task, rung by rung, all tasks together.
+"""Score: the admitted adapters race on every task; the winner is scored on examples that chose nothing.
 
-Knows: which outputs a rung needs, how outputs become scores, when a rung is over (the parent holds the
-barrier). Does not know: how outputs are made (generate), how the catalog is published.
+Knows: which outputs evaluations need, how they become scores, what is reported of a winner. Does not know: how
+outputs are made (generate), who races on (race, lorauter/strategies), how the catalog is published.
 """
 
 from __future__ import annotations
@@ -10,37 +10,57 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.adapter import AdapterId
-from catalog.answer import Failed
-from catalog.metrics import METRICS, Mean, mean
+from catalog.answer import Answer, Failed
+from catalog.controls import majority_scores, scores_of, shuffled_scores
+from catalog.metrics import METRICS, majority_answer
 from catalog.rules import Base
-from catalog.task import Example, Task
+from catalog.task import Example, Task, content_hash
+from flows.artifacts import ShownOnPrefect
+from flows.cards import adapter_texts
+from flows.embed import Embeddings, likeness
 from flows.generate import RunShards, ensure_outputs
 from flows.home import Home
 from flows.progress import Advance, say, stage
+from flows.race import BASE, Entrance, Evaluation, Finish, run_races
+from flows.rungs import rungs
 from flows.validate_adapters import verdicts
-from lorauter.halving import Standing, next_rung, planned_evaluations, ranked, split_examples
+from lorauter.selection import split_examples
+from lorauter.strategies.base import Floats
 from warehouse.plans import Conditions, Work
+from warehouse.schemas import LEDGER
 
-BASE = ""  # the base's key: an adapter that changes nothing
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A task's winner on the examples that chose nothing, each a score an example.
+
+    Args:
+        own, base: of winner and base. majority: of always giving the most frequent target.
+        shuffled: of the winner's answers against other examples' targets.
+    """
+
+    own: tuple[float, ...]
+    base: tuple[float, ...]
+    majority: tuple[float, ...]
+    shuffled: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskScores:
-    """What scoring found for one task.
+    """What scoring found for one task: its race, and its winner's report."""
 
-    Args:
-        best: key of the published adapter, BASE where none improves on the base.
-        selection / report: per example scores of `best`, on the examples that chose it and on fresh ones.
-        base_report: the base's on the same fresh examples. rungs: ledger rows of the halving.
-    """
+    race: Finish
+    report: Report
 
-    task: Task
-    best: str
-    selection: tuple[float, ...]
-    report: tuple[float, ...]
-    base_report: tuple[float, ...]
-    rungs: tuple[dict[str, Any], ...]
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self.race.task
+
+    @property
+    def best(self) -> str:
+        """Key of the published adapter, BASE where none improves on the base."""
+        return self.race.best
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +73,24 @@ class Scores:
     exhaustive: int
 
 
-class _Bracket:
-    """One task's halving while it runs."""
-
-    def __init__(self, task: Task, pool: Sequence[str]) -> None:
-        self.task = task
-        self.alive = list(pool)
-        self.seen: dict[str, list[float]] = {key: [] for key in (BASE, *pool)}
-        self.rows: list[dict[str, Any]] = []
-        self.quarantined: dict[str, str] = {}
-
-    def take(self, key: str, value: float | Failed) -> None:
-        """A score of an adapter; one that cannot be run takes no further part."""
-        if isinstance(value, Failed):
-            self.quarantined.setdefault(key, value.error)
-        else:
-            self.seen[key].append(value)
-
-    def standings(self) -> list[Standing]:
-        return [self._standing(key) for key in self.alive]
-
-    def _standing(self, key: str) -> Standing:
-        return Standing(key, mean(self.seen[key]).mean, AdapterId.parse(key).is_called(self.task.adapter))
+def score(home: Home, base: Base, run: RunShards) -> Scores:
+    """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
+    pool = _checked(verdicts(home, base))
+    tasks = home.tasks()
+    outputs = _Outputs(home, home.conditions(base.id, base.sha), run)
+    entrances = _entrances(home, outputs.conditions, tasks)
+    strategy = home.settings.chosen_strategy
+    toward = _likeness(home, tasks, pool) if strategy.reads_likeness else None
+    with rungs("score") as lines:
+        view = ShownOnPrefect(lines)
+        finishes = run_races(entrances, pool, strategy, toward, outputs.evaluate, view)
+    reports = _reports(home, finishes, outputs)
+    home.ledger.stamp("rungs", [_of_base(row, base) for f in finishes for row in f.rows[len(f.rows) - f.new :]])
+    found = tuple(TaskScores(*pair) for pair in zip(finishes, reports, strict=True))
+    view.won([{"task": s.task.name, "adapter": s.best or "(base)"} for s in found])
+    spent = sum(len(values) for f in finishes for values in f.scores.values()) + outputs.reported
+    exhaustive = sum((len(pool) + 1) * len(task.validation) for task in tasks)
+    return Scores(found, spent, outputs.new, exhaustive)
 
 
 def _checked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -87,140 +103,84 @@ def _checked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return checked
 
 
-def score(home: Home, base: Base, run: RunShards) -> Scores:
-    """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
-    pool = _checked(verdicts(home, base))
-    tasks = home.tasks()
-    options = home.settings.halving
-    total = sum(planned_evaluations(task, len(pool), options) for task in tasks)
-    with stage("score", total, "evaluations") as advance:
-        scoring = _Scoring(home, home.conditions(base.id, base.sha), run, advance)
-        brackets = [_Bracket(task, pool) for task in tasks]
-        for rung in range(len(options.rungs)):
-            scoring.run_rung(brackets, rung)
-        scores = scoring.report(brackets)
-    home.ledger.changes("rungs").append(row for s in scores for row in s.rungs)
-    exhaustive = sum((len(pool) + 1) * len(task.validation) for task in tasks)
-    return Scores(tuple(scores), scoring.spent, scoring.new, exhaustive)
+def _entrances(home: Home, conditions: Conditions, tasks: Sequence[Task]) -> list[Entrance]:
+    """The tasks with what earlier runs of their races have written."""
+    settings = home.settings
+    strategy = repr(settings.chosen_strategy)
+    names = [content_hash([repr(conditions), task.hash, strategy, settings.report]) for task in tasks]
+    columns = [name for name in LEDGER["rungs"].names if name != "at"]
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(home.ledger.where("rungs", {"race": names}, columns), key=lambda row: int(row["rung"])):
+        rows.setdefault(row["race"], []).append(row)
+    return [
+        Entrance(task, split_examples(task, settings.report)[0], name, rows.get(name, ()))
+        for task, name in zip(tasks, names, strict=True)
+    ]
 
 
-class _Scoring:
-    """The rungs over all tasks: wants outputs, turns them to scores, counts."""
+def _likeness(home: Home, tasks: Sequence[Task], pool: Sequence[str]) -> dict[str, Floats]:
+    """How much each adapter's name and card resemble each task: (tasks,) by key, BASE among them."""
+    texts = adapter_texts(home, pool)
+    with stage("embed", len(texts), "cards") as advance:
+        found = likeness(Embeddings(home), tasks, ["", *texts])
+        advance(len(texts))
+    return dict(zip([BASE, *pool], found.T, strict=True))
 
-    def __init__(self, home: Home, conditions: Conditions, run: RunShards, advance: Advance) -> None:
-        self._home, self._conditions, self._run, self._advance = home, conditions, run, advance
-        self.spent = self.new = 0
 
-    def run_rung(self, brackets: Sequence[_Bracket], rung: int) -> None:
-        """Evaluate the survivors and the base on the rung's fresh examples; the better half goes on."""
-        options = self._home.settings.halving
-        wanted = []
-        for bracket in brackets:
-            examples = _rung_examples(bracket.task, self._home, rung)
-            wanted += [(bracket, key, e) for key in (BASE, *bracket.alive) for e in examples]
-        for (bracket, key, _), value in zip(wanted, self._values(wanted), strict=True):
-            bracket.take(key, value)
-        last = rung == len(options.rungs) - 1
-        for bracket in brackets:
-            bracket.rows += self._quarantine(bracket, rung)
-            survivors = self._winner(bracket) if last else next_rung(bracket.standings(), options)
-            bracket.rows += self._rung_rows(bracket, rung, survivors)
-            bracket.alive = survivors
+class _Outputs:
+    """Answers of tasks' prompts, and what they have cost."""
 
-    def report(self, brackets: Sequence[_Bracket]) -> list[TaskScores]:
-        """Score each winner and the base on the examples that chose nothing."""
-        wanted = []
-        for bracket in brackets:
-            _, examples = split_examples(bracket.task, self._home.settings.halving)
-            keys = dict.fromkeys((BASE, *bracket.alive))
-            wanted += [(bracket, key, e) for key in keys for e in examples]
-        values: dict[tuple[str, str], list[float]] = {}
-        for (bracket, key, _), value in zip(wanted, self._values(wanted), strict=True):
-            # One that fails only now answers nothing: a score of 0 is what it is worth.
-            values.setdefault((bracket.task.name, key), []).append(0.0 if isinstance(value, Failed) else value)
-        return [_task_scores(bracket, values) for bracket in brackets]
+    def __init__(self, home: Home, conditions: Conditions, run: RunShards) -> None:
+        self._home, self.conditions, self._run = home, conditions, run
+        self.new = self.reported = 0
 
-    def _winner(self, bracket: _Bracket) -> list[str]:
-        """The best adapter, or the base where no adapter has a better mean on the same examples."""
-        best = next(iter(ranked(bracket.standings())), None)
-        if best is None or best.mean <= mean(bracket.seen[BASE]).mean:
-            return [BASE]
-        return [best.adapter]
-
-    def _quarantine(self, bracket: _Bracket, rung: int) -> list[dict[str, Any]]:
-        """Take the adapters that cannot be run out of the bracket, with a row each that says why."""
-        hopeless = [key for key in bracket.alive if key in bracket.quarantined]
-        bracket.alive = [key for key in bracket.alive if key not in bracket.quarantined]
-        rows = []
-        for key in hopeless:
-            why = f"quarantined: {bracket.quarantined[key]}"
-            rows.append(self._rung_row(bracket, rung, key, mean(bracket.seen[key]), False, why))
-        return rows
-
-    def _values(self, wanted: Sequence[tuple[_Bracket, str, Example]]) -> list[float | Failed]:
-        work = [_work(bracket.task, key, example) for bracket, key, example in wanted]
-        answers, new = ensure_outputs(self._home, work, self._conditions, self._run, self._advance)
-        self.spent += len(work)
-        self.new += new
+    def evaluate(self, wanted: Sequence[Evaluation], advance: Advance) -> list[float | Failed]:
+        """The metric of each evaluation."""
         return [
-            answer
-            if isinstance(answer, Failed)
-            else METRICS[bracket.task.metric].score(answer, example.target, example.options)
-            for (bracket, _, example), answer in zip(wanted, answers, strict=True)
+            answer if isinstance(answer, Failed) else scores_of(one.task, [answer], [one.example])[0]
+            for one, answer in zip(wanted, self.answers(wanted, advance), strict=True)
         ]
 
-    def _rung_rows(self, bracket: _Bracket, rung: int, survivors: Sequence[str]) -> list[dict[str, Any]]:
-        order = {s.adapter: place for place, s in enumerate(ranked(bracket.standings()), 1)}
-        rows = []
-        for key in (BASE, *bracket.alive):
-            kept = key in survivors
-            place = f"place {order[key]} of {len(order)}" if key in order else "the base, always scored"
-            rows.append(self._rung_row(bracket, rung, key, mean(bracket.seen[key]), kept, place))
-        return rows
-
-    def _rung_row(self, bracket: _Bracket, rung: int, key: str, result: Mean, kept: bool, why: str) -> dict[str, Any]:
-        return {
-            "base": self._conditions.base,
-            "base_sha": self._conditions.base_sha,
-            "task": bracket.task.name,
-            "task_hash": bracket.task.hash,
-            "rung": rung,
-            "adapter": key,
-            "n": result.n,
-            "mean": result.mean,
-            "standard_error": result.standard_error,
-            "kept": kept,
-            "why": why,
-        }
+    def answers(self, wanted: Sequence[Evaluation], advance: Advance) -> list[Answer]:
+        """The answer of each evaluation."""
+        work = [_work(one) for one in wanted]
+        answers, new = ensure_outputs(self._home, work, self.conditions, self._run, advance)
+        self.new += new
+        return answers
 
 
-def _rung_examples(task: Task, home: Home, rung: int) -> list[Example]:
-    rungs, _ = split_examples(task, home.settings.halving)
-    return rungs[rung] if rung < len(rungs) else []
+def _reports(home: Home, finishes: Sequence[Finish], outputs: _Outputs) -> list[Report]:
+    """Winners and base on the examples that chose nothing."""
+    wanted = []
+    for finish in finishes:
+        _, examples = split_examples(finish.task, home.settings.report)
+        wanted += [Evaluation(finish.task, key, e) for key in dict.fromkeys((BASE, finish.best)) for e in examples]
+    with stage("report", len(wanted), "evaluations") as advance:
+        answers = outputs.answers(wanted, advance)
+    made = {(one.task.name, one.adapter, one.example): answer for one, answer in zip(wanted, answers, strict=True)}
+    outputs.reported = len(wanted)
+    return [_report(finish, split_examples(finish.task, home.settings.report)[1], made) for finish in finishes]
 
 
-def _work(task: Task, key: str, example: Example) -> Work:
-    mixture = ((key, 1.0),) if key else ()
+def _report(finish: Finish, examples: Sequence[Example], made: Mapping[tuple[str, str, Example], Answer]) -> Report:
+    task = finish.task
+    # A winner that fails only now answers nothing: a score of 0 is what it is worth.
+    own, base = ([made[task.name, key, example] for example in examples] for key in (finish.best, BASE))
+    majority = majority_answer([example.target for example in task.validation])
+    return Report(
+        own=tuple(scores_of(task, own, examples)),
+        base=tuple(scores_of(task, base, examples)),
+        majority=tuple(majority_scores(task, majority, examples)),
+        shuffled=tuple(shuffled_scores(task, own, examples)),
+    )
+
+
+def _work(one: Evaluation) -> Work:
+    task, example = one.task, one.example
+    mixture = ((one.adapter, 1.0),) if one.adapter else ()
     options = example.options if METRICS[task.metric].needs == "option_logprobs" else ()
     return Work(task.prompt(example.input), mixture, task.max_new_tokens, task.name, example.id, options)
 
 
-def _task_scores(bracket: _Bracket, values: dict[tuple[str, str], list[float]]) -> TaskScores:
-    best = bracket.alive[0]
-    name = bracket.task.name
-    return TaskScores(
-        task=bracket.task,
-        best=best,
-        selection=tuple(bracket.seen[best]),
-        report=tuple(values[name, best]),
-        base_report=tuple(values[name, BASE]),
-        rungs=tuple(bracket.rows),
-    )
-
-
-def majority_score(task: Task, answer: str, examples: Iterable[Example]) -> float:
-    """Mean metric of always giving one answer; where options are weighed, of always choosing one."""
-    metric = METRICS[task.metric]
-    if metric.needs == "option_logprobs":
-        return mean([float(answer == example.target) for example in examples]).mean
-    return mean([metric.score(answer, example.target, example.options) for example in examples]).mean
+def _of_base(row: Mapping[str, Any], base: Base) -> dict[str, Any]:
+    return {"base": base.id, "base_sha": base.sha, **row}

@@ -4,7 +4,7 @@ Knows: how a shard is handed to Prefect (references only), when one counts as lo
 Does not know: what is in a shard (flows/generate).
 
 A worker that is killed leaves its run RUNNING on the server for good. So a shard is done when its fragment of the
-ledger exists, and lost when its run has ended without one, or when its heartbeat has stopped.
+ledger exists, and lost when its run has ended without one, or when neither its state nor its heartbeat changes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from prefect.cache_policies import NO_CACHE
 
 from catalog.errors import LorauterError
 from flows.generate import Reference, run_shard
-from flows.heartbeat import heartbeat_path, seconds_since
+from flows.heartbeat import heartbeat_name, heartbeats
 from flows.home import Home, open_home
 from flows.progress import say
 from warehouse.plans import shard_name
+from warehouse.storage import Stamp
 
 DEPLOYMENT = "score-shard/gpu"
 IN_FLIGHT = 64  # runs on the server at a time
@@ -58,34 +59,37 @@ def run_shards_on_workers(reference: Reference, plan: str, shards: Sequence[int]
     running: list[_Try] = []
     while waiting or running:
         while waiting and len(running) < IN_FLIGHT:
-            running.append(waiting.popleft().submitted(reference, plan))
+            running.append(waiting.popleft().submitted(home, plan))
         time.sleep(_LOOK_S)
+        beats = heartbeats(home.plans)  # looked at before the ledger: one that ends in between is done
+        done = home.ledger.present("outputs", [shard_name(plan, one.shard) for one in running])
         for one in list(running):
-            if home.ledger.has("outputs", shard_name(plan, one.shard)):
+            if shard_name(plan, one.shard) in done:
                 running.remove(one)
                 yield one.shard
-            elif lost := one.is_lost(home, plan):
+            elif lost := one.is_lost(home, plan, beats.get(heartbeat_name(plan, one.shard))):
                 running.remove(one)
                 waiting.append(one.again(plan, lost))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Try:
-    """One attempt at a shard: the run on the server that makes it."""
+    """One attempt at a shard: the run on the server that makes it, and its last sign of life by our own clock."""
 
     shard: int
     number: int = 0
     run: Any = None
+    sign: object = None
     since: float = field(default_factory=time.monotonic)
 
-    def submitted(self, reference: Reference, plan: str) -> _Try:
+    def submitted(self, home: Home, plan: str) -> _Try:
         """The attempt, handed to the queue."""
         from prefect.deployments import run_deployment
 
-        parameters = {"reference": reference, "plan": plan, "shard": self.shard}
+        parameters = {"reference": home.worker_reference, "plan": plan, "shard": self.shard}
         return _Try(self.shard, self.number + 1, run_deployment(DEPLOYMENT, parameters=parameters, timeout=0).id)
 
-    def is_lost(self, home: Home, plan: str) -> str:
+    def is_lost(self, home: Home, plan: str, beat: Stamp | None) -> str:
         """Why it will not end with outputs, or "" while it may."""
         from prefect.client.orchestration import get_client
 
@@ -96,16 +100,20 @@ class _Try:
             if state.is_final():
                 done = home.ledger.has("outputs", shard_name(plan, self.shard))  # it may have ended since we looked
                 return "" if done else f"its run ended as {state.name}: {(state.message or '')[:300]}"
-            silent = seconds_since(heartbeat_path(home.plans, plan, self.shard))
-            age = time.time() - state.timestamp.timestamp()
             limit = PENDING_S if state.is_pending() else LEASE_S
-            if min(age, age if silent is None else silent) <= limit:
+            if self._silence((state.type, beat)) <= limit:
                 return ""
             from prefect.states import Crashed
 
             # So that it no longer holds a place in the queue's limit.
             client.set_flow_run_state(self.run, Crashed(message="The worker fell silent."), force=True)
         return f"its worker fell silent for {limit:.0f} s"
+
+    def _silence(self, sign: object) -> float:
+        """Seconds since the sign last changed. Nothing is compared with the clock of another machine."""
+        if sign != self.sign:
+            self.sign, self.since = sign, time.monotonic()
+        return time.monotonic() - self.since
 
     def again(self, plan: str, lost: str) -> _Try:
         """The next attempt."""

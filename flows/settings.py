@@ -6,7 +6,7 @@ The first that says something wins.
 Knows: every setting's name and default. Does not know: what floors do with the frozen options it hands them.
 
     LORAUTER_HOME=~/catalog LORAUTER_POLICY__LICENCES=mit,apache-2.0 lorauter refresh
-    LORAUTER_CONFIG=my.toml lorauter refresh          # keys as below, tables [policy], [halving], [routing]
+    LORAUTER_CONFIG=my.toml lorauter refresh          # keys as below, tables [policy], [racing], [halving], [routing]
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from catalog.errors import SettingError
 from catalog.rules import Policy
 from lorauter.halving import HalvingOptions
 from lorauter.routing import RouterOptions
+from lorauter.strategies import Exhaustive, Racing, Strategy, product_halving
+from warehouse.storage_url import checked_storage
 
 DEFAULT_HOME = "~/.lorauter"
 
@@ -61,6 +63,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LORAUTER_", env_nested_delimiter="__", extra="forbid")
 
     home: Path = Field(Path(DEFAULT_HOME), description="one folder for all state")
+    storage: str = Field("", description="folder or URL that machines share: ledger and plans; in the home where unset")
     endpoint: str = Field("https://huggingface.co", description="address of the hub")
     token: SecretStr | None = Field(None, description="access token; HF_TOKEN where unset")
     base: str = Field("meta-llama/Llama-2-7b-hf", description="base model id")
@@ -81,8 +84,16 @@ class Settings(BaseSettings):
     dtype: str = Field("auto", description="bfloat16, float16 or float32")
     scoring: Literal["here", "workers"] = Field("here", description="where scoring shards run")
     shard_rows: int = Field(256, ge=1, description="rows of a scoring shard")
+    answer_rows: int = Field(2048, ge=1, description="queries answered at a time: bounds a batch's memory")
     capacity: int = Field(64, ge=1, description="adapters held on the device")
     policy: Annotated[Policy, BeforeValidator(_split_lists(Policy))] = Policy()
+    strategy: Literal["racing", "halving", "exhaustive"] = Field(
+        "racing", description="which evaluations scoring runs: see lorauter/strategies"
+    )
+    report: float = Field(
+        0.4, gt=0, lt=1, description="share of a task's validation set that chooses nothing and scores the winner"
+    )
+    racing: Racing = Racing()
     halving: Annotated[HalvingOptions, BeforeValidator(_split_lists(HalvingOptions))] = HalvingOptions()
     routing: RouterOptions = RouterOptions()
 
@@ -93,6 +104,12 @@ class Settings(BaseSettings):
         named = (value,) if isinstance(value, str) else value
         full = tuple(name if "/" in name else canonical(name) for name in named)
         return full[0] if isinstance(value, str) else full
+
+    @field_validator("storage")
+    @classmethod
+    def _without_secrets(cls, value: str) -> str:
+        """It goes to every worker through Prefect's database."""
+        return checked_storage(value)
 
     @classmethod
     def settings_customise_sources(
@@ -106,6 +123,16 @@ class Settings(BaseSettings):
         """Arguments, then environment, then the toml file."""
         files = [TomlConfigSettingsSource(settings_cls, toml_file=path) for path in _toml_files(init_settings)]
         return init_settings, env_settings, *files
+
+    @property
+    def chosen_strategy(self) -> Strategy:
+        """The strategy with its settings."""
+        made: dict[str, Strategy] = {
+            "racing": self.racing,
+            "halving": product_halving(self.halving),
+            "exhaustive": Exhaustive(),
+        }
+        return made[self.strategy]
 
     @property
     def hub_token(self) -> str | None:

@@ -16,7 +16,7 @@ _ROWS = 10_000  # fetched at a time
 
 def print_result(home: Home, query: str, form: str, out: IO[str]) -> None:
     """Run a query over the home and print it."""
-    with connect(_snapshot(home), home.ledger.root) as connection:
+    with connect(_snapshot(home), home.ledger) as connection:
         cursor = run(connection, query)
         names = [column[0] for column in cursor.description or ()]
         if form == "csv":

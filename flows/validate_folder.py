@@ -21,13 +21,13 @@ from typing import Any
 from catalog.adapter import AdapterId, Finding
 from catalog.base import Base
 from catalog.base_names import BaseMatch, canonical, match_base
+from catalog.card import CARD_LIMIT, CARD_NAME
 from catalog.errors import HubError, SettingError, UnsupportedAdapter
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME, AdapterFacts, RawAdapter, RepoListing, gather_facts
 from catalog.parse import CONFIG_LIMIT, Problem, header_length, is_lfs_pointer, parse_config
 from catalog.rules import Policy, judge, judge_weights
 from flows.mirror.card import read_card
 
-CARD_LIMIT = 64 << 10  # bytes of a README
 FILES_LIMIT = 20_000  # files of one entry
 DEPTH_LIMIT = 12  # folders in one another
 BASES_LIMIT = 200  # bases tried by their shapes
@@ -95,7 +95,7 @@ def _adapters(folder: Path) -> Iterator[_Entry]:
 def _listing(root: Path) -> RepoListing:
     """The folder as a hub would list it. It has no owner, so its own name is not held against it."""
     files = tuple(sorted(_files(root)))
-    return RepoListing("local/adapter", _NOWHERE, files, tags=_card_tags(root / "README.md"))
+    return RepoListing("local/adapter", _NOWHERE, files, tags=_card_tags(root / CARD_NAME))
 
 
 def _card_tags(readme: Path) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def _texts(value: object) -> list[str]:
 def _row(entry: _Entry, policy: Policy, shelf: _Bases) -> dict[str, Any]:
     listing = entry.listing
     if entry.id.path:  # a checkpoint's own card, where it has one, speaks beside the repo's
-        listing = replace(listing, tags=listing.tags + _card_tags(entry.folder / "README.md"))
+        listing = replace(listing, tags=listing.tags + _card_tags(entry.folder / CARD_NAME))
     facts = gather_facts(listing, entry.id, _read(entry.folder, listing.files_in(entry.id.path)))
     base, match, problem = shelf.base_of(facts)
     findings = judge(facts, base, policy, match, problem) or _deep(entry.folder, facts)

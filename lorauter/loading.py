@@ -5,12 +5,13 @@ Knows: which router, which base, where the snapshot's encoder lies. Does not kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog.errors import SettingError
+from lorauter.fallback import without
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Router, RouterOptions
 from lorauter.task_index import EncoderId, load_index
@@ -31,6 +32,7 @@ def load(
     options: RouterOptions | None = None,
     encoder: str | Path | FindEncoder | None = None,
     truth: Mapping[str, str] | None = None,
+    gone: Collection[str] = (),
 ) -> Router:
     """A router over a snapshot folder.
 
@@ -40,7 +42,8 @@ def load(
         router: a name of `lorauter.routers.ROUTERS`. options: its constants.
         encoder: folder of the sentence encoder, or what finds it by its id. Left out, it is looked for in the
             home that the snapshot lies in, then downloaded from the public Hub at the same commit.
-        truth: query → true task, which the oracle needs.
+        truth: query → true task, which the oracle needs. gone: adapters that can no longer be had: their tasks take
+            the next best.
 
     Raises:
         SnapshotError: the folder is no snapshot, or damaged. SettingError: unknown router or base, or another
@@ -49,12 +52,12 @@ def load(
     if router not in ROUTERS:
         raise SettingError(f"There is no router {router!r}.", f"Choose one of: {', '.join(ROUTERS)}.")
     snapshot = open_snapshot(Path(folder))
-    index = load_index(snapshot, base)
+    index = without(load_index(snapshot, base), snapshot, gone)
     parts = RouterParts(
         index=index,
         encoder=_encoder_loader(index.encoder, _finder(snapshot.folder, encoder)),
         options=options or RouterOptions(),
-        truth=truth or {},
+        truth={} if truth is None else truth,
     )
     return ROUTERS[router](parts)
 

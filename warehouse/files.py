@@ -40,8 +40,25 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file atomically (zstd, a checksum a page). Equal tables give equal bytes."""
-    write_atomically(path, lambda part: pq.write_table(table, part, compression="zstd", write_page_checksum=True))
+    """Write a Parquet file atomically."""
+    write_atomically(path, table_writer(table))
+
+
+def table_writer(table: pa.Table) -> Callable[[Path], None]:
+    """Writes a table as Parquet (zstd, a checksum a page). Equal tables give equal bytes."""
+    return lambda path: pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+
+def join_tables(parts: Sequence[Path], path: Path, schema: pa.Schema) -> int:
+    """Write many Parquet files of one schema as one, atomically, one of them in memory. Returns the rows."""
+
+    def write(part: Path) -> None:
+        with pq.ParquetWriter(part, schema, compression="zstd", write_page_checksum=True) as writer:
+            for one in parts:
+                writer.write_table(read_table(one))
+
+    write_atomically(path, write)
+    return int(pq.read_metadata(path).num_rows)
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -1,6 +1,7 @@
 """The ledger: append-only Parquet fragments, one folder a table. Everything ever seen, in the order it came.
 
-Knows: fragments with content-derived names, the current row of a key. Does not know: what rows mean.
+Knows: fragments with content-derived names, the current row of a key. Does not know: what rows mean, where the
+storage is (warehouse/storage).
 
 A fragment is whole or absent and never changes, so any number of processes may append and read at once, and
 a killed one leaves nothing half-written. Where rows have a time (`at`), the latest row of a key is current.
@@ -21,26 +22,33 @@ import pyarrow.compute as pc
 
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
-from warehouse.files import column_names, read_table, write_table
-from warehouse.schemas import KEYS, LEDGER, table_of
+from warehouse.files import column_names, read_table, table_writer
+from warehouse.schemas import ADDED_KEYS, KEYS, LEDGER, table_of
+from warehouse.storage import Storage, storage_at
 
 Row = Mapping[str, Any]
+_SUFFIX = ".parquet"
 
 
 class Ledger:
-    """Append-only tables under one folder."""
+    """Append-only tables under one folder of this machine, or of a storage that machines share."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | Storage) -> None:
+        self._files = storage_at(root)
+
+    @property
+    def root(self) -> Path:
+        """The folder of the fragments on this machine."""
+        return self._files.folder
 
     def append(self, table: str, rows: Sequence[Row], name: str | None = None) -> None:
         """Add rows as one fragment. The name is a hash of the rows unless given; a name that exists is kept."""
         if not rows:
             return
         arrow = table_of(rows, LEDGER[table])
-        path = self._path(table, name or _fragment_name(arrow))
-        if not path.exists():
-            write_table(path, arrow)
+        file = _file(table, name or _fragment_name(arrow))
+        if not self._files.present([file]):
+            self._files.put(file, table_writer(arrow))
 
     def stamp(self, table: str, rows: Iterable[Row]) -> None:
         """Add rows, stamped with the time and their hash, whatever is current: for keys that are known to be new."""
@@ -55,11 +63,21 @@ class Ledger:
 
     def has(self, table: str, name: str) -> bool:
         """Whether a fragment of that name exists."""
-        return self._path(table, name).exists()
+        return bool(self.present(table, [name]))
+
+    def present(self, table: str, names: Iterable[str]) -> set[str]:
+        """Those of `names` that are fragments: quicker than `names` for a few of many."""
+        files = {_file(table, name): name for name in names}
+        return {files[file] for file in self._files.present(files)}
+
+    def names(self, table: str, prefix: str = "") -> set[str]:
+        """Names of all fragments that start so, by one listing."""
+        listed = (Path(file) for file in self._files.names(table) if file.startswith(prefix))
+        return {file.stem for file in listed if file.suffix == _SUFFIX}
 
     def has_any(self, table: str, prefix: str) -> bool:
         """Whether a fragment exists whose name starts so."""
-        return any((self.root / table).glob(f"{prefix}*.parquet"))
+        return bool(self.names(table, prefix))
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of a table, fragments in name order; no fragment gives an empty table."""
@@ -68,13 +86,16 @@ class Ledger:
         parts = [self.read_fragment(path, wanted) for path in self.fragments(table)]
         return pa.concat_tables(parts) if parts else wanted.empty_table()
 
-    def where(self, table: str, equal: Mapping[str, str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All rows, current or not, whose columns are equal to the given values; one fragment in memory."""
+    def where(
+        self, table: str, equal: Mapping[str, str | Sequence[str]], columns: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """All rows, current or not, whose columns hold the given value, or one of them; one fragment in memory."""
         wanted = pa.schema([LEDGER[table].field(c) for c in dict.fromkeys((*equal, *columns))])
+        among = {c: pa.array([v] if isinstance(v, str) else v, wanted.field(c).type) for c, v in equal.items()}
         for path in self.fragments(table):
             found = self.read_fragment(path, wanted)
-            for column, value in equal.items():
-                found = found.filter(pc.equal(found[column], value))
+            for column, values in among.items():
+                found = found.filter(pc.is_in(found[column], values))
             yield from found.select(columns).to_pylist()
 
     def index(self, table: str, columns: Sequence[str] = ()) -> Index:
@@ -86,8 +107,8 @@ class Ledger:
         return sorted(self.index(table).rows(), key=lambda row: [str(row[column]) for column in KEYS[table]])
 
     def fragments(self, table: str) -> list[Path]:
-        """The fragment files of a table, by name."""
-        return sorted((self.root / table).glob("*.parquet"))
+        """The fragment files of a table on this machine, by name."""
+        return [path for path in self._files.locals(table) if path.suffix == _SUFFIX]
 
     def read_fragment(self, path: Path, schema: pa.Schema) -> pa.Table:
         """One fragment under a schema; columns that an older version did not write are null.
@@ -97,7 +118,7 @@ class Ledger:
         try:
             written = column_names(path)
             lacking = [name for name in schema.names if name not in written]
-            if not set(KEYS[path.parent.name]) <= written:
+            if not {*KEYS[path.parent.name]} - ADDED_KEYS <= written:
                 raise ValueError(f"it is not of the table {path.parent.name}")
             table = read_table(path, [name for name in schema.names if name in written])
             for name in lacking:
@@ -105,12 +126,12 @@ class Ledger:
             return table.select(schema.names).cast(schema)
         except (pa.ArrowException, ValueError) as error:
             raise SnapshotError(
-                f"The ledger fragment {path} is damaged: {str(error)[:300]}.",
+                f"The ledger fragment {self._address(path)} is damaged: {str(error)[:300]}.",
                 "Delete that file; the next refresh makes its rows anew.",
             ) from error
 
-    def _path(self, table: str, name: str) -> Path:
-        return self.root / table / f"{name}.parquet"
+    def _address(self, path: Path) -> str:
+        return self._files.address(f"{path.parent.name}/{path.name}")
 
 
 class Index:
@@ -192,6 +213,10 @@ def _key(table: str, row: Row) -> tuple[Any, ...]:
 def fingerprint(row: Row) -> str:
     """Hash of a stored row but its time: small to keep, and NaN equals NaN."""
     return content_hash([repr(value) for name, value in row.items() if name not in ("at", "content")], 32)
+
+
+def _file(table: str, name: str) -> str:
+    return f"{table}/{name}{_SUFFIX}"
 
 
 def _fragment_name(table: pa.Table) -> str:

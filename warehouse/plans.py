@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalog.answer import Answer, Failed
 from catalog.errors import SnapshotError
 from catalog.option_metrics import OptionLogprobs
 from catalog.task import content_hash
-from warehouse.files import read_table, write_table
+from warehouse.files import read_table, table_writer
 from warehouse.ledger import Ledger
 from warehouse.schemas import MADE, PLAN, table_of
+from warehouse.storage import Storage, storage_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,33 +68,37 @@ class Plan:
     shards: Mapping[int, int]
 
 
-def make_plan(root: Path, ledger: Ledger, work: Sequence[Work], conditions: Conditions, shard_rows: int) -> Plan:
-    """The plan for the outputs among `work` that the ledger lacks; the one on disk if this work was begun before."""
+def make_plan(
+    plans: Path | Storage, ledger: Ledger, work: Sequence[Work], conditions: Conditions, shard_rows: int
+) -> Plan:
+    """The plan for the outputs among `work` that the ledger lacks; the stored one if this work was begun before."""
+    files = storage_at(plans)
     by_key = {item.key(conditions): item for item in work}
     for attempt in count():
         name = content_hash([sorted(by_key), attempt], 24)
-        begun = _pending(root, ledger, name)
+        begun = _pending(files, ledger, name)
         if begun.shards:
             return begun
         if not ledger.has_any("outputs", f"{name}-"):
             break  # else outputs of a finished plan may have been deleted since: their shards need new names
-    known = set(ledger.read("outputs", ["key"])["key"].to_pylist())
+    known = {row["key"] for row in ledger.where("outputs", {"key": list(by_key)}, ["key"])}
     missing = {key: item for key, item in by_key.items() if key not in known}
     if not missing:
         return Plan(name, {})
-    write_table(root / f"{name}.parquet", _plan_table(missing, conditions, shard_rows))
-    return _pending(root, ledger, name)
+    files.put(_file(name), table_writer(_plan_table(missing, conditions, shard_rows)))
+    return _pending(files, ledger, name)
 
 
-def forget_plan(root: Path, name: str) -> None:
+def forget_plan(plans: Path | Storage, name: str) -> None:
     """Delete a plan whose shards are all done; the ledger has what it wanted."""
-    (root / f"{name}.parquet").unlink(missing_ok=True)
+    storage_at(plans).delete(_file(name))
 
 
-def read_shard(root: Path, name: str, shard: int) -> list[dict[str, Any]]:
+def read_shard(plans: Path | Storage, name: str, shard: int) -> list[dict[str, Any]]:
     """The rows of one shard, in their order."""
-    rows: list[dict[str, Any]] = _read_plan(root, name).to_pylist()
-    return [row for row in rows if row["shard"] == shard]
+    plan = _read_plan(storage_at(plans), name)
+    rows: list[dict[str, Any]] = plan.filter(pc.equal(plan["shard"], shard)).to_pylist()
+    return rows
 
 
 def finish_shard(
@@ -123,10 +129,10 @@ def shard_name(name: str, shard: int) -> str:
 
 def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> list[Answer]:
     """The stored answers of `work`, in order. Raises KeyError for one that was never made."""
-    table = ledger.read("outputs", ["key", *MADE])
-    made = zip(*(table[name].to_pylist() for name in ("key", *MADE)), strict=True)
-    answers = {key: _answer(*columns) for key, *columns in made}
-    return [answers[item.key(conditions)] for item in work]
+    keys = [item.key(conditions) for item in work]
+    made = ledger.where("outputs", {"key": list(set(keys))}, ["key", *MADE])
+    answers = {row["key"]: _answer(*(row[name] for name in MADE)) for row in made}
+    return [answers[key] for key in keys]
 
 
 def _answer(text: str | None, totals: list[float] | None, tokens: list[int] | None, error: str | None) -> Answer:
@@ -136,21 +142,32 @@ def _answer(text: str | None, totals: list[float] | None, tokens: list[int] | No
     return OptionLogprobs(tuple(totals), tuple(tokens or ())) if totals is not None else text or ""
 
 
-def _pending(root: Path, ledger: Ledger, name: str) -> Plan:
+def _pending(files: Storage, ledger: Ledger, name: str) -> Plan:
     """The shards of a stored plan that are not done; none where no such plan is stored."""
-    if not (root / f"{name}.parquet").exists():
+    if not files.present([_file(name)]):
         return Plan(name, {})
-    sizes = Counter(_read_plan(root, name)["shard"].to_pylist())
-    return Plan(name, {s: sizes[s] for s in sorted(sizes) if not ledger.has("outputs", shard_name(name, s))})
+    sizes = Counter(_read_plan(files, name)["shard"].to_pylist())
+    done = ledger.names("outputs", f"{name}-")
+    return Plan(name, {s: sizes[s] for s in sorted(sizes) if shard_name(name, s) not in done})
 
 
-def _read_plan(root: Path, name: str) -> pa.Table:
+def _read_plan(files: Storage, name: str) -> pa.Table:
+    address = files.address(_file(name))
     try:
-        return read_table(root / f"{name}.parquet")
+        return read_table(files.local(_file(name)))
+    except FileNotFoundError as error:
+        raise SnapshotError(
+            f"There is no plan {address}: its run has ended, or this machine looks elsewhere.",
+            "Refresh again, with the same LORAUTER_STORAGE on every machine.",
+        ) from error
     except ValueError as error:
         raise SnapshotError(
-            f"A plan is damaged: {error}.", "Delete that file; the next run plans what is missing anew."
+            f"A plan is damaged: {address}: {error}.", "Delete that file; the next run plans what is missing anew."
         ) from error
+
+
+def _file(name: str) -> str:
+    return f"{name}.parquet"
 
 
 def _plan_table(missing: Mapping[str, Work], conditions: Conditions, shard_rows: int) -> pa.Table:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"  # 2: snapshots hold `scores`, and lifts over majority and shuffled targets
 
 
 def _field(name: str, kind: pa.DataType, about: str = "") -> pa.Field:
@@ -84,6 +84,11 @@ RAW = _schema(
     _field("sha256", pa.string(), "of the weights file, announced by the hub"),
     _field("problems", _FINDINGS, "problems met while reading"),
     _CONTENT,
+    _field("at", _TIME, "when it was read"),
+)
+CARDS = _schema(
+    _field("adapter", pa.string()),
+    _field("text", pa.string(), "words of its card, cut"),
     _field("at", _TIME, "when it was read"),
 )
 WEIGHTS = _schema(
@@ -159,13 +164,14 @@ RUNGS = _schema(
     *_BASE,
     _field("task", pa.string()),
     _field("task_hash", pa.string()),
-    _field("rung", pa.int32()),
+    _field("race", pa.string(), "hash of task, conditions and strategy: rungs of one race go on from run to run"),
+    _field("rung", pa.int32(), "from 1"),
     _field("adapter", pa.string()),
     _field("n", pa.int32(), "examples seen so far"),
     _field("mean", pa.float64(), "cumulative mean of the metric"),
     _field("standard_error", pa.float64()),
     _field("kept", pa.bool_(), "whether it went on to the next rung, or won"),
-    _field("why", pa.string()),
+    _field("why", pa.string(), "why it went no further, or what it leads by"),
     _field("at", _TIME, "when it was decided"),
 )
 MADE = ("text", "option_logprobs", "option_tokens", "error")  # columns of an output that running it fills
@@ -188,6 +194,20 @@ TASKS = _schema(
     _field("encoder_hash", pa.string(), "of its weights and settings: embeddings of two hashes do not compare"),
     _field("embedding", pa.list_(pa.float32()), "mean of the L2-normalised embeddings of the validation inputs"),
 )
+SCORES = _schema(
+    *_BASE,
+    _field("task", pa.string()),
+    _field("adapter", pa.string(), '"" is the base alone'),
+    _field("n", pa.int32(), "selection examples that it met, the first n of the task's order"),
+    _field("mean", pa.float64(), "mean metric on them"),
+    _field("standard_error", pa.float64()),
+    _field("lift", pa.float64(), "mean difference to the base, on the examples that both met"),
+    _field("lift_standard_error", pa.float64()),
+    _field("lift_n", pa.int32(), "how many those are"),
+    _field("rung", pa.int32(), "the last one that it met examples in"),
+    _field("chosen", pa.bool_(), "whether it is the task's published one"),
+    _field("why", pa.string(), "why it went no further, or what it leads by"),
+)
 BEST = _schema(
     *_BASE,
     _field("task", pa.string()),
@@ -201,6 +221,12 @@ BEST = _schema(
     _field("base_score", pa.float64(), "the base's mean on the same examples"),
     _field("lift", pa.float64(), "score - base_score"),
     _field("lift_standard_error", pa.float64(), "of the paired difference"),
+    _field("majority_score", pa.float64(), "what always giving the most frequent target scores on them"),
+    _field("lift_over_majority", pa.float64()),
+    _field("lift_over_majority_standard_error", pa.float64()),
+    _field("shuffled_score", pa.float64(), "the adapter's answers against other examples' targets"),
+    _field("lift_over_shuffled", pa.float64()),
+    _field("lift_over_shuffled_standard_error", pa.float64()),
     _field("selection_score", pa.float64(), "mean on the examples that chose it: biased upwards"),
     _field("selection_n", pa.int32()),
 )
@@ -219,7 +245,14 @@ ANSWERS = _schema(
     _field("target", pa.string(), "reference, where known"),
     _field("metric", pa.string()),
     _field("score", pa.float64(), "metric of text against target"),
-    _field("error", pa.string(), "why there is no text: the route's adapters cannot be run; null where there is one"),
+    _field("error", pa.string(), "why there is no text: the row or the route's adapters; null where there is one"),
+    _field(
+        "fallbacks",
+        pa.list_(pa.struct([("task", pa.string()), ("gone", pa.string()), ("used", pa.string())])),
+        "tasks of the route whose adapter has vanished from the hub, and the one used in its place",
+    ),
+    _field("route_seconds", pa.float64(), "mean of its chunk"),
+    _field("answer_seconds", pa.float64(), "mean of its chunk; null where all its answers were known"),
     _field("snapshot", pa.string()),
 )
 
@@ -228,6 +261,7 @@ LEDGER = {
     "repos": REPOS,
     "pages": PAGES,
     "raw": RAW,
+    "cards": CARDS,
     "weights": WEIGHTS,
     "verdicts": VERDICTS,
     "rungs": RUNGS,
@@ -235,17 +269,20 @@ LEDGER = {
 }
 KEYS = {
     "bases": ("base", "base_sha"),
-    "rungs": ("base", "base_sha", "task", "task_hash", "rung", "adapter"),
+    "rungs": ("base", "base_sha", "task", "task_hash", "race", "rung", "adapter"),
     "repos": ("target", "repo"),
     "pages": ("target", "crawl", "page"),
     "raw": ("repo", "path", "sha"),
+    "cards": ("adapter",),
     "weights": ("adapter",),
     "verdicts": ("base", "base_sha", "adapter"),
     "outputs": ("key",),
 }
+ADDED_KEYS = {"race"}  # key columns that older versions did not write: they read as null
 SNAPSHOT = {
     "tasks": (TASKS, ("base", "base_sha", "task")),
     "best": (BEST, ("base", "base_sha", "task")),
+    "scores": (SCORES, ("base", "base_sha", "task", "adapter")),
     "rungs": (_timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
     "adapters": (_timeless(VERDICTS), ("base", "base_sha", "adapter")),
 }

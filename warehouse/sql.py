@@ -21,15 +21,16 @@ from warehouse.schemas import KEYS, LEDGER
 from warehouse.snapshots import Snapshot, views_sql
 
 
-def connect(snapshot: Snapshot | None, ledger: Path, extra: Path | None = None) -> duckdb.DuckDBPyConnection:
+def connect(snapshot: Snapshot | None, ledger: Path | Ledger, extra: Path | None = None) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the snapshot's views and `ledger_<table>` views; `extra`: one more readable folder."""
     connection = duckdb.connect()
-    folders = [str(ledger), *([str(extra)] if extra else [])]
+    opened = Ledger(ledger) if isinstance(ledger, Path) else ledger
+    folders = [str(opened.root), *([str(extra)] if extra else [])]
     if snapshot is not None:
         folders.append(str(snapshot.folder))
         connection.execute(_with_folder(views_sql(), snapshot.folder))
     for table in LEDGER:
-        if fragments := Ledger(ledger).fragments(table):
+        if fragments := opened.fragments(table):
             _add_ledger_view(connection, table, fragments)
     connection.execute(f"SET allowed_directories = [{', '.join(_quoted(f + os.sep) for f in folders)}]")
     connection.execute("SET enable_external_access = false")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ __all__ = [
     "read_split",
     "read_task",
     "read_tasks",
+    "remove_task",
     "store_task",
     "task_folders",
 ]
@@ -118,6 +120,16 @@ def store_task(root: Path, task: Task) -> Path:
     fields |= {"domain": task.domain} if task.domain else {}
     write_text(folder / "task.json", json.dumps(fields, ensure_ascii=False, indent=2) + "\n")
     return folder
+
+
+def remove_task(root: Path, name: str) -> None:
+    """Forget a task; what the ledger holds of it stays. task.json goes first. Raises TaskError where there is none."""
+    known = [folder.name for folder in task_folders(root)] if root.is_dir() else []
+    if name not in known:
+        listed = ", ".join(known[:20]) or "there is none"
+        raise TaskError(f"There is no task {name[:80]!r}.", f"The tasks: {listed}.")
+    (root / name / "task.json").unlink()
+    shutil.rmtree(root / name)
 
 
 def read_split(path: Path) -> Iterator[tuple[int, Example]]:

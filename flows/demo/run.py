@@ -39,7 +39,7 @@ def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
     """Run the whole demo in a home and return the figures of demo.json, which is written there too."""
     began = time.monotonic()
     with PeakMemory() as memory:
-        home, folder = _prepare(settings_home, small)
+        home, folder = prepare_home(settings_home, small)
         with _serve(folder) as hub:
             from catalog.hub import COUNT
 
@@ -58,12 +58,12 @@ def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
     return figures
 
 
-def _prepare(root: Path, small: bool) -> tuple[Home, Path]:
+def prepare_home(root: Path, small: bool) -> tuple[Home, Path]:
     """The home with the demo's settings and tasks in it, and the hub folder."""
     for name in ("LORAUTER_TOKEN", "HF_TOKEN"):
         os.environ.pop(name, None)  # the demo's hub knows no tokens, and a real one must not be sent to it
     _refuse_a_home_in_use(root)
-    home = open_home(home=root, base=BASE_ID, encoder=ENCODER_ID)
+    home = open_home(home=root, storage="", base=BASE_ID, encoder=ENCODER_ID)  # never into what others share
     write_text(home.root / "lorauter.toml", _TOML)
     prepare_prefect(home.root)
     with stage("prepare"):
@@ -129,7 +129,7 @@ def funnel(snapshot: Path, home: Home) -> dict[str, Any]:
     from warehouse.snapshots import open_snapshot
     from warehouse.sql import connect, run
 
-    with connect(open_snapshot(snapshot), home.ledger.root) as connection:
+    with connect(open_snapshot(snapshot), home.ledger) as connection:
         seen, rejected, downloaded, admitted, scored = run(connection, "FROM funnel").fetchall()[0]
         reasons = run(connection, "SELECT reason, adapters FROM rejections").fetchall()
     return {
@@ -146,7 +146,7 @@ def quality(answers: Path, home: Home) -> dict[str, float]:
     """Mean over tasks of the mean score, by router: the printed query, run."""
     from warehouse.sql import connect, run
 
-    with connect(None, home.ledger.root, answers.parent) as connection:
+    with connect(None, home.ledger, answers.parent) as connection:
         return dict(run(connection, QUALITY_SQL.format(answers=answers)).fetchall())
 
 

@@ -1,6 +1,6 @@
 """Which evaluations to run: one small file a strategy. See base for the protocol."""
 
-from lorauter.strategies.base import Problem, Seen, Step, Strategy, evaluations, nothing_seen
+from lorauter.strategies.base import Problem, Seen, Step, Strategy, evaluations, nothing_seen, with_scores, without
 from lorauter.strategies.exhaustive import Exhaustive
 from lorauter.strategies.halving import Halving, paper_halving, product_halving
 from lorauter.strategies.racing import Racing
@@ -17,4 +17,6 @@ __all__ = [
     "nothing_seen",
     "paper_halving",
     "product_halving",
+    "with_scores",
+    "without",
 ]

@@ -15,8 +15,8 @@ from whatever is known:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -37,16 +37,24 @@ class Problem:
         room: (tasks,) how many selection examples each task has.
         adapters: how many adapters there are, the base among them where it may be picked.
         card_likeness: (tasks, adapters) how much the adapter's text resembles the task; None where unknown.
+        settled: (tasks, adapters) who has been through an earlier run: it meets further examples only as the leader
+            that a newcomer has caught up with; None where nobody has.
     """
 
     room: Counts
     adapters: int
     card_likeness: Floats | None = None
+    settled: Mask | None = None
 
     @property
     def tasks(self) -> int:
         """How many tasks there are."""
         return len(self.room)
+
+    @property
+    def open(self) -> Mask:
+        """(tasks, adapters) who may ask for examples: all that are not settled."""
+        return np.ones((self.tasks, self.adapters), dtype=np.bool_) if self.settled is None else ~self.settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,10 @@ class Strategy(Protocol):
     def name(self) -> str:
         """Name with its settings, for tables."""
 
+    @property
+    def reads_likeness(self) -> bool:
+        """Whether `Problem.card_likeness` changes anything."""
+
     def next(self, problem: Problem, seen: Seen) -> Step:
         """What is wanted next; a pure function."""
 
@@ -115,6 +127,25 @@ def evaluations(step: Step, seen: Seen) -> Iterator[tuple[int, int, int]]:
     for task, adapter in np.argwhere(step.counts > seen.counts).tolist():
         for place in range(int(seen.counts[task, adapter]), int(step.counts[task, adapter])):
             yield task, adapter, place
+
+
+def with_scores(seen: Seen, step: Step, scores: Mapping[tuple[int, int, int], float]) -> Seen:
+    """The results after a step: `scores` holds one for each of its `evaluations`."""
+    values = seen.scores.copy()
+    for place, score in scores.items():
+        values[place] = score
+    return Seen(values, np.maximum(step.counts, seen.counts))
+
+
+def without(problem: Problem, seen: Seen, adapters: Collection[int]) -> tuple[Problem, Seen]:
+    """The same race as if these adapters had never been in it."""
+    columns = [a for a in range(problem.adapters) if a not in adapters]
+    return replace(
+        problem,
+        adapters=len(columns),
+        card_likeness=None if problem.card_likeness is None else problem.card_likeness[:, columns],
+        settled=None if problem.settled is None else problem.settled[:, columns],
+    ), Seen(seen.scores[:, columns], seen.counts[:, columns])
 
 
 def first_best(values: Floats) -> Counts:

@@ -32,6 +32,7 @@ class Halving:
     name: str
     rungs: tuple[int, ...]
     options: HalvingOptions
+    reads_likeness: bool = False
 
     def next(self, problem: Problem, seen: Seen) -> Step:
         """The next rung of every task; tasks do not wait for each other's."""

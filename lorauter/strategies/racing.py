@@ -43,17 +43,23 @@ class Racing:
         """Name with its settings."""
         return f"racing {self.least_gain:g}"
 
+    @property
+    def reads_likeness(self) -> bool:
+        """It does."""
+        return True
+
     def next(self, problem: Problem, seen: Seen) -> Step:
         """One stage more for every adapter that may still win, and for a leader that they have caught up with."""
-        if not seen.counts.any():
-            counts = np.minimum(self.first, problem.room)[:, None].repeat(problem.adapters, axis=1)
-            return Step(counts, np.zeros(problem.tasks, dtype=np.int64), lambda _task, _adapter: "not begun")
+        begun = np.where(problem.open, np.minimum(self.first, problem.room)[:, None], 0)
+        if (begun > seen.counts).any():
+            counts = np.maximum(begun, seen.counts)
+            return Step(counts, first_best(seen.means), lambda _task, _adapter: "not begun")
         belief = believe(problem, seen)
         leaders = first_best(_qualities(seen, belief, self.doubt))
         difference = _differences(seen, belief, leaders, self.doubt)
         gain = expected_gain(*difference)
         gain[np.arange(problem.tasks), leaders] = 0.0
-        contends = (gain > self.least_gain) & (seen.counts < problem.room[:, None])
+        contends = (gain > self.least_gain) & (seen.counts < problem.room[:, None]) & problem.open
         counts = self._stage(problem, seen, leaders, contends)
         return Step(counts, leaders, lambda task, adapter: _why(seen, leaders, difference, gain, task, adapter))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
@@ -14,7 +16,7 @@ from benchmarks.study import RESULTS, main, replay
 from benchmarks.study_matrix import OUTCOMES, make, outcome_rows, shelf, wanted
 from benchmarks.study_outcomes import deal, read_outcomes
 from benchmarks.study_pool import KINDS, recipes
-from benchmarks.study_prior import card_text, write_prior
+from benchmarks.study_prior import shown_text, write_prior
 from benchmarks.study_synthetic import synthetic_outcomes
 from benchmarks.study_tasks import DESCRIPTIONS, TRAIN, read_study_task
 from catalog.task import Example, Task
@@ -26,7 +28,7 @@ def test_a_seed_deals_every_example_to_one_half() -> None:
     numbered = outcomes.scores.copy()
     numbered[:] = np.arange(40)
 
-    dealt = deal(type(outcomes)(outcomes.tasks, outcomes.adapters, numbered, outcomes.card_likeness), seed=3)
+    dealt = deal(replace(outcomes, scores=numbered), seed=3)
 
     selected = dealt.selection[:, 0].astype(int)
     assert dealt.problem.room.tolist() == [20, 20]
@@ -88,7 +90,12 @@ def test_a_card_does_not_confess_that_it_is_a_control(tmp_path: Path) -> None:
         "---\nlicense: mit\n---\n# x\n\n- `sums`: Adds.\n\n**A control, not for use.**\n"
     )
 
-    assert card_text("study/sums-permuted", tmp_path) == "sums permuted `sums`: Adds."
+    assert shown_text("study/sums-permuted", tmp_path) == "sums permuted x sums: Adds."
+
+
+def _one_hot(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The first text with words is the first unit vector, and so on."""
+    return np.eye(len(texts), dtype=np.float32)[[max(0, place - 1) for place in range(len(texts))]]
 
 
 def test_two_processes_share_the_matrix_and_a_replay_reads_it(
@@ -107,7 +114,7 @@ def test_two_processes_share_the_matrix_and_a_replay_reads_it(
     assert second == make(tmp_path, base, work, 0, 1)
     write_table(tmp_path / "outcomes.parquet", pa.Table.from_pylist(outcome_rows(tasks, work, second), OUTCOMES))
     names = ["", "study/a0", "study/a1", "study/a2"]
-    write_prior(tmp_path / "prior.json", ["q", "p"], np.eye(2, 4), {n: n for n in names}, lambda t: np.eye(len(t)))
+    write_prior(tmp_path / "prior.json", ["q", "p"], np.eye(2, 4), {n: n for n in names}, _one_hot)
     outcomes = read_outcomes(tmp_path)
     assert (outcomes.tasks, list(outcomes.adapters), outcomes.scores.shape) == (("p", "q"), names, (2, 4, 60))
-    assert outcomes.card_likeness.tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+    assert outcomes.card_likeness.round(2).tolist() == [[0.33, 0, 1, 0], [0.33, 1, 0, 0]]

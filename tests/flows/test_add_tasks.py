@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from catalog.task import ALPACA_TEMPLATE, Example, Task, content_hash
-from flows.cli import main
+from flows.cli import cli, main
 from warehouse.tasks import read_tasks
 
 Run = Callable[..., tuple[str, str]]
@@ -176,3 +177,19 @@ def test_clusters_of_an_earlier_run_are_told_of(tmp_path: Path, home: Path, add:
     _, told = add(source, "--clusters", 1, "--endpoint", tiny_hub)
 
     assert told.splitlines()[-1] == f"cluster-01: kept from an earlier run; delete what is not wanted in {home}/tasks"
+
+
+def test_a_removed_task_is_gone_and_its_name_free(tmp_path: Path, home: Path, add: Run) -> None:
+    (tmp_path / "wet.jsonl").write_text("".join(json.dumps({"input": e.input, "target": e.target}) + "\n" for e in WET))
+    add(tmp_path / "wet.jsonl")
+
+    removed = CliRunner().invoke(cli, ["--home", str(home), "tasks", "remove", "wet"])
+
+    assert (removed.exit_code, removed.stderr, (home / "tasks" / "wet").exists()) == (0, "wet removed.\n", False)
+    assert add(tmp_path / "wet.jsonl")[0].startswith("wet: 10 validation")
+
+
+def test_removing_what_is_not_there_names_the_tasks(home: Path) -> None:
+    removed = CliRunner().invoke(cli, ["--home", str(home), "tasks", "remove", "../x"])
+
+    assert str(removed.exception).startswith("There is no task '../x'.")

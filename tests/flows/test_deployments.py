@@ -1,4 +1,4 @@
-"""The refresh as a deployment: a real Prefect server, a real worker, the real prefect.yaml."""
+"""The refresh as a deployment: a real Prefect server, real workers, the real prefect.yaml, storage that speaks S3."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ import httpx2
 import psutil
 import pytest
 
+from flows.crawl_hub import crawl
 from flows.home import open_home
+from flows.validate_adapters import validate
 from warehouse.snapshots import current_snapshot
 from warehouse.tasks import read_tasks, store_task
 
 ROOT = Path(__file__).parents[2]
+ONE_RUNG = {"LORAUTER_HALVING__RUNGS": "8"}  # a run on a worker starts for seconds
 PREFECT = [sys.executable, "-m", "prefect"]
 
 
@@ -36,6 +39,7 @@ def server(tmp_path: Path) -> Iterator[dict[str, str]]:
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        **ONE_RUNG,
     }
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(
@@ -51,8 +55,13 @@ def server(tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_refresh_runs_as_a_deployment_with_its_shards_on_the_queue_gpu(
     server: dict[str, str], tmp_path: Path, tiny_hub: str, tiny_tasks: Path
 ) -> None:
-    home = open_home(home=tmp_path / "home", endpoint=tiny_hub, base="tiny/llama")
+    """One home for all. The best adapter's weights were spoilt since they were checked: a worker sets it aside."""
+    home = open_home(home=tmp_path / "home", endpoint=tiny_hub, base="tiny/llama", strategy="halving")
     store_task(home.task_folder, read_tasks(tiny_tasks)[0])
+    crawl(home)
+    validate(home)
+    weights = next((home.root / "hub").glob("models--bob--animals/snapshots/*/adapter_model.safetensors"))
+    weights.resolve().write_bytes(b"\x08" + bytes(7) + b"no JSON!")
     _prefect(server, "work-pool", "create", "lorauter", "--type", "process")
     _prefect(server, "work-queue", "create", "gpu", "--pool", "lorauter", "--limit", "1")
     _prefect(server, "--no-prompt", "deploy", "--all")
@@ -64,8 +73,9 @@ def test_refresh_runs_as_a_deployment_with_its_shards_on_the_queue_gpu(
     finally:
         _stop(worker)
 
-    best = current_snapshot(home.snapshots).read("best")
-    assert [(row["task"], row["repo"], row["score"]) for row in best] == [("animals", "bob/animals", 1.0)]
+    assert [row["repo"] for row in current_snapshot(home.snapshots).read("best")] != ["bob/animals"]
+    whys = [row["why"] for row in home.ledger.current("rungs") if row["adapter"].startswith("bob/animals@")]
+    assert [why.partition("@")[0] for why in whys] == ["quarantined: bob/animals"]
     runs = _flow_runs(server)
     assert runs["refresh"] == ["COMPLETED default"]
     assert set(runs["score-shard"]) == {"COMPLETED gpu"}
@@ -73,21 +83,31 @@ def test_refresh_runs_as_a_deployment_with_its_shards_on_the_queue_gpu(
 
 @pytest.mark.timeout(600)
 def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
-    server: dict[str, str], tmp_path: Path, tiny_hub: str, tiny_tasks: Path
+    server: dict[str, str], tmp_path: Path, tiny_hub: str, tiny_tasks: Path, s3_bucket: str
 ) -> None:
-    """Two workers take shards; one is killed -9 while it works, with all its children; the other finishes."""
-    home = open_home(home=tmp_path / "home", endpoint=tiny_hub, base="tiny/llama")
+    """Two workers take shards, each in a home of its own; they share nothing with the refresher but a bucket.
+
+    One is killed -9 while it works, with all its children; the other finishes.
+    """
+    home = open_home(
+        home=tmp_path / "refresher",
+        endpoint=tiny_hub,
+        base="tiny/llama",
+        strategy="halving",
+        storage=f"{s3_bucket}/lorauter",
+    )
     store_task(home.task_folder, read_tasks(tiny_tasks)[0])
     _prefect(server, "work-pool", "create", "lorauter", "--type", "process")
     _prefect(server, "work-queue", "create", "gpu", "--pool", "lorauter", "--limit", "2")
     _prefect(server, "--no-prompt", "deploy", "--all")
-    small = server | {"LORAUTER_SHARD_ROWS": "16"}
+    small = server | {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    small |= {"LORAUTER_SHARD_ROWS": "16"}
     refresher = _worker(small, tmp_path, "refresher", "default")
     survivor, victim = (_worker(small, tmp_path, name, "gpu") for name in ("survivor", "victim"))
     try:
-        parameters = json.dumps(home.reference)
+        parameters = json.dumps(home.worker_reference)
         _prefect(server, "deployment", "run", "refresh/scheduled", "--param", f"settings={parameters}")
-        _kill_while_it_works(victim)
+        _kill_while_it_works(victim, tmp_path / "victim")
         state = _wait_for_refresh(server)
     finally:
         for worker in (refresher, survivor, victim):
@@ -98,17 +118,18 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
     assert [(row["task"], row["repo"], row["score"]) for row in best] == [("animals", "bob/animals", 1.0)]
     keys = home.ledger.read("outputs", ["key"])["key"].to_pylist()
     assert len(keys) == len(set(keys)), "no output was stored twice"
+    assert {path.name for path in home.root.iterdir()}.isdisjoint({"ledger", "plans"})
+    assert {path.name for path in (tmp_path / "survivor").iterdir()} == {"cache", "hub"}
     runs = _flow_runs(server)["score-shard"]
     assert (runs.count("CRASHED gpu"), set(runs)) == (1, {"COMPLETED gpu", "CRASHED gpu"})
 
 
-def _kill_while_it_works(worker: subprocess.Popen[bytes]) -> None:
-    """Kill -9 a worker and its runs, some moments after it has taken one."""
+def _kill_while_it_works(worker: subprocess.Popen[bytes], home: Path) -> None:
+    """Kill -9 a worker and its runs, as soon as it fetches what its first shard needs."""
     me, deadline = psutil.Process(worker.pid), time.monotonic() + 200
-    while not me.children(recursive=True):
+    while not (home / "hub").exists():
         assert time.monotonic() < deadline, "it never took a shard"
-        time.sleep(0.2)
-    time.sleep(2)
+        time.sleep(0.1)
     for process in [me, *me.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -137,7 +158,8 @@ def _worker(environment: dict[str, str], tmp_path: Path, name: str, *queues: str
     with (tmp_path / f"{name}.log").open("wb") as log:
         arguments = [*PREFECT, "worker", "start", "--pool", "lorauter", "--limit", str(len(queues)), "--name", name]
         arguments += [part for queue in queues for part in ("--work-queue", queue)]
-        return subprocess.Popen(arguments, env=environment, cwd=tmp_path, stdout=log, stderr=log)
+        own = environment | {"LORAUTER_HOME": str(tmp_path / name)}
+        return subprocess.Popen(arguments, env=own, cwd=tmp_path, stdout=log, stderr=log)
 
 
 def _flow_runs(environment: dict[str, str]) -> dict[str, list[str]]:

@@ -17,7 +17,19 @@ from flows.cli import cli
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
-    *("demo", "crawl", "validate", "tasks add", "tasks list", "score", "publish", "refresh", "why", "sql"),
+    *(
+        "demo",
+        "crawl",
+        "validate",
+        "tasks add",
+        "tasks list",
+        "tasks remove",
+        "score",
+        "publish",
+        "refresh",
+        "why",
+        "sql",
+    ),
     *("route", "answer", "hub serve", "doctor"),
 }
 

@@ -56,7 +56,7 @@ def test_the_adapter_that_finds_the_right_options_likeliest_is_chosen(
     again = score(home, validate(home).bases[0], run_shards)
     outputs = home.ledger.read("outputs").to_pylist()
     assert (added.exit_code, added.output) == (0, "choice: 20 validation, 0 test examples\n")
-    assert [(AdapterId.parse(s.best).name, set(s.report)) for s in scores.tasks] == [(OWN, {1.0})]
+    assert [(AdapterId.parse(s.best).name, set(s.report.own)) for s in scores.tasks] == [(OWN, {1.0})]
     assert again.new == 0
     kept = {(row["text"], len(row["options"]), len(row["option_logprobs"])) for row in outputs}
     assert kept == {(None, 4, 4)}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from catalog.adapter import AdapterId
 from catalog.errors import SettingError
 from catalog.task import Example
 from flows.home import Home, open_home, open_router
+from flows.mirror.server import serve_in_thread
 from lorauter.engine_version import ENGINE_VERSION
+from lorauter.selection import split_examples
 from lorauter.task_index import load_index
 from warehouse.snapshots import current_snapshot, open_snapshot
 from warehouse.tasks import read_tasks, store_task
@@ -107,6 +111,97 @@ def test_a_further_task_costs_only_its_own_evaluations(home: Home, tiny_tasks: P
     assert second["evaluations"]["new"] == sum(row["task"] == "animals" for row in table) > 0
 
 
+def test_a_new_adapter_costs_its_own_evaluations_and_what_the_leaders_need_against_it(
+    tmp_path: Path, tiny_hub_folder: Path, tiny_tasks: Path, write_adapter: Callable[..., None]
+) -> None:
+    from flows.refresh import refresh
+
+    folder = tmp_path / "hub"
+    shutil.copytree(tiny_hub_folder, folder)
+    with serve_in_thread(folder) as hub:
+        home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
+        for task in read_tasks(tiny_tasks):
+            store_task(home.task_folder, task)
+        first = refresh(home.reference)
+        leaders = {row["adapter"] for row in current_snapshot(home.snapshots).read("best")}
+        before = set(home.ledger.read("outputs")["key"].to_pylist())
+        write_adapter(folder / BASE, folder / "dora/newcomer", seed=5, rank=4)
+
+        second = refresh(home.reference)
+
+    made = [row for row in home.ledger.read("outputs").to_pylist() if row["key"] not in before]
+    by = {AdapterId.parse(row["adapters"][0]).name for row in made if set(row["adapters"]) - leaders}
+    assert second["evaluations"]["new"] == len(made) > 0
+    assert by == {"dora/newcomer"}
+    assert all(row["adapters"] for row in made)  # the base is not asked again
+    assert first["snapshot"] != second["snapshot"]
+
+
+def test_an_exhaustive_run_meets_every_selection_example(home: Home) -> None:
+    from flows.refresh import refresh
+
+    outcome = refresh({**home.reference, "strategy": "exhaustive"})
+
+    scores = open_snapshot(Path(outcome["folder"])).read("scores")
+    sizes = {task.name: len(split_examples(task, 0.4)[0]) for task in home.tasks()}
+    adapters = {key for key, reason in REASONS.items() if reason is None}
+    assert {(row["task"], row["n"]) for row in scores} == set(sizes.items())
+    assert len(scores) == len(sizes) * (len(adapters) + 1)
+
+
+def test_a_changed_task_costs_only_its_own_evaluations(home: Home) -> None:
+    from flows.refresh import refresh
+
+    refresh(home.reference)
+    before = set(home.ledger.read("outputs")["key"].to_pylist())
+    task = home.tasks()[0]
+    store_task(home.task_folder, replace(task, template="Question: {input}\nAnswer:"))
+
+    refresh(home.reference)
+
+    made = [row for row in home.ledger.read("outputs").to_pylist() if row["key"] not in before]
+    assert {row["task"] for row in made} == {task.name}
+
+
+def test_the_snapshot_says_how_far_a_score_is_above_every_control(home: Home) -> None:
+    from flows.refresh import refresh
+
+    snapshot = open_snapshot(Path(refresh(home.reference)["folder"]))
+
+    best = {row["task"]: row for row in snapshot.read("best")}
+    tasks = {row["task"]: row for row in snapshot.read("tasks")}
+    for name, row in best.items():
+        assert row["score"] - row["base_score"] == pytest.approx(row["lift"])
+        assert row["score"] - row["majority_score"] == pytest.approx(row["lift_over_majority"])
+        assert row["score"] - row["shuffled_score"] == pytest.approx(row["lift_over_shuffled"])
+        assert row["majority_score"] == tasks[name]["majority_score"]
+    scores = snapshot.read("scores")
+    assert {(row["task"], row["adapter"]) for row in scores if row["chosen"]} == {
+        (row["task"], row["adapter"]) for row in best.values()
+    }
+    assert {row["lift"] for row in scores if row["adapter"] == ""} == {0.0}
+
+
+def test_whoever_watches_prefect_sees_rungs_and_winners(home: Home) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.refresh import refresh
+
+    refresh(home.reference)
+
+    with get_client(sync_client=True) as client:
+        shown = {artifact.key: artifact for artifact in client.read_latest_artifacts()}
+    best = json.loads(str(shown["score-best"].data))
+    rungs = json.loads(str(shown["score-rungs"].data))
+    assert {row["task"]: row["adapter"].partition("@")[0] for row in best} == {
+        "animals": "bob/animals",
+        "colours": "ann/colours",
+        "compass": "cleo/compass",
+    }
+    assert [row["rung"] for row in rungs] == list(range(1, len(rungs) + 1))
+    assert shown["score-progress"].data == 100.0
+
+
 def test_the_ledger_holds_raw_text_with_all_that_decided_it(home: Home) -> None:
     from flows.refresh import refresh
 
@@ -135,7 +230,8 @@ def test_answers_are_scored_rows_that_any_duckdb_reads(home: Home, tmp_path: Pat
 
     outcome = answer_batch(str(queries), str(out), ["oracle", "lorauter", "base", "majority"], settings=home.reference)
 
-    assert outcome == {"answers": 4 * len(rows), "new": outcome["new"], "snapshot": snapshot, "out": str(out)}
+    new = outcome["new"]
+    assert outcome == {"answers": 4 * len(rows), "new": new, "failed": 0, "snapshot": snapshot, "out": str(out)}
     quality = dict(duckdb.sql(f"SELECT router, avg(score) FROM '{out}' GROUP BY 1").fetchall())
     assert quality["oracle"] == 1.0
     assert quality["base"] < 1.0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import SettingError
+from flows.home import open_home
 from flows.settings import load_settings
 
 
@@ -63,3 +64,23 @@ def test_lists_and_aliases_come_from_the_environment_too(monkeypatch: pytest.Mon
     settings = load_settings()
     assert (settings.bases, settings.targets) == (("org/a", "org/b"), ("author:ann", "tag:medical"))
     assert settings.aliases == {"me/copy": "org/a"}
+
+
+def test_a_worker_is_told_the_home_only_where_it_holds_what_is_shared(tmp_path: Path) -> None:
+    homes = [open_home(home=tmp_path / "home", storage=s) for s in ("", str(tmp_path / "home/x"), str(tmp_path / "y"))]
+    homes.append(open_home(home=tmp_path / "home", storage="s3://bucket/x"))
+    assert ["home" in home.worker_reference for home in homes] == [True, True, False, False]
+    assert [home.worker_reference["storage"] for home in homes] == [
+        "",
+        str(tmp_path / "home/x"),
+        str(tmp_path / "y"),
+        "s3://bucket/x",
+    ]
+    assert all(home.reference["home"] == str(tmp_path / "home") for home in homes)
+
+
+def test_a_storage_url_with_credentials_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAUTER_STORAGE", "s3://AKIA:secret@bucket/x")
+    with pytest.raises(SettingError, match="holds credentials") as caught:
+        load_settings(home=tmp_path)
+    assert "secret" not in f"{caught.value}"

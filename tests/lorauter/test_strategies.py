@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lorauter.halving import HalvingOptions, planned_evaluations, pool_sizes
+from lorauter.halving import HalvingOptions
 from lorauter.strategies import (
     Exhaustive,
     Problem,
@@ -18,6 +18,7 @@ from lorauter.strategies import (
     nothing_seen,
     paper_halving,
     product_halving,
+    without,
 )
 from lorauter.strategies.base import Counts, Floats
 from lorauter.strategies.belief import believe
@@ -87,19 +88,41 @@ def test_the_papers_halving_spends_what_the_paper_says() -> None:
     assert f"{seen.counts.sum() / (48 * 200):.0%}" == "38%"
 
 
-def test_the_products_halving_spends_what_its_plan_says() -> None:
-    from catalog.task import Example, Task
-
-    options = HalvingOptions()
-    task = Task("t", "exact_match", tuple(Example(f"question {n}", "yes") for n in range(64)))
+def test_the_products_halving_spends_what_its_rungs_say() -> None:
     problem = Problem(np.array([24]), adapters=27)
 
-    seen, _ = _run(product_halving(options), problem, _scores(np.full((1, 27), 0.5), 24))
+    seen, _ = _run(product_halving(HalvingOptions()), problem, _scores(np.full((1, 27), 0.5), 24))
 
-    base_and_report = sum(options.rungs) + 2 * 40
-    assert seen.counts.sum() + base_and_report == planned_evaluations(task, 27, options)
-    assert sorted(np.unique(seen.counts)) == [3, 6, 12, 24]
-    assert (seen.counts == 24).sum() == pool_sizes(27, options)[-1]
+    assert seen.counts.sum() == 27 * 3 + 14 * 3 + 7 * 6 + 4 * 12
+    assert np.unique(seen.counts, return_counts=True)[1].tolist() == [13, 7, 3, 4]
+
+
+@pytest.mark.parametrize("strategy", [Exhaustive(), Racing()], ids=lambda s: s.name)
+def test_who_is_settled_meets_examples_only_as_the_leader(strategy: Strategy) -> None:
+    problem, scores = _pool()
+    earlier, _ = _run(strategy, replace(problem, adapters=20), scores[:, :20])
+    known = np.pad(earlier.counts, ((0, 0), (0, 4)))
+    settled = np.broadcast_to(np.arange(24) < 20, (3, 24))
+
+    seen, picks = _run(strategy, replace(problem, settled=settled), scores, known)
+
+    others = settled.copy()
+    others[np.arange(3), picks] = False
+    assert picks.tolist() == [0, 5, 10]
+    assert (seen.counts[others] == known[others]).all()
+    assert (seen.counts[:, 20:] >= 2).all()
+
+
+def test_a_race_without_an_adapter_is_as_if_it_had_never_been_in_it() -> None:
+    problem, scores = _pool()
+    likeness = np.arange(72.0).reshape(3, 24)
+    seen = Seen(scores, np.full((3, 24), 5))
+
+    rest, left = without(replace(problem, card_likeness=likeness), seen, {0, 23})
+
+    assert (rest.adapters, left.scores.tolist()) == (22, scores[:, 1:23].tolist())
+    assert rest.card_likeness is not None
+    assert rest.card_likeness.tolist() == likeness[:, 1:23].tolist()
 
 
 def test_racing_spends_its_examples_on_close_calls() -> None:

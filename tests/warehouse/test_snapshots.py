@@ -20,7 +20,7 @@ from warehouse.snapshots import current_snapshot, open_snapshot, publish
 
 IN_BASE = {"base": "tiny/llama", "base_sha": "a" * 40}
 CONTEXT = {"policy": {"max_rank": 64}}
-TABLES = ("tasks", "best", "rungs", "adapters")
+TABLES = ("tasks", "best", "scores", "rungs", "adapters")
 
 
 def tables(score: float = 0.75) -> dict[str, list[dict[str, Any]]]:
@@ -34,8 +34,9 @@ def tables(score: float = 0.75) -> dict[str, list[dict[str, Any]]]:
         {**IN_BASE, "task": "animals", "adapter": "", "score": 0.5, "lift": 0.0},
     ]
     rungs = [{**IN_BASE, "task": "colours", "rung": n, "adapter": "ann/x@1", "n": 8, "mean": n / 2} for n in (0, 1)]
+    scores = [{**IN_BASE, "task": "colours", "adapter": "ann/x@1", "n": 8, "mean": 0.5, "rung": 1}]
     tasks = [{**IN_BASE, "task": name, "embedding": [0.5, 0.25]} for name in ("colours", "animals")]
-    return {"tasks": tasks, "best": best, "rungs": rungs, "adapters": adapters}
+    return {"tasks": tasks, "best": best, "scores": scores, "rungs": rungs, "adapters": adapters}
 
 
 def test_a_published_snapshot_is_current_and_sorted(tmp_path: Path) -> None:

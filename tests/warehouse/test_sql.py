@@ -28,7 +28,7 @@ def make_home(root: Path) -> duckdb.DuckDBPyConnection:
     ledger.append("repos", [listing("ann/x", 2, T2)], "1")
     ledger.append("repos", [listing("ann/x", 1, T1), listing("bob/y", 3, T1)], "2")
     adapters = [{"base": "tiny/llama", "base_sha": "a", "adapter": "x", "admitted": False, "reason": "gated"}]
-    tables = {"tasks": [], "best": [], "rungs": [], "adapters": adapters}
+    tables = {"tasks": [], "best": [], "scores": [], "rungs": [], "adapters": adapters}
     return connect(publish(root / "snapshots", tables, {}), ledger.root)
 
 

@@ -1,0 +1,111 @@
+"""Embeddings of tasks and of what adapters' cards say, made once and kept in the home.
+
+Knows: which texts are embedded, where vectors are kept. Does not know: encoders (lorauter/encoder), routing, racing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from catalog.task import Task, content_hash
+from flows.home import Home
+from warehouse.files import write_atomically, write_text
+
+if TYPE_CHECKING:
+    from lorauter.encoder import Encoder
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Embeddings:
+    """Vectors of the home's encoder. It is loaded for texts that were never embedded before, and only then."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        settings = home.settings
+        self._sha, _ = home.hub.repo_files(settings.encoder, settings.encoder_revision)
+        self._name = content_hash([settings.encoder, self._sha])
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The encoder's id, commit and hash."""
+        if not self._hash_file.exists():
+            write_text(self._hash_file, self._encoder.hash)
+        hash_ = self._hash_file.read_text(encoding="utf-8")
+        return {"id": self._home.settings.encoder, "sha": self._sha, "hash": hash_}
+
+    def tasks(self, tasks: Sequence[Task]) -> Vectors:
+        """t_j, the mean of the embeddings of each task's validation inputs: (tasks, d), not normalised."""
+        return np.stack([self._task(task) for task in tasks])
+
+    def texts(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of short texts: (texts, d)."""
+        kept = self._kept_texts()
+        names = [content_hash(text, 32) for text in texts]
+        new = {name: text for name, text in zip(names, texts, strict=True) if name not in kept}
+        if new:
+            kept |= zip(new, self._encoder.encode(list(new.values())), strict=True)
+            write_atomically(self._text_file, lambda part: _save_named(part, kept))
+        return np.stack([kept[name] for name in names])
+
+    def _task(self, task: Task) -> Vectors:
+        inputs = [e.input for e in task.validation]
+        path = self._store / f"{content_hash([self._home.settings.encoder, self._sha, inputs])}.npy"
+        if not path.exists():
+            vector = self._encoder.encode(inputs).mean(axis=0, dtype=np.float64).astype(np.float32)
+            write_atomically(path, lambda part: _save(part, vector))
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+
+    def _kept_texts(self) -> dict[str, Vectors]:
+        if not self._text_file.exists():
+            return {}
+        with np.load(self._text_file, allow_pickle=False) as found:
+            return dict(zip(found["names"].tolist(), found["vectors"], strict=True))
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        from lorauter.encoder import Encoder
+
+        settings = self._home.settings
+        return Encoder(self._home.fetch_model(settings.encoder, self._sha), device=settings.device)
+
+    @property
+    def _store(self) -> Path:
+        return self._home.root / "embeddings"
+
+    @property
+    def _hash_file(self) -> Path:
+        return self._store / f"{self._name}.hash"
+
+    @property
+    def _text_file(self) -> Path:
+        return self._store / f"{self._name}.npz"
+
+
+def likeness(embeddings: Embeddings, tasks: Sequence[Task], texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Cosine of every text to every task, (tasks, texts); where there is no text, the mean over those that there are.
+
+    Rounded, so that a rerun decides alike.
+    """
+    toward = embeddings.tasks(tasks)
+    unit = toward / np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-9)
+    found = (unit @ embeddings.texts(texts).T).astype(np.float64)
+    told = np.asarray([bool(text) for text in texts])
+    found[:, ~told] = found[:, told].mean(axis=1, keepdims=True) if told.any() else 0.0
+    return np.asarray(np.round(found, 4))
+
+
+def _save_named(part: Path, vectors: Mapping[str, Vectors]) -> None:
+    with part.open("wb") as file:
+        np.savez(file, names=np.asarray(list(vectors)), vectors=np.stack(list(vectors.values())))
+
+
+def _save(part: Path, vector: Vectors) -> None:
+    with part.open("wb") as file:
+        np.save(file, vector, allow_pickle=False)

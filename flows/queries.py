@@ -1,0 +1,87 @@
+"""Queries of a file, as a stream: checked row by row, never all in memory.
+
+Knows: what a query row may hold. Does not know: routes, answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import SettingError
+from catalog.metrics import METRICS
+from catalog.task import content_hash
+from warehouse.rows import is_text, read_rows
+
+MOST_NEW_TOKENS = 4096
+NEW_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query. `task`, `target` and `metric` are known for evaluation queries only.
+
+    Args:
+        fault: what is wrong with its row, "" where nothing is; it is not answered then.
+    """
+
+    id: str
+    input: str
+    max_new_tokens: int = NEW_TOKENS
+    task: str | None = None
+    target: str | None = None
+    metric: str | None = None
+    fault: str = ""
+
+
+def read_queries(path: Path) -> Iterator[Query]:
+    """Queries in the order of the file; a row that is none becomes one with a fault.
+
+    Raises TaskError where the file itself cannot be read, SettingError where it holds no row.
+    """
+    number = 0
+    for number, row in read_rows(path):
+        yield _query(number, row)
+    if not number:
+        raise SettingError(f"{path} holds no queries.", "Give at least one row with a field input.")
+
+
+def _query(number: int, row: dict[str, Any]) -> Query:
+    given, text = row.get("id"), row.get("input")
+    fault = _fault(row)
+    return Query(
+        id=str(given) if given not in (None, "") else content_hash([number, str(text)]),
+        input=_text(text) or "",
+        max_new_tokens=NEW_TOKENS if fault else int(_bound(row)),
+        task=_text(row.get("task")),
+        target=_text(row.get("target")),
+        metric=None if fault else _text(row.get("metric")),
+        fault=f"row {number}: {fault}" if fault else "",
+    )
+
+
+def _bound(row: dict[str, Any]) -> Any:
+    given = row.get("max_new_tokens")
+    return NEW_TOKENS if given in (None, "") else given
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and is_text(value) else None
+
+
+def _fault(row: dict[str, Any]) -> str:
+    """What is wrong with a row."""
+    text, bound, metric = row.get("input"), _bound(row), row.get("metric")
+    if not is_text(text) or not str(text).strip():
+        return "field input must be text that is not empty."
+    if not str(bound).isdecimal() or not 1 <= int(bound) <= MOST_NEW_TOKENS:
+        return f"field max_new_tokens is {str(bound)[:40]!r}: use 1 to {MOST_NEW_TOKENS}."
+    known = [metric.name for metric in METRICS.values() if metric.needs == "text"]
+    if metric is not None and metric not in known:
+        return f"field metric is {str(metric)[:40]!r}: use one of {', '.join(known)}."
+    for field in ("task", "target"):
+        if row.get(field) is not None and not is_text(row[field]):
+            return f"field {field} must be text."
+    return ""

@@ -1,0 +1,22 @@
+"""PEFT's `linear`: (Σ √(w s) B)(Σ √(w s) A), and NOT the weighted sum of the ΔWs, for which there is mixture or cat.
+
+Knows: nothing but which two steps it is made of. Does not know: the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lorauter.adapter_weights import LoraPair
+from lorauter.compositions.base import Merging
+from lorauter.compositions.parts import Part
+from lorauter.compositions.two_sides import two_sides, untouched, weighted_sum
+
+
+def linear() -> Merging:
+    """Needs one rank a module. Its ΔW is off the mixture's by about 100% for two random adapters."""
+    return Merging("linear", {}, _pair)
+
+
+def _pair(parts: Sequence[Part]) -> LoraPair:
+    return two_sides(parts, untouched, weighted_sum)

@@ -1,0 +1,29 @@
+"""Magnitude prune, PEFT's: every member's A and B lose their smallest entries, then `linear`.
+
+Knows: the two steps. Does not know: the rest. One of the four merges of arXiv 2602.21222.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from lorauter.adapter_weights import LoraPair
+from lorauter.compositions.base import CompositionOptions, Merging
+from lorauter.compositions.parts import Part
+from lorauter.compositions.thinning import keep_largest
+from lorauter.compositions.two_sides import two_sides, weighted_sum
+
+
+def magnitude_prune(options: CompositionOptions) -> Merging:
+    """Needs one rank a module. Uses density."""
+    density = options.density
+
+    def trim(part: Part, side: str, tensor: torch.Tensor) -> torch.Tensor:
+        return keep_largest(tensor, density)
+
+    def pair(parts: Sequence[Part]) -> LoraPair:
+        return two_sides(parts, trim, weighted_sum)
+
+    return Merging("magnitude_prune", {"density": density}, pair)

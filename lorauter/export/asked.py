@@ -1,0 +1,27 @@
+"""A row to export: the prompt as the other engine shall see it, and how long the answer may be.
+
+Knows: what our own engine takes too. Does not know: any other engine's names for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lorauter.routing import Mixture
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One row of a batch.
+
+    Args:
+        prompt: the text as it is, template applied. mixture: its route's.
+        max_new_tokens: the bound of the answer.
+        stop: texts that end the answer, left out of it. Other engines stop at one that comes first of all, where
+            ours passes over leading whitespace: give none, and cut what comes back with `engine.cut_at_stop`.
+    """
+
+    prompt: str
+    mixture: Mixture
+    max_new_tokens: int
+    stop: tuple[str, ...] = ()
