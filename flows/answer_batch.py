@@ -26,6 +26,8 @@ from flows.progress import Advance, say, stage
 from flows.prompts import Prompts, prompts_of
 from flows.queries import Query, read_queries
 from flows.refresh import shard_runner
+from lorauter.compositions import MIXTURE, spelled
+from lorauter.compositions.base import CompositionOptions
 from lorauter.fallback import without
 from lorauter.routers import ROUTERS
 from lorauter.routing import Route, Router
@@ -44,6 +46,8 @@ def answer_batch(
     routers: Sequence[str] = ("lorauter",),
     snapshot: str | None = None,
     template: str = "task",
+    compose: str = MIXTURE,
+    density: float = 0.5,
     settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Answer a file of queries by each router and write one Parquet file. Killed, it goes on where it was.
@@ -53,7 +57,8 @@ def answer_batch(
             max_new_tokens. out: the Parquet file to write. routers: names of `lorauter.routers.ROUTERS`, or
             "majority": the most frequent validation target of the query's task, without a model.
         snapshot: folder of a snapshot; the current one where left out. settings: as for `refresh`.
-        template: how an input becomes a prompt, see flows/prompts.
+        template: how an input becomes a prompt, see flows/prompts. compose: a name of
+            `lorauter.compositions.COMPOSITIONS`; density: of the merges that thin out.
 
     Returns:
         How many answers the file holds, how many were newly made, how many rows have an error, and the snapshot's id.
@@ -61,7 +66,7 @@ def answer_batch(
     check_routers(routers)
     home = open_home(**(settings or {}))
     opened = open_snapshot(Path(snapshot)) if snapshot else current_snapshot(home.snapshots)
-    batch = _Batch(home, opened, routers, template)
+    batch = _Batch(home, opened, routers, template, spelled(compose, CompositionOptions(density=density)))
     total = sum(1 for _ in read_queries(Path(queries)))
     parts, names = AnswerParts(Path(out)), []
     with stage("answer", total * len(routers), "answers") as advance:
@@ -85,12 +90,12 @@ def check_routers(routers: Sequence[str]) -> None:
 class _Batch:
     """One run over a file of queries: the snapshot, its routers, and what has turned out to be gone."""
 
-    def __init__(self, home: Home, snapshot: Snapshot, routers: Sequence[str], template: str) -> None:
+    def __init__(self, home: Home, snapshot: Snapshot, routers: Sequence[str], template: str, composition: str) -> None:
         self._home, self._snapshot, self._names = home, snapshot, tuple(routers)
         self._whole = load_index(snapshot, home.settings.base)
         self._conditions = home.conditions(self._whole.base, self._whole.base_sha)
         self._run: RunShards = shard_runner(home)
-        self._template = template
+        self._template, self._composition = template, composition
         self._prompts: Prompts = prompts_of(template, home, snapshot, self._whole)
         self._majority = {row["task"]: row["majority"] for row in snapshot.read("tasks")}
         self._truth: dict[str, str] = {}
@@ -102,7 +107,8 @@ class _Batch:
     def name_of(self, chunk: Sequence[Query]) -> str:
         """Hash of all that a chunk's answers are made from."""
         settings = self._home.settings
-        made_from = [self._snapshot.id, self._names, self._template, asdict(settings.routing), repr(self._conditions)]
+        made_from: list[object] = [self._snapshot.id, self._names, self._template, self._composition]
+        made_from += [asdict(settings.routing), repr(self._conditions)]
         return content_hash([made_from, [asdict(query) for query in chunk]], 24)
 
     def answer(self, chunk: Sequence[Query], advance: Advance) -> list[Row]:
@@ -121,7 +127,14 @@ class _Batch:
         routes = self._routes(name, asked)
         routed = time.monotonic()
         work = [
-            Work(self._prompts(query, route), route.mixture, query.max_new_tokens, query.task, query.id)
+            Work(
+                prompt=self._prompts(query, route),
+                mixture=route.mixture,
+                max_new_tokens=query.max_new_tokens,
+                task=query.task,
+                example=query.id,
+                composition=self._composition,
+            )
             for query, route in zip(asked, routes, strict=True)
         ]
         answers, new = ensure_outputs(self._home, work, self._conditions, self._run, advance)
@@ -191,6 +204,7 @@ class _Batch:
             "text": text,
             "tasks": [{"task": m.task, "similarity": m.similarity, "weight": m.weight} for m in route.tasks],
             "adapters": [{"adapter": key, "weight": weight} for key, weight in route.mixture],
+            "composition": self._composition or None,
             "confidence": route.confidence,
             "task": query.task,
             "target": query.target,

@@ -340,6 +340,10 @@ def route(home: Path | None, text: str, router: str, snapshot: Path | None, expl
 @click.option("--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="May be repeated.")
 @click.option("--top-k", type=click.IntRange(1), help="Tasks that a route weighs.  [default: 3]")
 @click.option("--temperature", type=click.FloatRange(0, min_open=True), help="Of the weights' softmax.  [default: 0.2]")
+@click.option("--compose", default="mixture", show_default=True, help="How a route's adapters are put together.")
+@click.option(
+    "--density", type=click.FloatRange(0, 1, min_open=True), default=0.5, show_default=True, help="What merges keep."
+)
 @click.option(
     "--template",
     type=click.Choice(["task", "alpaca", "plain", "chat"]),
@@ -356,6 +360,8 @@ def answer(
     routers: tuple[str, ...],
     top_k: int | None,
     temperature: float | None,
+    compose: str,
+    density: float,
     template: str,
     snapshot: Path | None,
 ) -> None:
@@ -364,6 +370,9 @@ def answer(
     \b
     lorauter answer --in queries.jsonl --out answers.parquet
     lorauter answer --in queries.csv --out answers.parquet --router lorauter --router base --template chat
+
+    Compositions: mixture (of outputs: exact), selection (the heaviest adapter alone), cat, linear, fusion, ties,
+    magnitude_prune, dare_linear, dare_ties (one merged adapter; docs/decisions/0011-compositions.md).
 
     A row with a fault carries it in column error, and the rest goes on. Killed, the same command goes on where it was.
     """
@@ -378,7 +387,7 @@ def answer(
     routing = asdict(opened.settings.routing) | {name: value for name, value in given.items() if value is not None}
     settings = {**opened.reference, "routing": routing}
     where = str(snapshot) if snapshot else None
-    outcome = answer_batch(str(source), str(out), list(routers), where, template, settings)
+    outcome = answer_batch(str(source), str(out), list(routers), where, template, compose, density, settings)
     failed = f", {outcome['failed']} with an error" if outcome["failed"] else ""
     click.echo(f"{outcome['answers']} answers in {out} ({outcome['new']} new{failed}), snapshot {outcome['snapshot']}.")
 

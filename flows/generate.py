@@ -6,7 +6,8 @@ Knows: plans, shards, where they run. Does not know: what outputs are for (scori
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog.answer import Answer, Failed
@@ -69,8 +70,8 @@ def _answers(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
         if _is_ours(error):
             raise
     answers: dict[int, Answer] = {}
-    for mixture in dict.fromkeys(_mixture(row) for row in rows):
-        chosen = [number for number, row in enumerate(rows) if _mixture(row) == mixture]
+    for kind in dict.fromkeys(_kind(row) for row in rows):
+        chosen = [number for number, row in enumerate(rows) if _kind(row) == kind]
         answers |= zip(chosen, _answers_of_one(engine, [rows[n] for n in chosen]), strict=True)
     return [answers[number] for number in range(len(rows))]
 
@@ -89,17 +90,48 @@ def _answers_of_one(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> Sequen
 def _answers_together(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
     """Texts, or log-probabilities where a row has options, in the order of the rows."""
     answers: dict[int, Answer] = {}
-    for weighs in (False, True):
-        chosen = [number for number, row in enumerate(rows) if bool(row["options"]) == weighs]
-        prompts = [rows[n]["prompt"] for n in chosen]
-        routes = [Route(_mixture(rows[n])) for n in chosen]
-        made: Sequence[Answer]
-        if weighs:
-            made = engine.score_options(prompts, [rows[n]["options"] for n in chosen], routes)
-        else:
-            made = engine.answer(prompts, routes, [rows[n]["max_new_tokens"] for n in chosen])
+    kinds: dict[tuple[bool, str], list[int]] = {}
+    for number, row in enumerate(rows):
+        kinds.setdefault((bool(row["options"]), row["composition"] or ""), []).append(number)
+    for (weighs, composition), chosen in kinds.items():
+        made = _answers_alike(engine, [rows[number] for number in chosen], weighs, composition)
         answers |= zip(chosen, made, strict=True)
     return [answers[number] for number in range(len(rows))]
+
+
+def _answers_alike(
+    engine: Engine, rows: Sequence[Mapping[str, Any]], weighs: bool, composition: str
+) -> Sequence[Answer]:
+    """Answers of rows that share what is wanted and how it is composed."""
+    from lorauter.compositions import read_spelled
+    from lorauter.compositions.base import compose_all
+    from lorauter.compositions.reading import reader
+
+    batch = compose_all(read_spelled(composition), [_mixture(row) for row in rows])
+    prompts, routes = [row["prompt"] for row in rows], [Route(mixture) for mixture in batch.mixtures]
+    read = reader(_folder_of(engine))
+    with engine.knowing({key: partial(merge.weights, read) for key, merge in batch.merges.items()}):
+        if weighs:
+            return engine.score_options(prompts, [row["options"] for row in rows], routes)
+        return engine.answer(prompts, routes, [row["max_new_tokens"] for row in rows])
+
+
+def _folder_of(engine: Engine) -> Callable[[str], Path]:
+    """Where the engine looks for adapters."""
+    find = engine.find_adapter
+
+    def folder(key: str) -> Path:
+        found = find(key) if find else None
+        if not isinstance(found, Path):
+            raise SettingError(f"Adapter {key!r} has no folder.", "Give the engine a find_adapter of folders.")
+        return found
+
+    return folder
+
+
+def _kind(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """What rows that fail together share."""
+    return _mixture(row), row["composition"]
 
 
 def _mixture(row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:

@@ -35,6 +35,9 @@ from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter.adapter_weights import AdapterWeights, LoraPair, read_adapter
 from lorauter.routing import Mixture
 
+FindAdapter = Callable[[str], "Path | AdapterWeights"]
+"""Adapter key → its folder, or its weights where they are made and not read."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldPair:
@@ -156,8 +159,8 @@ class AdapterBank:
             self._held.popitem(last=False)
         self._held[key] = pairs
 
-    def ensure(self, keys: Sequence[str], find: Callable[[str], Path] | None = None) -> None:
-        """Makes all `keys` held at once; `find` gives the folder of one that is not.
+    def ensure(self, keys: Sequence[str], find: FindAdapter | None = None) -> None:
+        """Makes all `keys` held at once; `find` gives the folder, or the weights, of one that is not.
 
         Raises:
             SettingError: more distinct keys than the capacity, or a missing one and no `find`.
@@ -203,11 +206,12 @@ class AdapterBank:
             for hook in hooks:
                 hook.remove()
 
-    def _load(self, key: str, find: Callable[[str], Path] | None) -> None:
+    def _load(self, key: str, find: FindAdapter | None) -> None:
         if find is None:
             raise SettingError(f"Adapter {key!r} is not held.", "Give the engine a find_adapter.")
         try:
-            self.add(key, read_adapter(find(key)))
+            found = find(key)
+            self.add(key, found if isinstance(found, AdapterWeights) else read_adapter(found))
         except UnsupportedAdapter as error:
             raise UnsupportedAdapter(f"{key}: {error.cause}", error.next_step) from error
 

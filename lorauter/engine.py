@@ -12,7 +12,8 @@ which engine, dtype and device gave a text.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +24,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from catalog.errors import SettingError
 from catalog.option_metrics import OptionLogprobs
-from lorauter.adapter_bank import AdapterBank, BatchPlan
+from lorauter.adapter_bank import AdapterBank, BatchPlan, FindAdapter
+from lorauter.adapter_weights import AdapterWeights
 from lorauter.batches import RowSize, halving_out_of_memory, plan_batches
 from lorauter.device import DTYPES, choose_device, choose_dtype
 from lorauter.engine_version import ENGINE_VERSION
@@ -60,7 +62,7 @@ class Engine:
         base_dir: a folder that transformers' `from_pretrained` reads, tokenizer included.
         device: see `choose_device`. dtype: see `choose_dtype`.
         capacity: how many adapters are held at a time, and so may be in one batch.
-        find_adapter: gives the folder of an adapter's key; without it, only adapters put into
+        find_adapter: gives the folder, or the weights, of an adapter's key; without it, only adapters put into
             `bank` by hand are served.
         budget: bounds of a batch; without it, what `budget_for` finds room for.
 
@@ -78,12 +80,13 @@ class Engine:
         device: str = "auto",
         dtype: str = "auto",
         capacity: int = 64,
-        find_adapter: Callable[[str], Path] | None = None,
+        find_adapter: FindAdapter | None = None,
         budget: Budget | None = None,
     ) -> None:
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.find_adapter = find_adapter
+        self._made: Mapping[str, Callable[[], AdapterWeights]] = {}
         self.model, self.tokenizer = _load(base_dir, self.device, DTYPES[self.dtype])
         self.bank = AdapterBank(self.model, self.device, DTYPES[self.dtype], capacity)
         self.budget = budget or budget_for(self.model, self.device)
@@ -238,8 +241,25 @@ class Engine:
             return self._forward(ids, mask, _positions(mask), None).float().cpu()
 
     def _plan(self, mixtures: Sequence[Mixture]) -> BatchPlan:
-        self.bank.ensure([key for mixture in mixtures for key, _ in mixture], self.find_adapter)
+        find = self._find if self._made else self.find_adapter
+        self.bank.ensure([key for mixture in mixtures for key, _ in mixture], find)
         return self.bank.plan(mixtures)
+
+    @contextmanager
+    def knowing(self, made: Mapping[str, Callable[[], AdapterWeights]]) -> Iterator[None]:
+        """Within it, adapters of these keys come from a call when they are needed: merges, say."""
+        before, self._made = self._made, made
+        try:
+            yield
+        finally:
+            self._made = before
+
+    def _find(self, key: str) -> Path | AdapterWeights:
+        if key in self._made:
+            return self._made[key]()
+        if self.find_adapter is None:
+            raise SettingError(f"Adapter {key!r} is not held.", "Give the engine a find_adapter.")
+        return self.find_adapter(key)
 
     def _decode(
         self, ids: torch.Tensor, mask: torch.Tensor, plan: BatchPlan, answers: list[_Answer], stop: str

@@ -44,7 +44,8 @@ class Conditions:
 class Work:
     """One output wanted: a text, or with `options` the log-probability of each of them.
 
-    `mixture` holds (adapter key, weight); `task` and `example` say where it came from.
+    `mixture` holds (adapter key, weight); `task` and `example` say where it came from. `composition` says how the
+    mixture is served, "" for the output mixture.
     """
 
     prompt: str
@@ -53,10 +54,12 @@ class Work:
     task: str | None = None
     example: str | None = None
     options: tuple[str, ...] = ()
+    composition: str = ""
 
     def key(self, conditions: Conditions) -> str:
         """Identity of the output: all that decides its text."""
-        asked = [list(self.options)] if self.options else []
+        asked: list[object] = [list(self.options)] if self.options else []
+        asked += [{"composition": self.composition}] if self.composition else []
         return content_hash([asdict(conditions), self.prompt, list(self.mixture), self.max_new_tokens, *asked], 32)
 
 
@@ -192,4 +195,5 @@ def _plan_row(shard: int, key: str, item: Work, conditions: Conditions) -> dict[
         "prompt": item.prompt,
         "max_new_tokens": item.max_new_tokens,
         "options": list(item.options),
+        "composition": item.composition or None,
     }

@@ -14,7 +14,9 @@ A route of a single adapter is served as it is by all of them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 
 from catalog.errors import SettingError
 from lorauter.compositions.base import Composition, CompositionOptions
@@ -27,8 +29,9 @@ from lorauter.compositions.output_mixture import OutputMixture
 from lorauter.compositions.selection import Selection
 from lorauter.compositions.ties import ties
 
+MIXTURE = "mixture"
 COMPOSITIONS: dict[str, Callable[[CompositionOptions], Composition]] = {
-    "mixture": lambda _: OutputMixture(),
+    MIXTURE: lambda _: OutputMixture(),
     "selection": lambda _: Selection(),
     "cat": lambda _: cat(),
     "linear": lambda _: linear(),
@@ -38,6 +41,18 @@ COMPOSITIONS: dict[str, Callable[[CompositionOptions], Composition]] = {
     "dare_linear": dare_linear,
     "dare_ties": dare_ties,
 }
+
+
+def spelled(name: str, options: CompositionOptions | None = None) -> str:
+    """A composition with its settings as one text, which `read_spelled` reads; "" for the output mixture."""
+    open_composition(name, options)
+    return "" if name == MIXTURE else json.dumps([name, asdict(options or CompositionOptions())])
+
+
+def read_spelled(text: str) -> Composition:
+    """The inverse of `spelled`."""
+    name, options = json.loads(text) if text else (MIXTURE, {})
+    return open_composition(name, CompositionOptions(**options))
 
 
 def open_composition(name: str, options: CompositionOptions | None = None) -> Composition:

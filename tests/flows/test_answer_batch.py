@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.adapter import AdapterId
+from catalog.errors import SettingError
 from flows.answer_batch import answer_batch
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
@@ -168,3 +169,43 @@ def _answering(home: Home, queries: Path, out: Path) -> subprocess.Popen[bytes]:
     environment |= {"LORAUTER_BASE": BASE, "LORAUTER_ENDPOINT": home.settings.endpoint}
     command = [sys.executable, "-m", "flows.cli", "--home", str(home.root), "answer"]
     return subprocess.Popen([*command, "--in", str(queries), "--out", str(out)], env=environment)
+
+
+def test_a_composition_serves_the_route_its_own_way_and_the_row_says_which(published: Home, tmp_path: Path) -> None:
+    queries = queries_of(published, tmp_path / "q.jsonl")
+
+    texts = {}
+    for name in ("mixture", "cat", "selection"):
+        out = tmp_path / f"{name}.parquet"
+        answer_batch(str(queries), str(out), compose=name, settings=settings_of(published))
+        rows = rows_of(out)
+        texts[name] = [row["text"] for row in rows]
+        assert {(json.loads(row["composition"] or '["mixture"]')[0], row["error"]) for row in rows} == {(name, None)}
+
+    assert texts["cat"] == texts["mixture"]
+    kept = {row["composition"] for row in published.ledger.read("outputs", ["composition"]).to_pylist()}
+    assert len(kept) == 3
+
+
+def test_routes_that_a_composition_refuses_carry_the_reason(published: Home, tmp_path: Path) -> None:
+    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
+
+    answer_batch(str(queries), str(out), compose="ties", settings=settings_of(published))
+
+    refused = [row["error"] for row in rows_of(out) if row["error"]]
+    assert refused
+    assert all("rank" in error for error in refused)
+
+
+def test_an_unknown_composition_is_told_before_anything_runs(published: Home, tmp_path: Path) -> None:
+    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
+
+    with pytest.raises(SettingError, match="no composition 'blend'"):
+        answer_batch(str(queries), str(out), compose="blend", settings=settings_of(published))
+
+
+def test_a_base_without_a_chat_template_is_told(published: Home, tmp_path: Path) -> None:
+    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
+
+    with pytest.raises(SettingError, match="no chat template"):
+        answer_batch(str(queries), str(out), template="chat", settings=settings_of(published))

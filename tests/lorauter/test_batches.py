@@ -100,8 +100,8 @@ def test_the_bytes_of_a_token_and_of_logits(large: Any) -> None:
         ("cuda", 24, Budget(8192, 256)),
         ("cuda", 16, Budget(2048, 256)),
         ("cuda", 8, Budget(256, 1)),
-        ("cpu", 80, Budget(4096, 64)),
-        ("cpu", 15, Budget(1024, 64)),
+        ("cpu", 80, Budget(8192, 128)),
+        ("cpu", 15, Budget(1024, 128)),
     ],
 )
 def test_the_budget_follows_memory_in_powers_of_two(large: Any, device: str, gib: int, expected: Budget) -> None:

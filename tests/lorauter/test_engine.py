@@ -325,7 +325,7 @@ def test_the_fingerprint_names_what_a_text_depends_on(engine: Engine) -> None:
         "device": "cpu",
         "torch": str(torch.__version__),
         "decoding": "greedy",
-        "batches": "4096 tokens, 64 rows",
+        "batches": "8192 tokens, 128 rows",
     }
 
 
