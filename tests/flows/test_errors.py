@@ -206,13 +206,22 @@ def test_unknown_router_for_a_batch(home: Home, told: Told, tmp_path: Path) -> N
     assert not (tmp_path / "a.parquet").exists()
 
 
-def test_query_file_with_an_empty_row(home: Home, told: Told, tmp_path: Path) -> None:
+def test_query_file_that_is_damaged(home: Home, told: Told, tmp_path: Path) -> None:
     queries = tmp_path / "q.jsonl"
-    queries.write_text('{"input": "What colour is it?"}\n{"text": "no input"}\n')
+    queries.write_text('["no object"]\n{"input": "What colour is it?"}\n')
 
     said = told("--home", home.root, "answer", "--in", queries, "--out", tmp_path / "a.parquet")
 
-    assert said == f"Error: {queries}, row 2: field input must be text that is not empty. Mend the row."
+    assert said.startswith(f"Error: {queries}, line 1 is not a JSON object.")
+
+
+def test_query_file_without_a_row(home: Home, told: Told, tmp_path: Path) -> None:
+    queries = tmp_path / "q.jsonl"
+    queries.write_text("\n")
+
+    said = told("--home", home.root, "answer", "--in", queries, "--out", tmp_path / "a.parquet")
+
+    assert said == f"Error: {queries} holds no queries. Give at least one row with a field input."
 
 
 def test_bad_sql_names_what_exists(home: Home, told: Told) -> None:
