@@ -98,6 +98,7 @@ class _Batch:
         self._template, self._composition = template, composition
         self._prompts: Prompts = prompts_of(template, home, snapshot, self._whole)
         self._majority = {row["task"]: row["majority"] for row in snapshot.read("tasks")}
+        self._place = {task: number for number, task in enumerate(self._whole.tasks)}
         self._truth: dict[str, str] = {}
         self._here: set[str] = set()  # adapters whose weights are on this machine
         self._gone: set[str] = set()
@@ -182,8 +183,7 @@ class _Batch:
         }
 
     def _fallbacks(self, route: Route) -> list[dict[str, str]]:
-        place = {task: number for number, task in enumerate(self._whole.tasks)}
-        matched = [place[match.task] for match in route.tasks]
+        matched = [self._place[match.task] for match in route.tasks]
         return [
             {"task": self._whole.tasks[n], "gone": self._whole.best[n], "used": self._index.best[n]}
             for n in matched

@@ -15,6 +15,7 @@ from catalog.errors import LorauterError, SettingError, UnsupportedAdapter
 from flows.heartbeat import beating, heartbeat_name
 from flows.home import Home, open_home
 from flows.progress import Advance
+from lorauter.batches import is_out_of_memory
 from lorauter.routing import Route
 from warehouse.plans import Conditions, Work, answers_of, finish_shard, forget_plan, make_plan, read_shard
 
@@ -140,7 +141,7 @@ def _mixture(row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
 
 def _is_ours(error: Exception) -> bool:
     """Whether the machine or a setting is to blame, not the adapter: no room on the device, say."""
-    return isinstance(error, SettingError) or "out of memory" in str(error).lower()
+    return isinstance(error, SettingError) or is_out_of_memory(error)
 
 
 @lru_cache(maxsize=1)

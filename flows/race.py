@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ Evaluate = Callable[[Sequence[Evaluation], Advance], list[float | Failed]]
 """(evaluations, told how many are newly done) → the metric of each, or why there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entrance:
     """A task as it enters: its examples in the race's order, the race's name, and its rungs by earlier runs."""
 
@@ -51,17 +52,17 @@ class Entrance:
     race: str
     rows: Sequence[Mapping[str, Any]] = ()
 
-    @property
+    @cached_property
     def rungs(self) -> int:
         """How many rungs there have been; the first is number 1."""
         return max((int(row["rung"]) for row in self.rows), default=0)
 
-    @property
+    @cached_property
     def met(self) -> dict[str, int]:
         """How many examples each adapter has met."""
         return {row["adapter"]: row["n"] for row in sorted(self.rows, key=lambda row: int(row["rung"]))}
 
-    @property
+    @cached_property
     def pick(self) -> str | None:
         """The adapter that came out first, None where there was no race yet."""
         return next((r["adapter"] for r in self.rows if r["kept"] and r["rung"] == self.rungs), None)
@@ -165,14 +166,14 @@ class _Races:
     def note(self, rung: _Rung, step: Step) -> None:
         """Rows of a rung, now that the step after it says who goes on."""
         for (task, key), error in sorted(rung.failed.items()):
-            self._add_row(task, key, False, f"{QUARANTINED}{error}")
+            self._add_row(task, key, None, False, f"{QUARANTINED}{error}")
         numbers = {key: number for number, key in enumerate(self._keys)}
         for task, key in sorted(rung.met - rung.failed.keys()):
             if key not in numbers:
                 continue  # out, for what it did on another task
             number = numbers[key]
             goes_on = bool(step.counts[task, number] > self.seen.counts[task, number])
-            self._add_row(task, key, goes_on or number == step.picks[task], step.why(task, number))
+            self._add_row(task, key, number, goes_on or number == step.picks[task], step.why(task, number))
 
     def finish(self, step: Step) -> list[Finish]:
         """The outcome of every race; `step` wants no more."""
@@ -231,11 +232,12 @@ class _Races:
         for row in rows:
             row["kept"] = row["adapter"] == best if row["rung"] == last else row["kept"]
         if not any(row["kept"] for row in rows if row["rung"] == last):
-            self._add_row(task, best, True, step.why(task, self._keys.index(best)), last)
+            number = self._keys.index(best)
+            self._add_row(task, best, number, True, step.why(task, number), last)
 
-    def _add_row(self, task: int, key: str, kept: bool, why: str, rung: int | None = None) -> None:
+    def _add_row(self, task: int, key: str, number: int | None, kept: bool, why: str, rung: int | None = None) -> None:
+        """A row of a rung, this one unless told; `number` is the adapter's place, None of one that is out."""
         entrance = self._entrances[task]
-        number = self._keys.index(key) if key in self._keys else None
         scores = [] if number is None else self.seen.scores[task, number, : self.seen.counts[task, number]].tolist()
         result = mean(scores)
         self._rows[task].append(
