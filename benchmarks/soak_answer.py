@@ -15,13 +15,12 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.killing import complete, killed_after
+from benchmarks.killing import complete, killed_after, run_soak
 from flows.demo.run import prepare_home
 from flows.demo.world import demo_tasks
 from flows.home import Home, open_home
@@ -37,18 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--rows", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    args = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="lorauter-soak-"))
-    try:
-        figures = soak(root, args.kills, args.rows, random.Random(args.seed))
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-    print(json.dumps(figures, indent=2))
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    sys.exit(0 if figures["same"] else 1)
+    run_soak(parser, lambda root, args, chance: soak(root, args.kills, args.rows, chance))
 
 
 def soak(root: Path, kills: int, rows: int, chance: random.Random) -> dict[str, Any]:

@@ -13,11 +13,10 @@ import json
 import random
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.killing import complete, killed_after
+from benchmarks.killing import complete, killed_after, run_soak
 
 
 def main() -> None:
@@ -25,18 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--small", action="store_true", help="the demo of three tasks")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    args = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="lorauter-soak-"))
-    try:
-        figures = soak(root, args.kills, args.small, random.Random(args.seed))
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-    print(json.dumps(figures, indent=2))
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    sys.exit(0 if figures["same"] else 1)
+    run_soak(parser, lambda root, args, chance: soak(root, args.kills, args.small, chance))
 
 
 def soak(root: Path, kills: int, small: bool, chance: random.Random) -> dict[str, object]:

@@ -10,17 +10,15 @@ how many outputs the ledger holds: none may be stored twice.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.killing import complete, killed_after
+from benchmarks.killing import complete, killed_after, run_soak
 from flows.crawl_hub import crawl
 from flows.demo.run import prepare_home
 from flows.home import Home, open_home
@@ -35,18 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20, help="runs, each killed at least once")
     parser.add_argument("--small", action="store_true", help="three tasks and four adapters")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    args = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="lorauter-soak-"))
-    try:
-        figures = soak(root, args.runs, args.small, random.Random(args.seed))
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-    print(json.dumps(figures, indent=2))
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    sys.exit(0 if figures["same"] else 1)
+    run_soak(parser, lambda root, args, chance: soak(root, args.runs, args.small, chance))
 
 
 def soak(root: Path, runs: int, small: bool, chance: random.Random) -> dict[str, Any]:

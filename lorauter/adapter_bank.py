@@ -33,7 +33,7 @@ from torch import nn
 
 from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter.adapter_weights import AdapterWeights, LoraPair, read_adapter
-from lorauter.routing import Mixture
+from lorauter.routing import Mixture, added_up
 
 FindAdapter = Callable[[str], "Path | AdapterWeights"]
 """Adapter key → its folder, or its weights where they are made and not read."""
@@ -185,7 +185,7 @@ class AdapterBank:
         Raises:
             SettingError: an adapter is not held.
         """
-        rows = [_summed(mixture) for mixture in mixtures]
+        rows = [added_up(mixture) for mixture in mixtures]
         keys = tuple(dict.fromkeys(key for row in rows for key in row))
         missing = [key for key in keys if key not in self._held]
         if missing:
@@ -280,14 +280,6 @@ class AdapterBank:
             return None
         vectors = torch.stack([d for _, d in tilted]).float()
         return RowTilt((weights[:, [column for column, _ in tilted]] @ vectors).to(self.dtype))
-
-
-def _summed(mixture: Mixture) -> dict[str, float]:
-    """A mixture as a dict: repeated keys added up, adapters of weight 0 left out."""
-    weights: dict[str, float] = {}
-    for key, weight in mixture:
-        weights[key] = weights.get(key, 0.0) + weight
-    return {key: weight for key, weight in weights.items() if weight != 0}
 
 
 def _joined(parts: list[torch.Tensor]) -> torch.Tensor:

@@ -59,6 +59,14 @@ class Router(Protocol):
         ...
 
 
+def added_up(mixture: Mixture) -> dict[str, float]:
+    """A mixture's weights by adapter, in its order: repeated keys added up, adapters of weight 0 left out."""
+    weights: dict[str, float] = {}
+    for key, weight in mixture:
+        weights[key] = weights.get(key, 0.0) + weight
+    return {key: weight for key, weight in weights.items() if weight != 0}
+
+
 def mixture_of(weights: Mapping[str, float]) -> Mixture:
     """A mixture in canonical order (heaviest first, then by key), without the base and without zero weights."""
     kept = [(adapter, weight) for adapter, weight in weights.items() if adapter and weight]

@@ -25,7 +25,7 @@ from catalog.errors import SettingError
 from catalog.task import content_hash
 from lorauter.adapter_weights import AdapterWeights, LoraPair
 from lorauter.compositions.parts import Part, parts_by_module
-from lorauter.routing import Mixture, mixture_of
+from lorauter.routing import Mixture, added_up, mixture_of
 
 MAJORITIES = ("total", "frequency")
 MergePair = Callable[[Sequence[Part]], LoraPair]
@@ -158,7 +158,4 @@ def compose_all(composition: Composition, mixtures: Sequence[Mixture]) -> Compos
 
 def summed(mixture: Mixture) -> Mixture:
     """The mixture in canonical order, a key named twice added up, without weights of 0."""
-    weights: dict[str, float] = {}
-    for key, weight in mixture:
-        weights[key] = weights.get(key, 0.0) + weight
-    return mixture_of(weights)
+    return mixture_of(added_up(mixture))
