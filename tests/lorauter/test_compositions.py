@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from lorauter.compositions.reading import reader
 from lorauter.compositions.saving import save_merged
 from lorauter.compositions.thinning import drawn
 from lorauter.routing import Mixture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 Q_PROJ, V_PROJ, O_PROJ = (f"model.layers.0.self_attn.{name}_proj" for name in "qvo")
@@ -54,15 +56,6 @@ SAME_RANK: list[Mixture] = [
     (("qv", 0.7), ("mlp", -0.4), ("qv_too", 1.3)),  # other targets, a negative weight, weights that add up to anything
     (("qv", 0.5), ("rslora", 0.5)),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Matrices of this size gain nothing from threads, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from lorauter.device import choose_device, choose_dtype
 from lorauter.engine import Engine, cut_at_stop
 from lorauter.engine_version import ENGINE_VERSION
 from lorauter.memory_budget import Budget
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 KINDS: dict[str, dict[str, Any]] = {
@@ -56,15 +58,6 @@ PROMPTS = [
 ]
 ONE_EACH: list[Mixture] = [((kind, 1.0),) for kind in KINDS]
 CONTEXT = 64
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Matrices of this size gain nothing from threads, and lose much where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
