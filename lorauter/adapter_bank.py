@@ -1,6 +1,6 @@
 """Adapter bank: many adapters beside one frozen base, every row of a batch with its own mixture.
 
-Knows: how held adapters become one product a module, and which adapter to drop when full.
+Knows: where held adapters lie, which rows of a batch use which, and which adapter to drop when full.
 Does not know: tokens, decoding (lorauter/engine), or PEFT's files (lorauter/adapter_weights).
 
 The output at a Linear W with bias c is, for a row with weights w_a over adapters a,
@@ -11,18 +11,15 @@ with B' = sB and d = 0 for a LoRA (LORAUTER's output-space mixture, arXiv 2601.2
 DoRA (arXiv 2402.09353) with magnitude m, g = m / ‖W + sBA‖ by rows, B' = g ∘ sB and d = g - 1: the
 usual g ∘ (W + sBA)x, written as an addition to the base's output so that it mixes like a LoRA.
 
-A batch's adapters are stacked: with A_cat (Σr × d_in) and B_cat (Σr × d_out) over the distinct
-adapters that touch the module, the sum is ((x A_catᵀ) ∘ M) B_cat, where row i of the mask M
-(rows × Σr) holds w_a in the columns of the adapters that row uses and 0 elsewhere. That is exact
-for any mix of ranks and targets, without padding; a module that no adapter touches does no work.
-Where the stack is much taller than what any one row uses, each row's own columns are gathered and
-the same two products are taken row by row (`gathering_pays`).
+Held adapters lie in tables (lorauter/adapter_table), one a module and width, so that a batch is planned with row
+numbers alone; how the sum is taken is up to lorauter/products. That is exact for any mix of ranks and targets; a
+module that no adapter touches does no work.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +29,11 @@ import torch
 from torch import nn
 
 from catalog.errors import SettingError, UnsupportedAdapter
+from lorauter.adapter_table import AdapterTable, width_of
 from lorauter.adapter_weights import AdapterWeights, LoraPair, read_adapter
+from lorauter.products import add_products
 from lorauter.routing import Mixture, added_up
+from lorauter.row_uses import RowUses
 
 FindAdapter = Callable[[str], "Path | AdapterWeights"]
 """Adapter key → its folder, or its weights where they are made and not read."""
@@ -41,7 +41,7 @@ FindAdapter = Callable[[str], "Path | AdapterWeights"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldPair:
-    """One adapter at one module, on the device, with scaling folded in.
+    """One adapter at one module, on the device, with scaling folded in; on its way into a table.
 
     Args:
         a: (r, d_in). b: B'ᵀ, (r, d_out). d: DoRA's g - 1, (d_out,); None for a LoRA.
@@ -63,61 +63,45 @@ class RowTilt:
         self.value = self.value[rows]
 
 
-class RowMask:
-    """Which columns of a stack each row uses, and with what weight; shared by the modules where it is the same.
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where an adapter lies at one module.
 
-    Attributes:
-        users: rows that use any column, int64; None where most do, and then all rows count as users.
-        value: M of the users, (users, R). full: whether M is 1 throughout.
-        columns: (users, the most that one uses), int64: a row's own columns in their order, filled up with unused
-            ones. own: M at `columns`, 0 where unused.
+    Args:
+        table: its module's table of its width. slot: its number there. d: DoRA's g - 1, (d_out,); None for a LoRA.
     """
 
-    __slots__ = ("_all", "columns", "full", "own", "users", "value")
-
-    def __init__(self, value: torch.Tensor) -> None:
-        self._all = value
-        used = value != 0
-        users = used.any(1).nonzero()[:, 0]
-        few = 2 * len(users) <= len(value)
-        self.users: torch.Tensor | None = users if few else None
-        self.value = value[users] if few else value
-        used = used[users] if few else used
-        most = max(1, int(used.sum(1).max())) if len(used) else 1
-        self.columns = torch.argsort(used, dim=1, descending=True, stable=True)[:, :most].contiguous()
-        self.own = self.value.gather(1, self.columns)
-        self.full = bool((self.value == 1).all())
-
-    def select(self, rows: torch.Tensor) -> None:
-        """Keeps the given rows, in place."""
-        self.__init__(self._all[rows])  # type: ignore[misc]
+    table: AdapterTable
+    slot: int
+    d: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stack:
+class ModulePlan:
     """What a batch does at one module.
 
     Args:
-        a: A_cat, (R, d_in). b: B_cat, (R, d_out).
-        mask: which columns a row uses. tilt: None without DoRA.
+        parts: tables, one a width, with the rows' uses of them. tilt: None without DoRA.
     """
 
-    a: torch.Tensor
-    b: torch.Tensor
-    mask: RowMask
+    parts: tuple[tuple[AdapterTable, RowUses], ...]
     tilt: RowTilt | None
 
 
 class BatchPlan:
-    """The stacks of one batch. `select` keeps some of the rows while decoding goes on."""
+    """What one batch does at each touched module. `select` keeps some of the rows while decoding goes on."""
 
-    def __init__(self, stacks: dict[str, Stack], rows: int) -> None:
-        self.stacks = stacks
+    def __init__(self, modules: dict[str, ModulePlan], rows: int) -> None:
+        self.modules = modules
         self.rows = rows
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps the given rows (int64 indices into the present ones), in that order, in place."""
-        shared = {id(part): part for s in self.stacks.values() for part in (s.mask, s.tilt) if part is not None}
+        shared: dict[int, RowUses | RowTilt] = {}
+        for module in self.modules.values():
+            shared |= {id(uses): uses for _, uses in module.parts}
+            if module.tilt is not None:
+                shared[id(module.tilt)] = module.tilt
         for part in shared.values():
             part.select(rows)
         self.rows = len(rows)
@@ -139,7 +123,8 @@ class AdapterBank:
         self.dtype = dtype
         self.capacity = capacity
         self._modules: dict[str, nn.Module] = dict(model.named_modules())
-        self._held: OrderedDict[str, dict[str, HeldPair]] = OrderedDict()
+        self._held: OrderedDict[str, dict[str, Place]] = OrderedDict()
+        self._tables: dict[tuple[str, int], AdapterTable] = {}
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -154,10 +139,10 @@ class AdapterBank:
         """
         with torch.inference_mode():
             pairs = {name: self._fold(name, pair) for name, pair in weights.modules.items()}
-        self._held.pop(key, None)
-        while len(self._held) >= self.capacity:
-            self._held.popitem(last=False)
-        self._held[key] = pairs
+            self._drop(key)
+            while len(self._held) >= self.capacity:
+                self._drop(next(iter(self._held)))
+            self._held[key] = {name: self._put(name, pair) for name, pair in pairs.items()}
 
     def ensure(self, keys: Sequence[str], find: FindAdapter | None = None) -> None:
         """Makes all `keys` held at once; `find` gives the folder, or the weights, of one that is not.
@@ -190,15 +175,14 @@ class AdapterBank:
         missing = [key for key in keys if key not in self._held]
         if missing:
             raise SettingError(f"Adapter {missing[0]!r} is not in the bank.", "Call ensure first.")
-        weights = torch.tensor([[row.get(key, 0.0) for key in keys] for row in rows], device=self.device)
-        return BatchPlan(self._stacks(keys, weights), len(rows))
+        return BatchPlan(self._planned(keys, rows), len(rows))
 
     @contextmanager
     def serving(self, plan: BatchPlan) -> Iterator[None]:
         """Within it, the base computes with the plan's adapters; outside it is the bare base."""
         hooks = [
-            self._linear(name).register_forward_hook(_hook(stack, self._linear(name).bias))
-            for name, stack in plan.stacks.items()
+            self._linear(name).register_forward_hook(_hook(module, self._linear(name).bias))
+            for name, module in plan.modules.items()
         ]
         try:
             yield
@@ -248,93 +232,82 @@ class AdapterBank:
     def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self.dtype).contiguous()
 
-    def _stacks(self, keys: tuple[str, ...], weights: torch.Tensor) -> dict[str, Stack]:
-        """The stack of every touched module; `weights` is (rows, len(keys)) in fp32."""
-        touching: dict[str, list[int]] = {}
+    def _put(self, name: str, pair: HeldPair) -> Place:
+        width = width_of(len(pair.a))
+        if (name, width) not in self._tables:
+            shape = pair.a.shape[1], pair.b.shape[1], width
+            self._tables[name, width] = AdapterTable(*shape, self.capacity, self.device, self.dtype)
+        table = self._tables[name, width]
+        return Place(table, table.put(pair.a, pair.b), pair.d)
+
+    def _drop(self, key: str) -> None:
+        """Forgets an adapter, and tables that it leaves empty."""
+        for name, place in self._held.pop(key, {}).items():
+            place.table.release(place.slot)
+            if place.table.empty:
+                del self._tables[name, place.table.width]
+
+    def _planned(self, keys: tuple[str, ...], rows: list[dict[str, float]]) -> dict[str, ModulePlan]:
+        """The plan of every touched module."""
+        touching: dict[str, dict[int, Place]] = {}
         for column, key in enumerate(keys):
-            for name in self._held[key]:
-                touching.setdefault(name, []).append(column)
-        masks: dict[tuple[tuple[int, ...], tuple[int, ...]], RowMask] = {}
-        stacks = {}
-        for name, columns in touching.items():
-            pairs = [self._held[keys[column]][name] for column in columns]
-            ranks = tuple(pair.a.shape[0] for pair in pairs)
-            shape = (tuple(columns), ranks)
-            if shape not in masks:
-                masks[shape] = self._mask(weights[:, columns], ranks)
-            stacks[name] = Stack(
-                _joined([pair.a for pair in pairs]),
-                _joined([pair.b for pair in pairs]),
-                masks[shape],
-                self._tilt(weights[:, columns], pairs),
-            )
-        return stacks
+            for name, place in self._held[key].items():
+                touching.setdefault(name, {})[column] = place
+        uses = _UsesOf(keys, rows, self.device, self.dtype)
+        return {name: ModulePlan(tuple(uses.of(places)), self._tilt(uses, places)) for name, places in touching.items()}
 
-    def _mask(self, weights: torch.Tensor, ranks: tuple[int, ...]) -> RowMask:
-        repeats = torch.tensor(ranks, device=self.device)
-        return RowMask(weights.repeat_interleave(repeats, dim=1).to(self.dtype))
-
-    def _tilt(self, weights: torch.Tensor, pairs: list[HeldPair]) -> RowTilt | None:
-        tilted = [(column, pair.d) for column, pair in enumerate(pairs) if pair.d is not None]
+    def _tilt(self, uses: _UsesOf, places: Mapping[int, Place]) -> RowTilt | None:
+        tilted = {column: place.d for column, place in places.items() if place.d is not None}
         if not tilted:
             return None
-        vectors = torch.stack([d for _, d in tilted]).float()
-        return RowTilt((weights[:, [column for column, _ in tilted]] @ vectors).to(self.dtype))
+        weights = uses.weights()[:, list(tilted)]
+        return RowTilt((weights @ torch.stack(list(tilted.values())).float()).to(self.dtype))
 
 
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+class _UsesOf:
+    """A batch's mixtures as uses of slots: the same slots at two modules give one and the same `RowUses`."""
+
+    def __init__(
+        self, keys: Sequence[str], rows: Sequence[Mapping[str, float]], device: str, dtype: torch.dtype
+    ) -> None:
+        column = {key: number for number, key in enumerate(keys)}
+        self._uses = [(row, column[key], weight) for row, mixture in enumerate(rows) for key, weight in mixture.items()]
+        self._batch, self._columns, self._device, self._dtype = len(rows), len(keys), device, dtype
+        self._known: dict[tuple[tuple[int, int], ...], RowUses] = {}
+
+    def of(self, places: Mapping[int, Place]) -> Iterator[tuple[AdapterTable, RowUses]]:
+        """Each table with its uses; `places` by the column of their key."""
+        slots: dict[AdapterTable, dict[int, int]] = {}
+        for column, place in places.items():
+            slots.setdefault(place.table, {})[column] = place.slot
+        for table, by_column in slots.items():
+            name = tuple(by_column.items())
+            if name not in self._known:
+                self._known[name] = self._made(by_column)
+            yield table, self._known[name]
+
+    def weights(self) -> torch.Tensor:
+        """(rows, keys) in fp32."""
+        found = torch.zeros(self._batch, self._columns)
+        for row, column, weight in self._uses:
+            found[row, column] = weight
+        return found.to(self._device)
+
+    def _made(self, slots: Mapping[int, int]) -> RowUses:
+        used = [(row, slots[column], weight) for row, column, weight in self._uses if column in slots]
+        rows, numbers = torch.tensor([use[:2] for use in used], dtype=torch.int64, device=self._device).view(-1, 2).T
+        weights = torch.tensor([weight for *_, weight in used], device=self._device).to(self._dtype)
+        return RowUses(rows.contiguous(), numbers.contiguous(), weights, self._batch)
 
 
-def gathering_pays(tokens: int, stacked: int, own: int, width: int) -> bool:
-    """Whether two products for each row beat two for the whole stack; a pure function of shapes.
-
-    Args:
-        tokens: of all rows together. stacked: R. own: the most columns that a row uses. width: d_in + d_out.
-
-    Fitted to 2 CPU cores in bf16, 64 rows of 1 to 40 tokens, 2 to 64 adapters of rank 8 or 16: a column costs a
-    token about three times as much in small products, and those take some 45 us more to start.
-    """
-    return stacked > 3 * own + 2e7 / (tokens * width)
-
-
-def _hook(stack: Stack, bias: torch.Tensor | None) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
-    """Adds a stack's part to a Linear's output, in place: the output is nobody else's yet."""
+def _hook(plan: ModulePlan, bias: torch.Tensor | None) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
+    """Adds a module's part to its output, in place: the output is nobody else's yet."""
 
     def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-        users = stack.mask.users
-        if users is None:
-            return _add(stack, bias, inputs[0], output)
-        if len(users) == 0:
-            return output
-        added = _add(stack, bias, inputs[0].index_select(0, users), output.index_select(0, users))
-        return output.index_copy_(0, users, added)
+        if plan.tilt is not None:
+            output = output + plan.tilt.value[:, None, :] * (output if bias is None else output - bias)
+        for table, uses in plan.parts:
+            output = add_products(table, uses, inputs[0], output)
+        return output
 
     return add
-
-
-def _add(stack: Stack, bias: torch.Tensor | None, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """`output` (users, tokens, d_out) plus the stack's part of `x` (users, tokens, d_in)."""
-    mask, stacked = stack.mask, stack.a.shape[0]
-    if stack.tilt is not None:
-        tilt = stack.tilt.value if mask.users is None else stack.tilt.value[mask.users]
-        output = output + tilt[:, None, :] * (output if bias is None else output - bias)
-    width = x.shape[-1] + output.shape[-1]
-    if gathering_pays(x.numel() // x.shape[-1], stacked, mask.columns.shape[1], width):
-        return _add_gathered(stack, x, output)
-    hidden = nn.functional.linear(x, stack.a)
-    if not mask.full:
-        hidden *= mask.value[:, None, :]
-    output.view(-1, output.shape[-1]).addmm_(hidden.view(-1, stacked), stack.b)
-    return output
-
-
-def _add_gathered(stack: Stack, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """The same sum with a stack of its own for every row."""
-    rows, most = stack.mask.columns.shape
-    columns = stack.mask.columns.view(-1)
-    a = stack.a.index_select(0, columns).view(rows, most, -1)
-    b = stack.b.index_select(0, columns).view(rows, most, -1)
-    hidden = torch.bmm(x, a.transpose(1, 2))
-    hidden *= stack.mask.own[:, None, :]
-    return output.baddbmm_(hidden, b)

@@ -26,6 +26,7 @@ from catalog.errors import SettingError
 from catalog.option_metrics import OptionLogprobs
 from lorauter.adapter_bank import AdapterBank, BatchPlan, FindAdapter
 from lorauter.adapter_weights import AdapterWeights
+from lorauter.attention import CPU_ATTENTION
 from lorauter.batches import RowSize, halving_out_of_memory, plan_batches
 from lorauter.device import DTYPES, choose_device, choose_dtype
 from lorauter.engine_version import ENGINE_VERSION
@@ -268,7 +269,8 @@ class Engine:
         positions = _positions(mask)
         rows = list(range(len(answers)))
         while True:
-            tokens = self._forward(ids, mask, positions, cache).argmax(-1)
+            # In fp32 argmax takes a fifth of the time that it takes in bf16.
+            tokens = self._forward(ids, mask, positions, cache).float().argmax(-1)
             for row, token in zip(rows, tokens.tolist(), strict=True):
                 self._take(answers[row], token, stop)
             keep = [i for i, row in enumerate(rows) if not answers[row].done]
@@ -360,7 +362,7 @@ def _load(base_dir: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base_dir)
         model: Any = AutoModelForCausalLM.from_pretrained(
-            base_dir, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
+            base_dir, dtype=dtype, attn_implementation=_attention(device), use_safetensors=True
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise SettingError(f"The base in {base_dir} cannot be read ({error}).", "Check the folder.") from error
@@ -368,6 +370,10 @@ def _load(base_dir: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
     # torch's CPU linear becomes a bmm with the head's matrix copied for every row: 3 times the prefill.
     model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
     return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+def _attention(device: str) -> str:
+    return CPU_ATTENTION if device == "cpu" else "sdpa"
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

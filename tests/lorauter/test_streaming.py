@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from lorauter.adapter_bank import HeldPair
+from lorauter.adapter_bank import Place
 from lorauter.engine import Engine
 from lorauter.routing import Route
 
@@ -20,7 +20,7 @@ MODULES = 4  # q and v in two layers
 def held_pairs() -> int:
     """Pairs alive anywhere in the process: other tests' engines may hold some too."""
     gc.collect()
-    return sum(isinstance(found, HeldPair) for found in gc.get_objects())
+    return sum(isinstance(found, Place) for found in gc.get_objects())
 
 
 def test_a_pool_of_1500_streams_through_room_for_64(
