@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-crawl soak-demo soak-score soak-answer soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-crawl soak-demo soak-score soak-answer soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -18,10 +18,13 @@ check: $(VENV)/.whole  ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-score  ## speed and memory, ours against what people use now
+bench: bench-score bench-infer  ## speed and memory, ours against what people use now
 
 bench-score: $(VENV)/.whole  ## evaluations a second against PEFT's three ways and the bare base; about 8 minutes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.scoring --json benchmarks/results/score-2-cores.json
+
+bench-infer: $(VENV)/.whole  ## tokens a second of mixed batches against PEFT and the bare base; about 8 minutes
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.infer --texts --json benchmarks/results/infer-2-cores.json
 
 bench-crawl: $(VENV)/.whole  ## requests, bytes, seconds and memory of the crawl on a hub of 20,000 repos; about 15 minutes
 	$(BIN)/python -m benchmarks.crawl

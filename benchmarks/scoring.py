@@ -26,21 +26,17 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
-import shutil
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from transformers.utils import logging
 
+from benchmarks.pools import made_up_pool, pool_adapters
+from benchmarks.turns import Run, conditions, interleaved, median
 from flows.demo.base import export_base
 from flows.demo.world import POOL, demo_tasks
 from flows.peak_memory import PeakMemory
@@ -58,8 +54,6 @@ AMOUNTS = (256, 512, 1024)
 CAPACITY = 64
 ROUNDS = 2  # in the last part
 NEAR_REPEATS = 2  # of ours and the base, whose ratio is near 1, for one of PEFT's cases
-
-Run = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         base = export_base(Path(scratch) / "base")
         engine = CountingEngine(base, device=args.device, capacity=CAPACITY, find_adapter=Path)
-        figures: dict[str, Any] = {"conditions": _conditions(engine)}
+        figures: dict[str, Any] = {"conditions": conditions(engine)}
         if args.part != "growth":
             figures |= cases(engine, base, args.adapters, args.examples, args.repeats)
             _print_cases(figures)
@@ -128,7 +122,7 @@ def main() -> None:
 
 def cases(engine: CountingEngine, base: Path, adapters: int, examples: int, repeats: int) -> dict[str, Any]:
     """Median evaluations a second of every case over interleaved repeats, and ours over each."""
-    folders = _adapters(adapters)
+    folders = pool_adapters(adapters)
     prompts = [t.prompt(e.input) for t in demo_tasks(False) for e in t.validation[:examples]]
     job = _counted(engine, Job(prompts * len(folders), [f for f in folders for _ in prompts], []))
     fixed = Job(job.prompts, job.folders, [NEW_TOKENS] * len(job.prompts))
@@ -142,10 +136,10 @@ def cases(engine: CountingEngine, base: Path, adapters: int, examples: int, repe
     }
     for run in near.values():  # the first answers of a process are slow
         run()
-    close = _interleaved(near, NEAR_REPEATS * repeats)
-    far = _interleaved(ours | _peft_cases(engine, base, job, folders), repeats)
+    close = interleaved(near, NEAR_REPEATS * repeats)
+    far = interleaved(ours | _peft_cases(engine, base, job, folders), repeats)
     seconds = far | close
-    rates = {name: len(job.prompts) / _median(times) for name, times in seconds.items()}
+    rates = {name: len(job.prompts) / median(times) for name, times in seconds.items()}
     return {
         "evaluations_per_second": {name: round(rate, 2) for name, rate in rates.items()},
         "seconds": {name: [round(s, 2) for s in times] for name, times in seconds.items()},
@@ -161,7 +155,7 @@ def _ratios(close: dict[str, list[float]], far: dict[str, list[float]]) -> dict[
     """Ours over each case: the median of the ratios within a turn. Cases of one turn lie seconds apart."""
 
     def over(turns: dict[str, list[float]], ours: str, name: str) -> float:
-        return round(_median([c / o for o, c in zip(turns[ours], turns[name], strict=True)]), 3)
+        return round(median([c / o for o, c in zip(turns[ours], turns[name], strict=True)]), 3)
 
     fixed = [name for name in close if name.startswith("base, 8 tokens")]
     bare = [name for name in close if name.startswith("base, ") and name not in fixed]
@@ -266,25 +260,6 @@ def _load(base: Path, engine: Engine) -> Any:
     return AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, engine.dtype)).to(engine.device).eval()
 
 
-def _adapters(count: int) -> list[Path]:
-    """Adapters of the pool that every case serves, evenly over the sorted pool, kinds that are rare first."""
-    files = [file.parent for file in sorted((POOL / "hub").glob("*/*/**/adapter_config.json"))]
-    able = [folder for folder in files if not _config(folder).get("use_dora")]
-    kinds: dict[str, list[Path]] = defaultdict(list)
-    for folder in able:
-        config = _config(folder)
-        kind = (config["target_modules"], config["r"], config.get("use_rslora"), config.get("rank_pattern"))
-        kinds[json.dumps(kind, default=sorted)].append(folder)
-    firsts = [folders[0] for folders in kinds.values()]
-    rest = [folder for folder in able if folder not in firsts]
-    return sorted((firsts + rest)[:count])
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text())
-    return found
-
-
 def _name(folder: Path) -> str:
     """A name that PEFT takes: without dots and slashes."""
     return "-".join(folder.relative_to(POOL / "hub").parts)
@@ -295,7 +270,7 @@ def _name(folder: Path) -> str:
 
 def growth(engine: CountingEngine, scratch: Path) -> dict[str, Any]:
     """Seconds, memory and adapters held while the pool grows, and while the evaluations do."""
-    pool = _made_up(scratch / "pool", max(POOLS))
+    pool = made_up_pool(scratch / "pool", max(POOLS))
     prompts = [t.prompt(e.input) for t in demo_tasks(False) for e in t.validation]
     jobs = {f"{AMOUNTS[-1]} evaluations, {size} adapters": _spread(prompts, pool[:size], AMOUNTS[-1]) for size in POOLS}
     jobs |= {f"{n} evaluations, 64 adapters": _spread(prompts, pool[:64], n) for n in AMOUNTS[:-1]}
@@ -310,7 +285,7 @@ def growth(engine: CountingEngine, scratch: Path) -> dict[str, Any]:
 
         return run
 
-    seconds = _interleaved({name: timed(name, job) for name, job in jobs.items()}, ROUNDS)
+    seconds = interleaved({name: timed(name, job) for name, job in jobs.items()}, ROUNDS)
     return {
         name: {"seconds": round(min(times), 2), "peak_rss_mib": round(memory[name]), "capacity": CAPACITY}
         for name, times in seconds.items()
@@ -324,50 +299,6 @@ def _spread(prompts: Sequence[str], pool: Sequence[Path], rows: int) -> Job:
         [pool[i % len(pool)] for i in range(rows)],
         [3] * rows,
     )
-
-
-def _made_up(root: Path, count: int) -> list[Path]:
-    """As many adapters as wished: the pool's real ones under further names, so that reading one is real work."""
-    real = [folder for folder in _adapters(99) if _config(folder)["r"] == 8]
-    folders = [root / str(number) for number in range(count)]
-    for number, folder in enumerate(folders):
-        folder.mkdir(parents=True)
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            source = real[number % len(real)] / name
-            try:
-                os.link(source, folder / name)
-            except OSError:  # another file system
-                shutil.copy(source, folder / name)
-    return folders
-
-
-# -- the clock --------------------------------------------------------------------------------------
-
-
-def _interleaved(runs: dict[str, Run], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every run, in turns; every other turn goes backwards."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats):
-        for name, run in list(runs.items())[:: -1 if turn % 2 else 1]:
-            began = time.perf_counter()
-            run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
-
-
-def _conditions(engine: Engine) -> dict[str, Any]:
-    return {
-        **engine.fingerprint,
-        "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
-        "load_before": round(psutil.getloadavg()[0], 2),
-        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset"),
-    }
 
 
 def _print_cases(figures: dict[str, Any]) -> None:
