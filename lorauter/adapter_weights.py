@@ -10,7 +10,6 @@ served exactly is refused by name, so a text from the engine is always what PEFT
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors.torch import load_file
 
 from catalog.config_fields import PLAIN_INITS, UNSERVED
 from catalog.errors import UnsupportedAdapter
+from catalog.parse import CONFIG_LIMIT, Problem, parse_config
 from catalog.patterns import Patience
 from catalog.scaling import scaling_of
 from catalog.targets import ALL_LINEAR, targeted
@@ -69,12 +69,22 @@ def read_adapter(folder: Path) -> AdapterWeights:
         UnsupportedAdapter: a file is missing or damaged, or the adapter uses a feature that
             cannot be served exactly.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     _refuse_options(config)
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
         raise _refusal(f"has no readable {WEIGHTS_FILE} ({error})") from error
+    return weights_of(config, tensors)
+
+
+def weights_of(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> AdapterWeights:
+    """The pairs that a config makes of tensors, which may lie on any device, `meta` included.
+
+    Raises:
+        UnsupportedAdapter: as `read_adapter`.
+    """
+    _refuse_options(config)
     modules = _group(tensors)
     if not modules:
         raise _refusal("holds no LoRA tensors")
@@ -86,13 +96,15 @@ def read_adapter(folder: Path) -> AdapterWeights:
         raise _refusal(f"has a malformed {CONFIG_FILE} ({error})") from error
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """A folder's `adapter_config.json`. Raises UnsupportedAdapter: it is missing, too large, or no JSON object."""
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        with (folder / CONFIG_FILE).open("rb") as file:
+            config = parse_config(file.read(CONFIG_LIMIT + 1))
+    except OSError as error:
         raise _refusal(f"has no readable {CONFIG_FILE} ({error})") from error
-    if not isinstance(config, dict):
-        raise _refusal(f"has no JSON object in {CONFIG_FILE}")
+    if isinstance(config, Problem):
+        raise _refusal(f"has no readable {CONFIG_FILE} ({config.evidence})")
     return config
 
 

@@ -12,7 +12,7 @@ which engine, dtype and device gave a text.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,8 @@ from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from catalog.errors import SettingError
 from catalog.option_metrics import OptionLogprobs
@@ -71,7 +72,7 @@ class Engine:
         halved: rows of each batch that memory had no room for and that was computed in halves.
 
     Raises:
-        SettingError: the base cannot be read, or the device or dtype is wrong.
+        SettingError: the base cannot be read or served, or the device or dtype is wrong.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class Engine:
         self.dtype = choose_dtype(dtype, self.device)
         self.find_adapter = find_adapter
         self._made: Mapping[str, Callable[[], AdapterWeights]] = {}
+        self._checked: set[str] = set()
         self.model, self.tokenizer = _load(base_dir, self.device, DTYPES[self.dtype])
+        _refuse_states(self.model)
         self.bank = AdapterBank(self.model, self.device, DTYPES[self.dtype], capacity)
         self.budget = budget or budget_for(self.model, self.device)
         self.halved: list[int] = []
@@ -141,10 +144,27 @@ class Engine:
         self._in_batches(sizes, run, budget)
         return texts
 
+    def check(self, keys: Iterable[str]) -> None:
+        """Refuses adapters that cannot be served on this base, before anything is computed.
+
+        Configs and safetensors headers are read, no weights; each adapter once. Held ones, and those made by
+        `knowing`, are taken as they are. `answer` and `score_options` ask this of all their adapters.
+
+        Raises:
+            UnsupportedAdapter: the cause names the first such adapter, the module and its class.
+            SettingError: one is not held, and there is no `find_adapter`.
+        """
+        known = {*self._checked, *self._made, *self.bank.keys}
+        for key in dict.fromkeys(keys):
+            if key not in known:
+                self.bank.check(key, self._find)
+                self._checked.add(key)
+
     def _in_batches(
         self, sizes: Sequence[RowSize], run: Callable[[Sequence[int]], None], budget: Budget | None
     ) -> None:
         bounds = budget or self.budget
+        self.check(key for size in sizes for key in size.adapters)
         for batch in plan_batches(sizes, bounds.tokens, bounds.rows, self.bank.capacity):
             halving_out_of_memory(batch, run, self._note_halved)
 
@@ -362,7 +382,7 @@ def _load(base_dir: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base_dir)
         model: Any = AutoModelForCausalLM.from_pretrained(
-            base_dir, dtype=dtype, attn_implementation=_attention(device), use_safetensors=True
+            base_dir, config=_config(base_dir, device), dtype=dtype, use_safetensors=True
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise SettingError(f"The base in {base_dir} cannot be read ({error}).", "Check the folder.") from error
@@ -372,8 +392,24 @@ def _load(base_dir: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
-def _attention(device: str) -> str:
-    return CPU_ATTENTION if device == "cpu" else "sdpa"
+def _refuse_states(model: Any) -> None:
+    """Padding on the left would enter a recurrent state, and its rows could not be dropped."""
+    layers = DynamicCache(config=model.config).layers
+    if getattr(model, "_is_stateful", False) or not all(hasattr(layer, "batch_select_indices") for layer in layers):
+        raise SettingError(
+            f"The base is a {type(model).__name__}, which keeps a state and not only keys and values.",
+            "Choose a base whose every layer is attention.",
+        )
+
+
+def _config(base_dir: Path, device: str) -> Any:
+    """The base's config with torch's attention, or ours on a CPU, whatever it asks for; "eager" where those would leave
+    out softcapping."""
+    config = AutoConfig.from_pretrained(base_dir)
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    plain = CPU_ATTENTION if device == "cpu" else "sdpa"
+    config._attn_implementation = plain if getattr(kind, "_supports_sdpa", True) else "eager"
+    return config
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

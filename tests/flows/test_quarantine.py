@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 from catalog.adapter import AdapterId
+from catalog.answer import Failed
 from catalog.errors import SettingError
 from flows.crawl_hub import crawl
-from flows.generate import run_shards
+from flows.generate import ensure_outputs, run_shards
 from flows.home import Home, open_home
 from flows.score_adapters import Scores, score
 from flows.validate_adapters import validate
+from lorauter.compositions import spelled
+from lorauter.routing import Route
+from warehouse.plans import Work
 from warehouse.tasks import read_tasks, store_task
 
 BASE, HOPELESS = "tiny/llama", "bob/animals"
@@ -66,3 +70,20 @@ def test_a_base_that_cannot_be_run_is_nobodys_fault_but_its_own(home: Home) -> N
     with pytest.raises(SettingError, match="cannot be read"):
         scores_of(home)
     assert not [row for row in home.ledger.read("outputs").to_pylist() if row["error"]]
+
+
+@pytest.mark.parametrize("composition", ["mixture", "cat"])
+def test_a_mixture_with_a_hopeless_member_fails_alone(home: Home, composition: str) -> None:
+    scores_of(home)
+    keys = {AdapterId.parse(row["adapter"]).name: row["adapter"] for row in home.ledger.current("rungs")}
+    good, fine, hopeless = keys["ann/colours"], keys["cleo/compass"], keys[HOPELESS]
+    mixtures = [((good, 0.5), (hopeless, 0.5)), ((good, 0.5), (fine, 0.5)), ((good, 1.0),), ()]
+    work = [Work("red", mixture, 3, composition=spelled(composition)) for mixture in mixtures]
+    base = validate(home).bases[0]
+    conditions = home.conditions(base.id, base.sha)
+
+    answers, new = ensure_outputs(home, work, conditions, run_shards, lambda _: None)
+
+    engine = home.engine(base.id, base.sha)
+    assert answers[1:] == engine.answer(["red"] * 3, [Route(mixture) for mixture in mixtures[1:]], 3)
+    assert (new, isinstance(answers[0], Failed)) == (4, True)
