@@ -107,6 +107,7 @@ def _answers_alike(
     from lorauter.compositions import read_spelled
     from lorauter.compositions.base import compose_all
     from lorauter.compositions.reading import reader
+    from lorauter.decoding import read_spelled as read_decoding
 
     batch = compose_all(read_spelled(composition), [_mixture(row) for row in rows])
     prompts, routes = [row["prompt"] for row in rows], [Route(mixture) for mixture in batch.mixtures]
@@ -114,7 +115,10 @@ def _answers_alike(
     with engine.knowing({key: partial(merge.weights, read) for key, merge in batch.merges.items()}):
         if weighs:
             return engine.score_options(prompts, [row["options"] for row in rows], routes)
-        return engine.answer(prompts, routes, [row["max_new_tokens"] for row in rows])
+        decoding, stops = read_decoding(rows[0]["decoding"])  # a plan has one
+        samples = [row.get("sample") or "" for row in rows]  # an older version's plan has no such column
+        limits = [row["max_new_tokens"] for row in rows]
+        return engine.answer(prompts, routes, limits, stops, decoding=decoding, samples=samples)
 
 
 def _folder_of(engine: Engine) -> Callable[[str], Path]:

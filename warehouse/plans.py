@@ -31,7 +31,7 @@ from warehouse.storage import Storage, storage_at
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What, besides prompt and mixture, decides an output."""
+    """What, besides prompt and mixture, decides an output. `decoding` has the stops too (lorauter/decoding)."""
 
     base: str
     base_sha: str
@@ -45,7 +45,8 @@ class Work:
     """One output wanted: a text, or with `options` the log-probability of each of them.
 
     `mixture` holds (adapter key, weight); `task` and `example` say where it came from. `composition` says how the
-    mixture is served, "" for the output mixture.
+    mixture is served, "" for the output mixture. `sample` tells drawn outputs of one prompt apart; "" where nothing
+    is drawn.
     """
 
     prompt: str
@@ -55,11 +56,13 @@ class Work:
     example: str | None = None
     options: tuple[str, ...] = ()
     composition: str = ""
+    sample: str = ""
 
     def key(self, conditions: Conditions) -> str:
         """Identity of the output: all that decides its text."""
         asked: list[object] = [list(self.options)] if self.options else []
         asked += [{"composition": self.composition}] if self.composition else []
+        asked += [{"sample": self.sample}] if self.sample else []
         return content_hash([asdict(conditions), self.prompt, list(self.mixture), self.max_new_tokens, *asked], 32)
 
 
@@ -196,4 +199,5 @@ def _plan_row(shard: int, key: str, item: Work, conditions: Conditions) -> dict[
         "max_new_tokens": item.max_new_tokens,
         "options": list(item.options),
         "composition": item.composition or None,
+        "sample": item.sample or None,
     }
