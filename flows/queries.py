@@ -61,7 +61,7 @@ def _query(number: int, row: dict[str, Any], bound: int) -> Query:
     given, text = row.get("id"), row.get("input")
     fault = _fault(row)
     return Query(
-        id=str(given) if given not in (None, "") else content_hash([number, str(text)]),
+        id=str(given) if given not in (None, "") and is_text(str(given)) else content_hash([number, str(text)]),
         input=_text(text) or "",
         max_new_tokens=bound if fault else int(_bound(row, bound)),
         task=_text(row.get("task")),

@@ -77,6 +77,7 @@ def told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_a_row_with_a_fault_carries_it_and_the_rest_is_answered(published: Home, tmp_path: Path) -> None:
     faults: list[dict[str, Any]] = [{"input": " "}, {"input": "x", "max_new_tokens": 0}, {"input": "x", "metric": "no"}]
+    faults[0]["id"] = "half a pair: \ud800"
     queries, out = queries_of(published, tmp_path / "q.jsonl", faults), tmp_path / "a.parquet"
 
     outcome = answer_batch(str(queries), str(out), settings=settings_of(published))
