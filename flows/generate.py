@@ -40,7 +40,7 @@ def ensure_outputs(
     for shard in run(home.reference, plan.name, list(plan.shards)):
         advance(plan.shards[shard])
     forget_plan(home.plans, plan.name)
-    return answers_of(home.ledger, work, conditions), new
+    return answers_of(home.ledger, work, conditions, plan.name), new
 
 
 def run_shards(reference: Reference, plan: str, shards: Sequence[int]) -> Iterator[int]:

@@ -133,11 +133,19 @@ def shard_name(name: str, shard: int) -> str:
     return f"{name}-{shard:05d}"
 
 
-def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> list[Answer]:
-    """The stored answers of `work`, in order. Raises KeyError for one that was never made."""
+def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions, plan: str = "") -> list[Answer]:
+    """The stored answers of `work`, in order. Raises KeyError for one that was never made.
+
+    Args:
+        plan: name of the plan that made most of them: its fragments are read first, others only if need be, so that
+            a long file's cost does not grow with all that is in the ledger.
+    """
     keys = [item.key(conditions) for item in work]
-    made = ledger.where("outputs", {"key": list(set(keys))}, ["key", *MADE])
-    answers = {row["key"]: _answer(*(row[name] for name in MADE)) for row in made}
+    answers: dict[str, Answer] = {}
+    for prefix in dict.fromkeys((f"{plan}-" if plan else "", "")):
+        missing = list({*keys} - answers.keys())
+        made = ledger.where("outputs", {"key": missing}, ["key", *MADE], prefix) if missing else ()
+        answers |= {row["key"]: _answer(*(row[name] for name in MADE)) for row in made}
     return [answers[key] for key in keys]
 
 

@@ -124,6 +124,21 @@ def test_samples_of_one_prompt_are_outputs_of_their_own(tmp_path: Path) -> None:
     assert {row["decoding"] for row in rows} == {'{"temperature": 1.0}'}
 
 
+def test_answers_come_from_the_plans_own_fragments_and_from_older_ones(tmp_path: Path) -> None:
+    first = plan_for(tmp_path, "a", "bb")
+    finish(tmp_path, first, 0)
+    second = plan_for(tmp_path, "bb", "ccc")
+    finish(tmp_path, second, 0)
+    (tmp_path / "ledger/outputs/other.parquet").write_bytes(b"never read where the plan has all")
+
+    own = answers_of(Ledger(tmp_path / "ledger"), work("ccc"), HERE, second.name)
+
+    (tmp_path / "ledger/outputs/other.parquet").unlink()
+    assert own == ["to ccc"]
+    mixed = answers_of(Ledger(tmp_path / "ledger"), work("ccc", "bb", "a"), HERE, second.name)
+    assert mixed == ["to ccc", "to bb", "to a"]
+
+
 def test_a_text_that_was_never_made_is_a_key_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         texts(tmp_path, "a")
