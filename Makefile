@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl soak-demo soak-score soak-answer soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream soak-demo soak-score soak-answer soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -32,6 +32,9 @@ bench-gemma: $(VENV)/.whole  ## a second real base, Gemma 3 270M; downloads 250 
 
 bench-crawl: $(VENV)/.whole  ## requests, bytes, seconds and memory of the crawl on a hub of 20,000 repos; about 15 minutes
 	$(BIN)/python -m benchmarks.crawl
+
+bench-stream: $(VENV)/.whole  ## answers to files of 1,000 to 100,000 queries: rows a second and memory; about 15 minutes
+	$(BIN)/python -m benchmarks.stream_answers --json benchmarks/results/stream-answers.json
 
 soak-crawl: $(VENV)/.whole  ## 200 crawls killed at random moments under random faults; the ledger must not change
 	$(BIN)/python -m benchmarks.soak_crawl --crawls 200 --processes 5

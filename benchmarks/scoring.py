@@ -78,12 +78,12 @@ class CountingEngine(Engine):
 
     told = False
 
-    def _take(self, answer: Any, token: int, stop: str) -> None:
+    def _take(self, answer: Any, token: int, stopping: Any) -> None:
         if self.told:
             answer.tokens.append(token)
             answer.done = len(answer.tokens) >= answer.limit
         elif not answer.done:
-            super()._take(answer, token, stop)
+            super()._take(answer, token, stopping)
             # An end-of-text token is computed as others are, but is no token of the answer.
             steps = len(answer.tokens) + (answer.done and token in self._ends)
             answer.text = f"{steps}" if self.counting and answer.done else answer.text

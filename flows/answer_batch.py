@@ -1,37 +1,36 @@
 """The flow `answer_batch`: route queries by a published snapshot, answer them, store the answers as Parquet.
 
-Knows: chunks of queries, routers by name, the answers' table, what to do when an adapter has vanished from the hub.
-Does not know: how a router weighs or the engine answers. Memory depends on the chunk, not on the file.
+Knows: chunks of queries, the answers' table. Does not know: how queries are routed (flows/answer_routes), how texts
+are made and kept (flows/generate). Memory depends on the chunk, not on the file.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
 from catalog.answer import Answer, Failed
-from catalog.errors import HubError, SettingError
 from catalog.metrics import METRICS
 from catalog.task import content_hash
 from flows.answer_parts import AnswerParts
+from flows.answer_routes import Routes, check_routers
 from flows.chunks import chunks
 from flows.generate import RunShards, ensure_outputs
-from flows.home import Home, open_home, open_router
-from flows.progress import Advance, say, stage
+from flows.home import Home, open_home
+from flows.progress import Advance, stage
 from flows.prompts import Prompts, prompts_of
-from flows.queries import Query, read_queries
+from flows.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
 from flows.refresh import shard_runner
 from lorauter.compositions import MIXTURE, spelled
 from lorauter.compositions.base import CompositionOptions
-from lorauter.fallback import without
-from lorauter.routers import ROUTERS
-from lorauter.routing import Route, Router
-from lorauter.task_index import TaskIndex, load_index
+from lorauter.decoding import STOPS, Decoding, decoding_of
+from lorauter.decoding import spelled as spelled_decoding
+from lorauter.routing import Route
 from warehouse.plans import Work
 from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
 
@@ -49,6 +48,9 @@ def answer_batch(
     compose: str = MIXTURE,
     density: float = 0.5,
     settings: dict[str, Any] | None = None,
+    sampling: dict[str, Any] | None = None,
+    stop: str | Sequence[str] = STOPS,
+    max_new_tokens: int = NEW_TOKENS,
 ) -> dict[str, Any]:
     """Answer a file of queries by each router and write one Parquet file. Killed, it goes on where it was.
 
@@ -59,18 +61,28 @@ def answer_batch(
         snapshot: folder of a snapshot; the current one where left out. settings: as for `refresh`.
         template: how an input becomes a prompt, see flows/prompts. compose: a name of
             `lorauter.compositions.COMPOSITIONS`; density: of the merges that thin out.
+        sampling: temperature, top_p, top_k and seed of `lorauter.decoding.Decoding`; greedy where left out. A row's
+            draws depend on its own prompt, adapters and id: rows with one id and one input get one text.
+        stop: texts that end an answer, see `lorauter.stopping.cut_at_stop`; () leaves it to end-of-text and the bound.
+        max_new_tokens: bound of an answer; a row's own column max_new_tokens wins.
 
     Returns:
         How many answers the file holds, how many were newly made, how many rows have an error, and the snapshot's id.
+
+    Raises:
+        SettingError: an argument or setting is wrong. TaskError: the queries cannot be read.
     """
-    check_routers(routers)
+    check_routers(routers, (MAJORITY,))
+    check_new_tokens(max_new_tokens)
+    composition, decoding = spelled(compose, CompositionOptions(density=density)), decoding_of(sampling or {})
     home = open_home(**(settings or {}))
     opened = open_snapshot(Path(snapshot)) if snapshot else current_snapshot(home.snapshots)
-    batch = _Batch(home, opened, routers, template, spelled(compose, CompositionOptions(density=density)))
+    batch = _Batch(home, opened, routers, template, composition, decoding, stop)
     total = sum(1 for _ in read_queries(Path(queries)))
     parts, names = AnswerParts(Path(out)), []
     with stage("answer", total * len(routers), "answers") as advance:
-        for number, chunk in enumerate(chunks(read_queries(Path(queries)), home.settings.answer_rows)):
+        asked = read_queries(Path(queries), max_new_tokens)
+        for number, chunk in enumerate(chunks(asked, home.settings.answer_rows)):
             names.append(f"{number:06d}-{batch.name_of(chunk)}")
             if parts.has(names[-1]):
                 advance(len(chunk) * len(routers))
@@ -80,29 +92,28 @@ def answer_batch(
     return {"answers": answers, "new": batch.new, "failed": batch.failed, "snapshot": opened.id, "out": out}
 
 
-def check_routers(routers: Sequence[str]) -> None:
-    """Raise SettingError for a router that does not exist."""
-    for name in routers:
-        if name not in (*ROUTERS, MAJORITY):
-            raise SettingError(f"There is no router {name!r}.", f"Choose one of: {', '.join((*ROUTERS, MAJORITY))}.")
-
-
 class _Batch:
-    """One run over a file of queries: the snapshot, its routers, and what has turned out to be gone."""
+    """One run over a file of queries: the snapshot, its routers, and how texts are made."""
 
-    def __init__(self, home: Home, snapshot: Snapshot, routers: Sequence[str], template: str, composition: str) -> None:
+    def __init__(
+        self,
+        home: Home,
+        snapshot: Snapshot,
+        routers: Sequence[str],
+        template: str,
+        composition: str,
+        decoding: Decoding,
+        stop: str | Sequence[str],
+    ) -> None:
         self._home, self._snapshot, self._names = home, snapshot, tuple(routers)
-        self._whole = load_index(snapshot, home.settings.base)
-        self._conditions = home.conditions(self._whole.base, self._whole.base_sha)
+        self._routes = Routes(home, snapshot, [name for name in routers if name != MAJORITY])
+        index, self._decoding = self._routes.index, decoding
+        made = home.conditions(index.base, index.base_sha)
+        self._conditions = replace(made, decoding=spelled_decoding(decoding, stop))
         self._run: RunShards = shard_runner(home)
         self._template, self._composition = template, composition
-        self._prompts: Prompts = prompts_of(template, home, snapshot, self._whole)
+        self._prompts: Prompts = prompts_of(template, home, snapshot, index)
         self._majority = {row["task"]: row["majority"] for row in snapshot.read("tasks")}
-        self._place = {task: number for number, task in enumerate(self._whole.tasks)}
-        self._truth: dict[str, str] = {}
-        self._here: set[str] = set()  # adapters whose weights are on this machine
-        self._gone: set[str] = set()
-        self._open()
         self.new = self.failed = 0
 
     def name_of(self, chunk: Sequence[Query]) -> str:
@@ -125,7 +136,7 @@ class _Batch:
 
     def _routed_rows(self, name: str, asked: Sequence[Query], advance: Advance) -> list[Row]:
         began = time.monotonic()
-        routes = self._routes(name, asked)
+        routes = self._routes.of(name, asked)
         routed = time.monotonic()
         work = [
             Work(
@@ -135,6 +146,7 @@ class _Batch:
                 task=query.task,
                 example=query.id,
                 composition=self._composition,
+                sample="" if self._decoding.greedy else query.id,
             )
             for query, route in zip(asked, routes, strict=True)
         ]
@@ -146,48 +158,8 @@ class _Batch:
             "answer_seconds": (time.monotonic() - routed) / each if new else None,
         }
         return [
-            {**self._row(name, query, route, answer), **seconds, "fallbacks": self._fallbacks(route)}
+            {**self._row(name, query, route, answer), **seconds, "fallbacks": self._routes.fallbacks(route)}
             for query, route, answer in zip(asked, routes, answers, strict=True)
-        ]
-
-    def _routes(self, name: str, asked: Sequence[Query]) -> list[Route]:
-        """Routes whose adapters can all be had: where one has vanished, its tasks take their next best."""
-        self._truth.clear()
-        self._truth.update((query.input, query.task) for query in asked if query.task)
-        while True:
-            routes = self._routers[name].route([query.input for query in asked])
-            if not self._vanished({key for route in routes for key, _ in route.mixture}):
-                return routes
-            self._open()
-
-    def _vanished(self, keys: set[str]) -> bool:
-        """Whether an adapter that is not here can no longer be had either."""
-        for key in sorted(keys - self._here):
-            try:
-                self._home.fetch_adapter(key)
-                self._here.add(key)
-            except HubError as error:
-                if not self._home.hub.refuses(error):
-                    raise
-                say(f"{key} has vanished from the hub; its tasks take their next best adapter.")
-                self._gone.add(key)
-        return bool(keys & self._gone)
-
-    def _open(self) -> None:
-        """The routers, over what can still be had."""
-        self._index: TaskIndex = without(self._whole, self._snapshot, self._gone)
-        self._routers: Mapping[str, Router] = {
-            name: open_router(self._home, self._snapshot, name, self._truth, self._gone)
-            for name in self._names
-            if name != MAJORITY
-        }
-
-    def _fallbacks(self, route: Route) -> list[dict[str, str]]:
-        matched = [self._place[match.task] for match in route.tasks]
-        return [
-            {"task": self._whole.tasks[n], "gone": self._whole.best[n], "used": self._index.best[n]}
-            for n in matched
-            if self._whole.best[n] != self._index.best[n]
         ]
 
     def _majority_rows(self, asked: Sequence[Query]) -> list[Row]:
@@ -205,6 +177,7 @@ class _Batch:
             "tasks": [{"task": m.task, "similarity": m.similarity, "weight": m.weight} for m in route.tasks],
             "adapters": [{"adapter": key, "weight": weight} for key, weight in route.mixture],
             "composition": self._composition or None,
+            "decoding": self._conditions.decoding,
             "confidence": route.confidence,
             "task": query.task,
             "target": query.target,

@@ -13,7 +13,6 @@ import errno
 import os
 import shutil
 import sys
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,17 @@ from typing import Any
 import click
 
 from catalog.errors import LorauterError
+from flows.answer_options import (
+    PATH,
+    decoding_options,
+    prompt_options,
+    routing_given,
+    routing_options,
+    sampling_of,
+    stops_given,
+)
 
-_PATH = click.Path(path_type=Path)
+_PATH = PATH
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _bases = click.option("--base", "bases", multiple=True, help="Base model id, e.g. org/model. May be repeated.")
 _strategy = click.option(
@@ -338,58 +346,107 @@ def route(home: Path | None, text: str, router: str, snapshot: Path | None, expl
 @click.option("--in", "source", type=_PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
 @click.option("--out", type=_PATH, required=True, help="Parquet file to write.")
 @click.option("--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="May be repeated.")
-@click.option("--top-k", type=click.IntRange(1), help="Tasks that a route weighs.  [default: 3]")
-@click.option("--temperature", type=click.FloatRange(0, min_open=True), help="Of the weights' softmax.  [default: 0.2]")
+@routing_options
 @click.option("--compose", default="mixture", show_default=True, help="How a route's adapters are put together.")
-@click.option(
-    "--density", type=click.FloatRange(0, 1, min_open=True), default=0.5, show_default=True, help="What merges keep."
-)
-@click.option(
-    "--template",
-    type=click.Choice(["task", "alpaca", "plain", "chat"]),
-    default="task",
-    show_default=True,
-    help="How an input becomes a prompt: as its task was scored, Alpaca's, as it is, or the base's chat template.",
-)
-@click.option("--snapshot", type=_PATH, help="Snapshot folder. [default: the published one]")
+@prompt_options
+@decoding_options
 @click.pass_obj
-def answer(
-    home: Path | None,
-    source: Path,
-    out: Path,
-    routers: tuple[str, ...],
-    top_k: int | None,
-    temperature: float | None,
-    compose: str,
-    density: float,
-    template: str,
-    snapshot: Path | None,
-) -> None:
+def answer(home: Path | None, /, source: Path, out: Path, routers: tuple[str, ...], compose: str, **flags: Any) -> None:
     """Route and answer a file of queries: the Prefect flow `answer_batch`, here and now.
 
     \b
     lorauter answer --in queries.jsonl --out answers.parquet
     lorauter answer --in queries.csv --out answers.parquet --router lorauter --router base --template chat
+    lorauter answer --in queries.jsonl --out drawn.parquet --sample-temperature 0.7 --top-p 0.9 --seed 1
+    lorauter answer --in queries.jsonl --out long.parquet --max-new-tokens 256 --stop '###' --stop '\\n\\n'
+
+    Columns of queries: input, and if you like id, task, target, metric, max_new_tokens.
+
+    Two temperatures: --temperature and --top-k belong to the router and weigh adapters; --sample-temperature, --top-p
+    and --sample-top-k draw tokens. Without --sample-temperature texts are greedy. A draw depends on the seed and on
+    the row's own input, adapters and id, never on other rows.
 
     Compositions: mixture (of outputs: exact), selection (the heaviest adapter alone), cat, linear, fusion, ties,
     magnitude_prune, dare_linear, dare_ties (one merged adapter; docs/decisions/0011-compositions.md).
 
-    A row with a fault carries it in column error, and the rest goes on. Killed, the same command goes on where it was.
+    A row with a fault carries it in column error, and the rest goes on. Killed, the same command goes on where it was;
+    with other flags it begins anew and mixes nothing. docs/answer.md tells all columns.
     """
     from flows.queries import read_queries
 
     opened = _home(home)
     next(read_queries(source))  # a file that cannot be read is better told before a model is loaded
+    asked = {"sampling": sampling_of(flags), "stop": stops_given(flags), "max_new_tokens": flags["max_new_tokens"]}
     _prepare_prefect(opened.root)
     from flows.answer_batch import answer_batch
 
-    given = {"top_k": top_k, "temperature": temperature}
-    routing = asdict(opened.settings.routing) | {name: value for name, value in given.items() if value is not None}
-    settings = {**opened.reference, "routing": routing}
-    where = str(snapshot) if snapshot else None
-    outcome = answer_batch(str(source), str(out), list(routers), where, template, compose, density, settings)
+    outcome = answer_batch(
+        str(source),
+        str(out),
+        list(routers),
+        str(flags["snapshot"]) if flags["snapshot"] else None,
+        flags["template"],
+        compose,
+        flags["density"],
+        {**opened.reference, "routing": routing_given(opened.settings.routing, flags)},
+        **asked,
+    )
     failed = f", {outcome['failed']} with an error" if outcome["failed"] else ""
     click.echo(f"{outcome['answers']} answers in {out} ({outcome['new']} new{failed}), snapshot {outcome['snapshot']}.")
+
+
+@cli.command("export")
+@click.option("--in", "source", type=_PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
+@click.option("--out", type=_PATH, required=True, help="File of requests to write, JSON lines.")
+@click.option("--for", "engine", type=click.Choice(["vllm", "lorax"]), required=True, help="Engine that shall answer.")
+@click.option("--adapters", type=_PATH, help="Folder for adapters that must be written.  [default: beside OUT]")
+@click.option("--router", default="lorauter", show_default=True)
+@routing_options
+@click.option("--compose", default="selection", show_default=True, help="How a route becomes one adapter.")
+@prompt_options
+@decoding_options
+@click.pass_obj
+def export_command(home: Path | None, /, source: Path, out: Path, engine: str, **flags: Any) -> None:
+    """Write a file of queries as requests to vLLM or LoRAX, each with the adapter of its route. Nothing is sent.
+
+    \b
+    lorauter export --in queries.jsonl --out requests.jsonl --for vllm > start.sh
+    lorauter export --in queries.jsonl --out requests.jsonl --for lorax --compose cat --adapters /srv/adapters
+
+    A line of OUT is {"custom_id": the query's id, "method": "POST", "url": …, "body": …}, as in OpenAI's batch files.
+    On stdout comes, for vllm, the command that starts a server with the adapters; for lorax a line an adapter: name,
+    folder, rank. The server must see the folders under the same paths.
+
+    Both engines apply one adapter a request. --compose selection (top-1) needs no new folders; cat writes each
+    distinct mixture as one adapter of rank Σr, about one a row; other merges write a folder each too.
+
+    No stop is sent unless --stop gives one: theirs ends a text at leading blanks too. Cut what comes back with
+    lorauter.stopping.cut_at_stop. A row that cannot be served is told and left out. docs/export.md has the rest.
+    """
+    from flows.export_requests import ExportOptions, export_requests
+    from flows.queries import read_queries
+    from lorauter.decoding import decoding_of
+
+    opened = _home(home)
+    next(read_queries(source))  # a file that cannot be read is better told before an encoder is loaded
+    opened = _home(home, routing=routing_given(opened.settings.routing, flags))
+    options = ExportOptions(
+        engine=engine,
+        adapters=flags["adapters"] or out.with_name(f"{out.name}.adapters"),
+        router=flags["router"],
+        compose=flags["compose"],
+        density=flags["density"],
+        template=flags["template"],
+        decoding=decoding_of(sampling_of(flags)),
+        stop=tuple(one for one in stops_given(flags, ()) if one),
+        max_new_tokens=flags["max_new_tokens"],
+    )
+    exported = export_requests(opened, source, out, options, flags["snapshot"])
+    told = [exported.start] if exported.start else [f"{a.name}\t{a.folder}\t{a.rank}" for a in exported.adapters]
+    for line in told:
+        click.echo(line)
+    left = f", {exported.left_out} queries left out" if exported.left_out else ""
+    click.echo(f"{exported.requests} requests in {out}, {len(exported.adapters)} adapters{left}.", err=True)
 
 
 @cli.group()

@@ -40,7 +40,7 @@ def ensure_outputs(
     for shard in run(home.reference, plan.name, list(plan.shards)):
         advance(plan.shards[shard])
     forget_plan(home.plans, plan.name)
-    return answers_of(home.ledger, work, conditions), new
+    return answers_of(home.ledger, work, conditions, plan.name), new
 
 
 def run_shards(reference: Reference, plan: str, shards: Sequence[int]) -> Iterator[int]:
@@ -107,6 +107,7 @@ def _answers_alike(
     from lorauter.compositions import read_spelled
     from lorauter.compositions.base import compose_all
     from lorauter.compositions.reading import reader
+    from lorauter.decoding import read_spelled as read_decoding
 
     batch = compose_all(read_spelled(composition), [_mixture(row) for row in rows])
     prompts, routes = [row["prompt"] for row in rows], [Route(mixture) for mixture in batch.mixtures]
@@ -114,7 +115,10 @@ def _answers_alike(
     with engine.knowing({key: partial(merge.weights, read) for key, merge in batch.merges.items()}):
         if weighs:
             return engine.score_options(prompts, [row["options"] for row in rows], routes)
-        return engine.answer(prompts, routes, [row["max_new_tokens"] for row in rows])
+        decoding, stops = read_decoding(rows[0]["decoding"])  # a plan has one
+        samples = [row.get("sample") or "" for row in rows]  # an older version's plan has no such column
+        limits = [row["max_new_tokens"] for row in rows]
+        return engine.answer(prompts, routes, limits, stops, decoding=decoding, samples=samples)
 
 
 def _folder_of(engine: Engine) -> Callable[[str], Path]:

@@ -36,25 +36,34 @@ class Query:
     fault: str = ""
 
 
-def read_queries(path: Path) -> Iterator[Query]:
+def read_queries(path: Path, max_new_tokens: int = NEW_TOKENS) -> Iterator[Query]:
     """Queries in the order of the file; a row that is none becomes one with a fault.
+
+    Args:
+        max_new_tokens: bound of the answers of rows that name none.
 
     Raises TaskError where the file itself cannot be read, SettingError where it holds no row.
     """
     number = 0
     for number, row in read_rows(path):
-        yield _query(number, row)
+        yield _query(number, row, max_new_tokens)
     if not number:
         raise SettingError(f"{path} holds no queries.", "Give at least one row with a field input.")
 
 
-def _query(number: int, row: dict[str, Any]) -> Query:
+def check_new_tokens(bound: int) -> None:
+    """Raise SettingError for a bound of answers that is out of range."""
+    if not isinstance(bound, int) or not 1 <= bound <= MOST_NEW_TOKENS:
+        raise SettingError(f"max_new_tokens is {bound!r}.", f"Use 1 to {MOST_NEW_TOKENS}.")
+
+
+def _query(number: int, row: dict[str, Any], bound: int) -> Query:
     given, text = row.get("id"), row.get("input")
     fault = _fault(row)
     return Query(
-        id=str(given) if given not in (None, "") else content_hash([number, str(text)]),
+        id=str(given) if given not in (None, "") and is_text(str(given)) else content_hash([number, str(text)]),
         input=_text(text) or "",
-        max_new_tokens=NEW_TOKENS if fault else int(_bound(row)),
+        max_new_tokens=bound if fault else int(_bound(row, bound)),
         task=_text(row.get("task")),
         target=_text(row.get("target")),
         metric=None if fault else _text(row.get("metric")),
@@ -62,9 +71,9 @@ def _query(number: int, row: dict[str, Any]) -> Query:
     )
 
 
-def _bound(row: dict[str, Any]) -> Any:
+def _bound(row: dict[str, Any], bound: int = NEW_TOKENS) -> Any:
     given = row.get("max_new_tokens")
-    return NEW_TOKENS if given in (None, "") else given
+    return bound if given in (None, "") else given
 
 
 def _text(value: object) -> str | None:

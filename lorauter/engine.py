@@ -1,10 +1,10 @@
 """Engine: answers for a batch whose rows each carry their own mixture of adapters.
 
-Knows: prompts, left padding, greedy decoding with a cache, when an answer ends. Does not know: which rows share a
-batch (lorauter/batches), why a row has its mixture (lorauter/routers), what an answer is worth (catalog/metrics), or
-where texts are kept (warehouse/ledger).
+Knows: prompts, left padding, decoding with a cache, when an answer ends. Does not know: how a token is chosen
+(lorauter/sampling), which rows share a batch (lorauter/batches), why a row has its mixture (lorauter/routers), what an
+answer is worth (catalog/metrics), or where texts are kept (warehouse/ledger).
 
-Decoding is greedy, so in float32 a row's text depends on its prompt and mixture alone. In bfloat16
+In float32 a row's text depends on the row and the decoding alone, drawn texts too. In bfloat16
 rounding differs with the batch's shape and near-ties may fall the other way: `fingerprint` says
 which engine, dtype and device gave a text.
 """
@@ -29,13 +29,17 @@ from lorauter.adapter_bank import AdapterBank, BatchPlan, FindAdapter
 from lorauter.adapter_weights import AdapterWeights
 from lorauter.attention import CPU_ATTENTION
 from lorauter.batches import RowSize, halving_out_of_memory, plan_batches
+from lorauter.decoding import GREEDY, STOPS, Decoding, row_key, stops_of
 from lorauter.device import DTYPES, choose_device, choose_dtype
 from lorauter.engine_version import ENGINE_VERSION
 from lorauter.memory_budget import Budget, budget_for
 from lorauter.option_scores import PromptState, option_logprobs
 from lorauter.routing import Mixture
+from lorauter.sampling import Choose, Draws, most_probable
+from lorauter.stopping import Stopping
 
 LOG = logging.getLogger(__name__)
+KEPT_STOPS = 16
 
 
 class Routed(Protocol):
@@ -44,17 +48,6 @@ class Routed(Protocol):
     @property
     def mixture(self) -> Mixture:
         """Adapter keys with weights."""
-
-
-def cut_at_stop(text: str, stop: str) -> tuple[str, bool]:
-    """The answer in a generated text, and whether the text has reached its stop.
-
-    Leading whitespace is stripped; what remains starts with non-space text and is cut before the
-    first `stop` that comes after its first character. An empty `stop` is never reached.
-    """
-    answer = text.lstrip()
-    end = answer.find(stop, 1) if stop else -1
-    return (answer, False) if end < 0 else (answer[:end], True)
 
 
 class Engine:
@@ -95,18 +88,18 @@ class Engine:
         self.bank = AdapterBank(self.model, self.device, DTYPES[self.dtype], capacity)
         self.budget = budget or budget_for(self.model, self.device)
         self.halved: list[int] = []
+        self._stoppings: dict[tuple[str, ...], Stopping] = {}
         self._ends = _end_tokens(self.model, self.tokenizer)
         self._context = int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """What, besides base, adapters and prompts, a text depends on."""
+        """What, besides base, adapters, prompts and decoding, a text depends on."""
         return {
             "engine": ENGINE_VERSION,
             "dtype": self.dtype,
             "device": self.device.partition(":")[0],
             "torch": str(torch.__version__),
-            "decoding": "greedy",
             "batches": f"{self.budget.tokens} tokens, {self.budget.rows} rows",
         }
 
@@ -119,8 +112,10 @@ class Engine:
         prompts: Sequence[str],
         routes: Sequence[Routed],
         max_new_tokens: int | Sequence[int] = 8,
-        stop: str = "\n",
+        stop: str | Sequence[str] = STOPS,
         budget: Budget | None = None,
+        decoding: Decoding = GREEDY,
+        samples: Sequence[str] | None = None,
     ) -> list[str]:
         """Texts in the order of the prompts, computed in the batches of `plan_batches`.
 
@@ -128,6 +123,7 @@ class Engine:
 
         Args and errors: as `generate`; each route's `mixture` is its row's mixture.
         """
+        names = _samples(samples, len(prompts))
         limits = _limits(max_new_tokens, len(prompts))
         sizes = [
             RowSize(length, limit, tuple(sorted({key for key, _ in route.mixture})))
@@ -137,7 +133,8 @@ class Engine:
 
         def run(batch: Sequence[int]) -> None:
             mixtures = [routes[i].mixture for i in batch]
-            answers = self.generate([prompts[i] for i in batch], mixtures, [limits[i] for i in batch], stop)
+            asked, bounds = [prompts[i] for i in batch], [limits[i] for i in batch]
+            answers = self.generate(asked, mixtures, bounds, stop, decoding, [names[i] for i in batch])
             for index, text in zip(batch, answers, strict=True):
                 texts[index] = text
 
@@ -179,18 +176,22 @@ class Engine:
         prompts: Sequence[str],
         mixtures: Sequence[Mixture],
         max_new_tokens: int | Sequence[int],
-        stop: str = "\n",
+        stop: str | Sequence[str] = STOPS,
+        decoding: Decoding = GREEDY,
+        samples: Sequence[str] | None = None,
     ) -> list[str]:
-        """Greedy answers of ONE batch.
+        """Answers of ONE batch.
 
         A row ends at an end-of-text token, at its bound, or where `cut_at_stop` says that its text
-        (its tokens without special ones) has reached `stop`; its answer is what that returns.
+        (its tokens without special ones) has reached a stop; its answer is what that returns.
 
         Args:
             prompts: texts, used as they are (no chat template). One longer than the base's context
                 less the row's bound is cut from the left, its begin-of-text token included.
             mixtures: one a prompt. max_new_tokens: one bound for all rows, or one a row; at least 1.
-            stop: see `cut_at_stop`.
+            stop: one or several, see `cut_at_stop`. decoding: greedy, or how tokens are drawn.
+            samples: of drawn answers, what tells rows of one prompt and the same adapters apart; one a row. Left out,
+                such rows draw the same tokens. No draw depends on the other rows of the batch.
 
         Raises:
             SettingError: more distinct adapters than the bank holds, or a bound below 1.
@@ -198,12 +199,14 @@ class Engine:
         """
         limits = _limits(max_new_tokens, len(prompts))
         answers = [_Answer(limit) for limit in limits]
+        names, stopping = _samples(samples, len(prompts)), self._stopping(stops_of(stop))
         if not prompts:
             return []
+        choose = _chooser(decoding, prompts, mixtures, names, max(limits))
         plan = self._plan(mixtures)
         ids, mask = self._padded(prompts, limits)
         with torch.inference_mode(), self.bank.serving(plan):
-            self._decode(ids, mask, plan, answers, stop)
+            self._decode(ids, mask, plan, answers, stopping, choose)
         return [answer.text for answer in answers]
 
     def score_options(
@@ -283,16 +286,21 @@ class Engine:
         return self.find_adapter(key)
 
     def _decode(
-        self, ids: torch.Tensor, mask: torch.Tensor, plan: BatchPlan, answers: list[_Answer], stop: str
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        plan: BatchPlan,
+        answers: list[_Answer],
+        stopping: Stopping,
+        choose: Choose,
     ) -> None:
         cache = DynamicCache(config=self.model.config)
         positions = _positions(mask)
         rows = list(range(len(answers)))
         while True:
-            # In fp32 argmax takes a fifth of the time that it takes in bf16.
-            tokens = self._forward(ids, mask, positions, cache).float().argmax(-1)
+            tokens = choose(self._forward(ids, mask, positions, cache), rows)
             for row, token in zip(rows, tokens.tolist(), strict=True):
-                self._take(answers[row], token, stop)
+                self._take(answers[row], token, stopping)
             keep = [i for i, row in enumerate(rows) if not answers[row].done]
             if not keep:
                 return
@@ -321,17 +329,25 @@ class Engine:
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
-    def _take(self, answer: _Answer, token: int, stop: str) -> None:
+    def _take(self, answer: _Answer, token: int, stopping: Stopping) -> None:
         """Adds a token to an unfinished answer, and ends the answer where the rule says so."""
         if answer.done:
             return
-        if token in self._ends:
-            answer.done = True
-            return
-        answer.tokens.append(token)
-        text = self.tokenizer.decode(answer.tokens, skip_special_tokens=True)
-        answer.text, stopped = cut_at_stop(text, stop)
-        answer.done = stopped or len(answer.tokens) >= answer.limit
+        ended = token in self._ends
+        if not ended:
+            answer.tokens.append(token)
+        full = len(answer.tokens) >= answer.limit
+        if ended or full or stopping.may_complete(token):
+            answer.text, stopped = stopping.cut(answer.tokens)
+            answer.done = ended or full or stopped
+
+    def _stopping(self, stops: tuple[str, ...]) -> Stopping:
+        """Kept from batch to batch: it learns the tokens. The last few sets of stops are."""
+        if stops not in self._stoppings:
+            if len(self._stoppings) >= KEPT_STOPS:
+                self._stoppings.clear()
+            self._stoppings[stops] = Stopping(self.tokenizer, stops)
+        return self._stoppings[stops]
 
     def _tokenise(self, prompts: Sequence[str]) -> list[list[int]]:
         found: list[list[int]] = self.tokenizer(list(prompts))["input_ids"] if prompts else []
@@ -367,6 +383,22 @@ def _limits(max_new_tokens: int | Sequence[int], rows: int) -> list[int]:
     if len(limits) != rows or any(limit < 1 for limit in limits):
         raise SettingError("max_new_tokens is wrong.", "Give one bound of at least 1, or one a row.")
     return limits
+
+
+def _samples(samples: Sequence[str] | None, rows: int) -> Sequence[str]:
+    if samples is not None and len(samples) != rows:
+        raise SettingError(f"There are {len(samples)} samples for {rows} prompts.", "Give one a row, or none.")
+    return [""] * rows if samples is None else samples
+
+
+def _chooser(
+    decoding: Decoding, prompts: Sequence[str], mixtures: Sequence[Mixture], samples: Sequence[str], steps: int
+) -> Choose:
+    """How the tokens of one batch are chosen."""
+    if decoding.greedy:
+        return most_probable
+    rows = zip(prompts, mixtures, samples, strict=True)
+    return Draws(decoding, [row_key(decoding, *row) for row in rows], steps)
 
 
 def _positions(mask: torch.Tensor) -> torch.Tensor:

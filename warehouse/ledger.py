@@ -87,12 +87,17 @@ class Ledger:
         return pa.concat_tables(parts) if parts else wanted.empty_table()
 
     def where(
-        self, table: str, equal: Mapping[str, str | Sequence[str]], columns: Sequence[str]
+        self, table: str, equal: Mapping[str, str | Sequence[str]], columns: Sequence[str], prefix: str = ""
     ) -> Iterator[dict[str, Any]]:
-        """All rows, current or not, whose columns hold the given value, or one of them; one fragment in memory."""
+        """All rows, current or not, whose columns hold the given value, or one of them; one fragment in memory.
+
+        Only fragments whose name starts with `prefix` are read.
+        """
         wanted = pa.schema([LEDGER[table].field(c) for c in dict.fromkeys((*equal, *columns))])
         among = {c: pa.array([v] if isinstance(v, str) else v, wanted.field(c).type) for c, v in equal.items()}
         for path in self.fragments(table):
+            if not path.name.startswith(prefix):
+                continue
             found = self.read_fragment(path, wanted)
             for column, values in among.items():
                 found = found.filter(pc.is_in(found[column], values))

@@ -31,7 +31,7 @@ from warehouse.storage import Storage, storage_at
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What, besides prompt and mixture, decides an output."""
+    """What, besides prompt and mixture, decides an output. `decoding` has the stops too (lorauter/decoding)."""
 
     base: str
     base_sha: str
@@ -45,7 +45,8 @@ class Work:
     """One output wanted: a text, or with `options` the log-probability of each of them.
 
     `mixture` holds (adapter key, weight); `task` and `example` say where it came from. `composition` says how the
-    mixture is served, "" for the output mixture.
+    mixture is served, "" for the output mixture. `sample` tells drawn outputs of one prompt apart; "" where nothing
+    is drawn.
     """
 
     prompt: str
@@ -55,11 +56,13 @@ class Work:
     example: str | None = None
     options: tuple[str, ...] = ()
     composition: str = ""
+    sample: str = ""
 
     def key(self, conditions: Conditions) -> str:
         """Identity of the output: all that decides its text."""
         asked: list[object] = [list(self.options)] if self.options else []
         asked += [{"composition": self.composition}] if self.composition else []
+        asked += [{"sample": self.sample}] if self.sample else []
         return content_hash([asdict(conditions), self.prompt, list(self.mixture), self.max_new_tokens, *asked], 32)
 
 
@@ -130,11 +133,19 @@ def shard_name(name: str, shard: int) -> str:
     return f"{name}-{shard:05d}"
 
 
-def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions) -> list[Answer]:
-    """The stored answers of `work`, in order. Raises KeyError for one that was never made."""
+def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions, plan: str = "") -> list[Answer]:
+    """The stored answers of `work`, in order. Raises KeyError for one that was never made.
+
+    Args:
+        plan: name of the plan that made most of them: its fragments are read first, others only if need be, so that
+            a long file's cost does not grow with all that is in the ledger.
+    """
     keys = [item.key(conditions) for item in work]
-    made = ledger.where("outputs", {"key": list(set(keys))}, ["key", *MADE])
-    answers = {row["key"]: _answer(*(row[name] for name in MADE)) for row in made}
+    answers: dict[str, Answer] = {}
+    for prefix in dict.fromkeys((f"{plan}-" if plan else "", "")):
+        missing = list({*keys} - answers.keys())
+        made = ledger.where("outputs", {"key": missing}, ["key", *MADE], prefix) if missing else ()
+        answers |= {row["key"]: _answer(*(row[name] for name in MADE)) for row in made}
     return [answers[key] for key in keys]
 
 
@@ -196,4 +207,5 @@ def _plan_row(shard: int, key: str, item: Work, conditions: Conditions) -> dict[
         "max_new_tokens": item.max_new_tokens,
         "options": list(item.options),
         "composition": item.composition or None,
+        "sample": item.sample or None,
     }

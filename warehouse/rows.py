@@ -15,6 +15,7 @@ from catalog.errors import TaskError
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 FIX = "Mend the file and add it again; nothing was stored."
+_CSV_BUFFER = 2 << 20  # bytes; the default one, on every thread, holds hundreds of MiB of a long file
 _ENDINGS_TOLD = ".jsonl, .json, .csv or .parquet"
 
 
@@ -53,7 +54,13 @@ def json_object(raw: bytes, where: str) -> dict[str, Any]:
 
 def is_text(value: object) -> bool:
     """Whether it is a string that UTF-8 can hold: JSON may escape half a surrogate pair."""
-    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _json(raw: bytes, where: str) -> Any:
@@ -79,10 +86,13 @@ def _read_json(path: Path) -> list[dict[str, Any]]:
 def _read_columns(path: Path) -> Iterator[dict[str, Any]]:
     import duckdb  # quick to read both kinds, and types come out plain
 
-    csv = "read_csv(?, all_varchar=true, header=true, delim=',', quote='\"', escape='\"', hive_partitioning=false)"
+    csv = (
+        "read_csv(?, all_varchar=true, header=true, delim=',', quote='\"', escape='\"', hive_partitioning=false,"
+        f" buffer_size={_CSV_BUFFER})"
+    )
     reader = csv if path.suffix == ".csv" else "read_parquet(?, hive_partitioning=false)"
     try:
-        with duckdb.connect() as connection:
+        with duckdb.connect(config={"threads": 1}) as connection:
             cursor = connection.execute(f"SELECT * FROM {reader}", [str(path)])
             names = [column[0] for column in cursor.description or ()]
             while rows := cursor.fetchmany(10_000):

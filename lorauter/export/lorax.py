@@ -30,10 +30,11 @@ STRATEGIES = {
     "dare_ties": "dare_ties",
 }
 """Our compositions that LoRAX can make, by its names. DARE's random draw is LoRAX's own."""
+MOST_STOPS = 4
 
 
 def generate(row: Asked, adapter: ServedAdapter | None) -> dict[str, Any]:
-    """The body of POST /generate for one row, greedy, with an adapter from a folder that the server sees."""
+    """The body of POST /generate for one row, with an adapter from a folder that the server sees."""
     named = {"adapter_id": str(adapter.folder), "adapter_source": "local"} if adapter else {}
     return _body(row, named)
 
@@ -69,9 +70,21 @@ def generate_merged(
 
 
 def _body(row: Asked, adapter: dict[str, Any]) -> dict[str, Any]:
+    if len(row.stop) > MOST_STOPS:
+        raise SettingError(f"{len(row.stop)} stops are given; LoRAX takes {MOST_STOPS}.", "Cut the answers afterwards.")
     stop = {"stop": list(row.stop)} if row.stop else {}
-    plain = {"do_sample": False, "max_new_tokens": row.max_new_tokens, "return_full_text": False}
-    return {"inputs": row.prompt, "parameters": {**adapter, **plain, **stop}}
+    plain = {"max_new_tokens": row.max_new_tokens, "return_full_text": False}
+    return {"inputs": row.prompt, "parameters": {**adapter, **_drawing(row), **plain, **stop}}
+
+
+def _drawing(row: Asked) -> dict[str, Any]:
+    """What cuts nothing is left out: a top_k of 0 lies outside LoRAX's range."""
+    decoding = row.decoding
+    if decoding.greedy:
+        return {"do_sample": False}
+    nucleus = {"top_p": decoding.top_p} if decoding.top_p < 1 else {}
+    cut = {"top_k": decoding.top_k} if decoding.top_k else {}
+    return {"do_sample": True, "temperature": decoding.temperature, **nucleus, **cut, "seed": row.seed}
 
 
 def _weights(name: str, members: Mixture) -> list[float]:

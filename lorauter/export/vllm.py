@@ -21,14 +21,22 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def completion(row: Asked, base_id: str, adapter: ServedAdapter | None) -> dict[str, Any]:
-    """The body of POST /v1/completions for one row, greedy. The tokenizer adds its special tokens, as ours does."""
+    """The body of POST /v1/completions for one row. The tokenizer adds its special tokens, as ours does."""
     body: dict[str, Any] = {
         "model": adapter.name if adapter else base_id,
         "prompt": row.prompt,
         "max_tokens": row.max_new_tokens,
-        "temperature": 0,
+        "temperature": row.decoding.temperature or 0,
     }
-    return body | ({"stop": list(row.stop)} if row.stop else {})
+    return body | _drawing(row) | ({"stop": list(row.stop)} if row.stop else {})
+
+
+def _drawing(row: Asked) -> dict[str, Any]:
+    """`top_k` is vLLM's own beside OpenAI's names."""
+    if row.decoding.greedy:
+        return {}
+    cut = {"top_k": row.decoding.top_k} if row.decoding.top_k else {}
+    return {"top_p": row.decoding.top_p, **cut, "seed": row.seed}
 
 
 def load_request(adapter: ServedAdapter) -> dict[str, str]:

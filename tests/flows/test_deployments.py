@@ -14,11 +14,13 @@ from pathlib import Path
 
 import httpx2
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from flows.crawl_hub import crawl
-from flows.home import open_home
+from flows.home import Home, open_home
 from flows.validate_adapters import validate
+from lorauter.decoding import Decoding
 from warehouse.snapshots import current_snapshot
 from warehouse.tasks import read_tasks, store_task
 
@@ -52,7 +54,7 @@ def server(tmp_path: Path) -> Iterator[dict[str, str]]:
         _stop(process)
 
 
-def test_refresh_runs_as_a_deployment_with_its_shards_on_the_queue_gpu(
+def test_refresh_and_batch_run_as_deployments_with_their_shards_on_the_queue_gpu(
     server: dict[str, str], tmp_path: Path, tiny_hub: str, tiny_tasks: Path
 ) -> None:
     """One home for all. The best adapter's weights were spoilt since they were checked: a worker sets it aside."""
@@ -70,15 +72,43 @@ def test_refresh_runs_as_a_deployment_with_its_shards_on_the_queue_gpu(
         parameters = json.dumps(home.reference)
 
         _prefect(server, "deployment", "run", "refresh/scheduled", "--param", f"settings={parameters}", "--watch")
+        _prefect(server, "deployment", "run", "answer-batch/batch", *_batch(home, tmp_path), "--watch")
     finally:
         _stop(worker)
 
+    _check_drawn(home, tmp_path)
     assert [row["repo"] for row in current_snapshot(home.snapshots).read("best")] != ["bob/animals"]
     whys = [row["why"] for row in home.ledger.current("rungs") if row["adapter"].startswith("bob/animals@")]
     assert [why.partition("@")[0] for why in whys] == ["quarantined: bob/animals"]
     runs = _flow_runs(server)
-    assert runs["refresh"] == ["COMPLETED default"]
+    assert (runs["refresh"], runs["answer-batch"]) == (["COMPLETED default"], ["COMPLETED default"])
     assert set(runs["score-shard"]) == {"COMPLETED gpu"}
+
+
+SAMPLING, STOPS = {"temperature": 2.0, "top_p": 0.9, "seed": 4}, ["e", "\n"]
+
+
+def _batch(home: Home, tmp_path: Path) -> list[str]:
+    """Parameters of a batch whose texts are drawn by workers."""
+    queries = tmp_path / "queries.jsonl"
+    rows = [{"id": str(n), "input": "Which pet barks?"} for n in range(6)]
+    queries.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {**home.reference, "scoring": "workers"}
+    given = {"queries": str(queries), "out": str(tmp_path / "answers.parquet"), "settings": settings}
+    given |= {"sampling": SAMPLING, "stop": STOPS, "max_new_tokens": 7}
+    return [part for name, value in given.items() for part in ("--param", f"{name}={json.dumps(value)}")]
+
+
+def _check_drawn(home: Home, tmp_path: Path) -> None:
+    """The workers drew what the engine draws here, row by row."""
+    rows = pq.read_table(tmp_path / "answers.parquet").to_pylist()
+    best = current_snapshot(home.snapshots).read("best")[0]
+    engine = home.engine(best["base"], best["base_sha"])
+    routes = [tuple((part["adapter"], part["weight"]) for part in row["adapters"]) for row in rows]
+    prompts, names = [f"{row['input']}\nAnswer:" for row in rows], [row["id"] for row in rows]
+    drawn = engine.generate(prompts, routes, 7, STOPS, Decoding(**SAMPLING), names)
+    assert [row["text"] for row in rows] == drawn
+    assert len(set(drawn)) > 1
 
 
 @pytest.mark.timeout(600)

@@ -30,7 +30,7 @@ COMMANDS = {
         "why",
         "sql",
     ),
-    *("route", "answer", "hub serve", "doctor"),
+    *("route", "answer", "export", "hub serve", "doctor"),
 }
 
 

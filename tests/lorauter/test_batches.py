@@ -170,12 +170,10 @@ def test_other_errors_are_not_retried() -> None:
 class Tight(Engine):
     """An engine on a device with room for two rows."""
 
-    def generate(
-        self, prompts: Sequence[str], mixtures: Sequence[Mixture], max_new_tokens: Any, stop: str = "\n"
-    ) -> list[str]:
+    def generate(self, prompts: Sequence[str], mixtures: Sequence[Mixture], *rest: Any) -> list[str]:
         if len(prompts) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return super().generate(prompts, mixtures, max_new_tokens, stop)
+        return super().generate(prompts, mixtures, *rest)
 
 
 def test_the_engine_goes_on_with_halves_and_keeps_count(tiny_hub_folder: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter.adapter_bank import AdapterBank, Mixture
 from lorauter.adapter_weights import PREFIX, read_adapter
 from lorauter.batches import RowSize, plan_batches
+from lorauter.decoding import Decoding
 from lorauter.device import choose_device, choose_dtype
-from lorauter.engine import Engine, cut_at_stop
+from lorauter.engine import Engine
 from lorauter.engine_version import ENGINE_VERSION
 from lorauter.memory_budget import Budget
+from lorauter.stopping import cut_at_stop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -291,9 +293,12 @@ def test_no_rows_give_no_texts(engine: Engine) -> None:
         ("yes \nno", "\n", ("yes ", True)),
         ("## a ## b", "##", ("## a ", True)),
         ("yes\nno", "", ("yes\nno", False)),
+        ("a ## b\nc", ("\n", "##"), ("a ", True)),
+        ("a\nb ## c", ["##", "\n"], ("a", True)),
+        ("a\nb", (), ("a\nb", False)),
     ],
 )
-def test_the_stop_rule(text: str, stop: str, expected: tuple[str, bool]) -> None:
+def test_the_stop_rule(text: str, stop: str | Sequence[str], expected: tuple[str, bool]) -> None:
     assert cut_at_stop(text, stop) == expected
 
 
@@ -302,6 +307,13 @@ def test_a_row_is_cut_at_its_stop(engine: Engine) -> None:
     stop = whole[4]
 
     assert engine.generate(["Why?"], [()], 10, stop=stop) == [cut_at_stop(whole, stop)[0]]
+
+
+def test_a_row_is_cut_at_the_first_of_many_stops(engine: Engine) -> None:
+    wholes = engine.generate(PROMPTS, ONE_EACH, 10, stop="")
+    stops = [wholes[0][4], wholes[3][2], "never seen"]
+
+    assert engine.generate(PROMPTS, ONE_EACH, 10, stop=stops) == [cut_at_stop(whole, stops)[0] for whole in wholes]
 
 
 @pytest.mark.parametrize("limits", [0, [1, 2], [-1]])
@@ -318,9 +330,62 @@ def test_the_fingerprint_names_what_a_text_depends_on(engine: Engine) -> None:
         "dtype": "float32",
         "device": "cpu",
         "torch": str(torch.__version__),
-        "decoding": "greedy",
         "batches": "8192 tokens, 128 rows",
     }
+
+
+# -- drawn texts ----------------------------------------------------------------------------------
+
+DRAWN = Decoding(temperature=0.9, top_p=0.9, seed=3)
+WEIGHTED: list[Mixture] = [((one, 0.5), (two, 0.3), ("dora", 0.2)) for one in ("qv", "head") for two in KINDS]
+
+
+@pytest.mark.parametrize("decoding", [DRAWN, Decoding(temperature=1.5), Decoding(temperature=0.7, top_k=5, seed=9)])
+def test_a_mixed_batch_draws_what_each_row_draws_alone(engine: Engine, decoding: Decoding) -> None:
+    prompts, samples = PROMPTS * 2, [str(row // 9) for row in range(18)]
+    limits = [3 + row % 7 for row in range(18)]
+
+    together = engine.generate(prompts, WEIGHTED, limits, "", decoding, samples)
+
+    rows = zip(prompts, WEIGHTED, limits, samples, strict=True)
+    alone = [engine.generate([p], [mixture], limit, "", decoding, [name])[0] for p, mixture, limit, name in rows]
+    assert together == alone
+    assert together != engine.generate(prompts, WEIGHTED, limits, "")
+
+
+def test_answers_in_batches_are_those_of_one_batch_in_any_order(engine: Engine) -> None:
+    routes = [FakeRoute(mixture) for mixture in ONE_EACH]
+
+    texts = engine.answer(PROMPTS[::-1], routes[::-1], 6, "", Budget(64, 2), DRAWN)
+
+    assert texts[::-1] == engine.generate(PROMPTS, ONE_EACH, 6, "", DRAWN)
+
+
+def test_samples_of_one_prompt_differ_and_stay(engine: Engine) -> None:
+    names = [str(n) for n in range(8)]
+
+    texts = engine.generate(["Why?"] * 8, [()] * 8, 6, "", DRAWN, names)
+
+    assert len(set(texts)) == 8
+    assert texts == engine.generate(["Why?"] * 8, [()] * 8, 6, "", DRAWN, names)
+    assert len(set(engine.generate(["Why?"] * 8, [()] * 8, 6, "", DRAWN))) == 1
+
+
+def test_another_seed_draws_another_text(engine: Engine) -> None:
+    other = replace(DRAWN, seed=4)
+
+    assert engine.generate(PROMPTS, ONE_EACH, 6, "", other) != engine.generate(PROMPTS, ONE_EACH, 6, "", DRAWN)
+
+
+def test_the_most_probable_token_alone_is_greedy(engine: Engine) -> None:
+    greedy = engine.generate(PROMPTS, ONE_EACH, 8)
+
+    assert engine.generate(PROMPTS, ONE_EACH, 8, decoding=Decoding(temperature=2.0, top_k=1)) == greedy
+
+
+def test_samples_must_be_as_many_as_prompts(engine: Engine) -> None:
+    with pytest.raises(SettingError, match="1 samples for 2 prompts"):
+        engine.generate(["a", "b"], [(), ()], 1, decoding=DRAWN, samples=["1"])
 
 
 # -- many batches ---------------------------------------------------------------------------------

@@ -49,8 +49,8 @@ class Noting(Engine):
     def __init__(self, base: Path, dtype: str) -> None:
         super().__init__(base, device="cpu", dtype=dtype, find_adapter=Path)
 
-    def _decode(self, ids: Any, mask: Any, plan: Any, answers: Any, stop: str) -> None:
-        super()._decode(ids, mask, plan, answers, stop)
+    def _decode(self, ids: Any, mask: Any, plan: Any, answers: Any, *rest: Any) -> None:
+        super()._decode(ids, mask, plan, answers, *rest)
         self.noted = [answer.tokens for answer in answers]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,45 @@ def test_other_conditions_are_other_work() -> None:
     (item,) = work("a")
     other = Conditions("tiny/llama", "a" * 40, "bfloat16", "1")
     assert item.key(HERE) != item.key(other)
+
+
+def test_outputs_of_older_ledgers_keep_their_keys() -> None:
+    """Computed before there was any decoding but the greedy one."""
+    texts = Work("a", (("x", 0.5), ("y", 0.5)), 8, "t", "e"), Work("a", (("x", 1.0),), 8, composition='["cat", {}]')
+
+    keys = [item.key(HERE) for item in (*texts, Work("a", (), 8, options=("b", "c")))]
+
+    assert keys == [
+        "17ef9ca95dc682df54f00065ff9f1b12",
+        "c2fa4fa15d5d127717219d95434e7697",
+        "e6c1a29904cb5836b9017a86dd549539",
+    ]
+
+
+def test_samples_of_one_prompt_are_outputs_of_their_own(tmp_path: Path) -> None:
+    drawn = replace(HERE, decoding='{"temperature": 1.0}')
+    asked = [Work("a", (), 3, example=name, sample=name) for name in ("1", "2", "1")]
+
+    plan = make_plan(tmp_path / "plans", Ledger(tmp_path / "ledger"), asked, drawn, 9)
+
+    rows = read_shard(tmp_path / "plans", plan.name, 0)
+    assert sorted(row["sample"] for row in rows) == ["1", "2"]
+    assert {row["decoding"] for row in rows} == {'{"temperature": 1.0}'}
+
+
+def test_answers_come_from_the_plans_own_fragments_and_from_older_ones(tmp_path: Path) -> None:
+    first = plan_for(tmp_path, "a", "bb")
+    finish(tmp_path, first, 0)
+    second = plan_for(tmp_path, "bb", "ccc")
+    finish(tmp_path, second, 0)
+    (tmp_path / "ledger/outputs/other.parquet").write_bytes(b"never read where the plan has all")
+
+    own = answers_of(Ledger(tmp_path / "ledger"), work("ccc"), HERE, second.name)
+
+    (tmp_path / "ledger/outputs/other.parquet").unlink()
+    assert own == ["to ccc"]
+    mixed = answers_of(Ledger(tmp_path / "ledger"), work("ccc", "bb", "a"), HERE, second.name)
+    assert mixed == ["to ccc", "to bb", "to a"]
 
 
 def test_a_text_that_was_never_made_is_a_key_error(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Routes of queries whose adapters can all be had.
+
+Knows: routers by name over one snapshot, and what has turned out to be gone from the hub since: its tasks take their
+next best. Does not know: how a router weighs, prompts, answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from catalog.errors import HubError, SettingError
+from flows.home import Home, open_router
+from flows.progress import say
+from flows.queries import Query
+from lorauter.fallback import without
+from lorauter.routers import ROUTERS
+from lorauter.routing import Route, Router
+from lorauter.task_index import TaskIndex, load_index
+from warehouse.snapshots import Snapshot
+
+
+def check_routers(names: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Raise SettingError for a router that does not exist; `others` are known beside `lorauter.routers.ROUTERS`."""
+    known = (*ROUTERS, *others)
+    for name in names:
+        if name not in known:
+            raise SettingError(f"There is no router {name!r}.", f"Choose one of: {', '.join(known)}.")
+
+
+class Routes:
+    """Routes by one snapshot, of the settings' base.
+
+    Attributes:
+        index: the snapshot's tasks and their published adapters, those included that are gone.
+    """
+
+    def __init__(self, home: Home, snapshot: Snapshot, routers: Sequence[str]) -> None:
+        self._home, self._snapshot, self._names = home, snapshot, tuple(routers)
+        self.index: TaskIndex = load_index(snapshot, home.settings.base)
+        self._place = {task: number for number, task in enumerate(self.index.tasks)}
+        self._truth: dict[str, str] = {}
+        self._here: set[str] = set()  # adapters whose weights are on this machine
+        self._gone: set[str] = set()
+        self._open()
+
+    def of(self, router: str, queries: Sequence[Query]) -> list[Route]:
+        """One route a query. Raises HubError where the hub does not answer."""
+        self._truth.clear()
+        self._truth.update((query.input, query.task) for query in queries if query.task)
+        while True:
+            routes = self._routers[router].route([query.input for query in queries])
+            if not self._vanished({key for route in routes for key, _ in route.mixture}):
+                return routes
+            self._open()
+
+    def fallbacks(self, route: Route) -> list[dict[str, str]]:
+        """The route's tasks whose adapter is gone, and what is used in its place."""
+        matched = [self._place[match.task] for match in route.tasks]
+        return [
+            {"task": self.index.tasks[n], "gone": self.index.best[n], "used": self._left.best[n]}
+            for n in matched
+            if self.index.best[n] != self._left.best[n]
+        ]
+
+    def _vanished(self, keys: set[str]) -> bool:
+        """Whether an adapter that is not here can no longer be had either."""
+        for key in sorted(keys - self._here):
+            try:
+                self._home.fetch_adapter(key)
+                self._here.add(key)
+            except HubError as error:
+                if not self._home.hub.refuses(error):
+                    raise
+                say(f"{key} has vanished from the hub; its tasks take their next best adapter.")
+                self._gone.add(key)
+        return bool(keys & self._gone)
+
+    def _open(self) -> None:
+        """The routers, over what can still be had."""
+        self._left: TaskIndex = without(self.index, self._snapshot, self._gone)
+        self._routers: Mapping[str, Router] = {
+            name: open_router(self._home, self._snapshot, name, self._truth, self._gone) for name in self._names
+        }
