@@ -57,15 +57,29 @@ class HeldPair:
     d: torch.Tensor | None
 
 
-@dataclass(slots=True, eq=False)
 class RowTilt:
-    """A matrix with one line a row of the batch: Σ_a w_a d_a, (rows, d_out)."""
+    """What DoRA scales, by row of the batch: Σ_a w_a d_a.
 
-    value: torch.Tensor
+    Attributes:
+        users: (users,) int64, the rows where it is not 0. value: of the users, (users, d_out).
+    """
+
+    __slots__ = ("_all", "users", "value")
+
+    def __init__(self, value: torch.Tensor) -> None:
+        self._all = value
+        self.users = value.any(1).nonzero()[:, 0]
+        self.value = value[self.users]
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps the given rows, in place."""
-        self.value = self.value[rows]
+        self.__init__(self._all[rows])  # type: ignore[misc]
+
+    def add(self, output: torch.Tensor, bias: torch.Tensor | None) -> None:
+        """To an output (rows, tokens, d_out) of Wx + c, tilt ∘ Wx, in place."""
+        own = output.index_select(0, self.users)
+        product = own if bias is None else own - bias
+        output.index_add_(0, self.users, self.value[:, None, :] * product)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -371,7 +385,7 @@ def _hook(plan: ModulePlan, bias: torch.Tensor | None) -> Hook:
 
     def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
         if plan.tilt is not None:
-            output = output + plan.tilt.value[:, None, :] * (output if bias is None else output - bias)
+            plan.tilt.add(output, bias)
         for table, uses in plan.parts:
             output = add_products(table, uses, inputs[0], output)
         return output
