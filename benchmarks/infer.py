@@ -34,7 +34,7 @@ from transformers.utils import logging
 
 from benchmarks.infer_adapters import ALL16, QV8, Kind, write_adapters
 from benchmarks.infer_bounds import Rates, measure_rates
-from benchmarks.infer_texts import compare_texts
+from benchmarks.infer_texts import Rows, compare_texts
 from benchmarks.infer_ways import (
     NEW_TOKENS,
     Timed,
@@ -48,6 +48,7 @@ from benchmarks.infer_ways import (
     ours,
     peft_model,
     plain,
+    rates,
 )
 from benchmarks.pools import made_up_pool
 from benchmarks.turns import conditions, in_turn, median
@@ -93,16 +94,20 @@ def measure(scratch: Path, device: str, repeats: int, far_repeats: int, texts: b
     near = _near(engine, base, prompts, folders, scratch)
     far = _far(engine, base, prompts, folders)
     timed = _timed(near, far, repeats, far_repeats)
-    rates = measure_rates(engine.device, DTYPES[engine.dtype])
-    figures["rates"] = {"read_gb_s": round(rates.read / 1e9, 1), "tera_operations_s": round(rates.operations / 1e12, 2)}
-    figures["cases"] = _table(timed, tokens)
-    figures["bounds"] = _bounds(engine, rates, timed, tokens)
+    machine = measure_rates(engine.device, DTYPES[engine.dtype])
+    figures["rates"] = {
+        "read_gb_s": round(machine.read / 1e9, 1),
+        "tera_operations_s": round(machine.operations / 1e12, 2),
+    }
+    figures["cases"] = {name: rates(own, _bases(timed), tokens, ROWS) for name, own in timed.items()}
+    figures["bounds"] = _bounds(engine, machine, timed, tokens)
     figures["targets"] = _targets(figures["cases"], figures["bounds"])
     _print(figures)
     if texts:
         del near, far
         wanted = {"q/v r8": _one(folders[QV8]), "all-linear r16": _one(folders[ALL16]), "three": _three(folders[QV8])}
-        figures["texts"] = compare_texts(base, engine.device, prompts, wanted)
+        cases = {name: Rows(prompts, mixtures) for name, mixtures in wanted.items()}
+        figures["texts"] = compare_texts(base, engine.device, cases)
         for name, found in figures["texts"].items():
             print(f"  texts, {name}: {found}")
     return figures
@@ -180,20 +185,6 @@ def _timed(near: dict[str, Way], far: dict[str, Way], repeats: int, far_repeats:
     return timed
 
 
-def _table(timed: dict[str, list[Timed]], tokens: int) -> dict[str, dict[str, float]]:
-    """Tokens a second and shares of the faster base."""
-    bases = _bases(timed)
-    return {
-        name: {
-            "prefill_tokens_s": round(tokens / median([t.prefill for t in own]), 1),
-            "decode_tokens_s": round(ROWS / median([t.step for t in own]), 1),
-            "prefill_share": round(median([b.prefill / t.prefill for b, t in zip(bases, own, strict=False)]), 3),
-            "decode_share": round(median([b.step / t.step for b, t in zip(bases, own, strict=False)]), 3),
-        }
-        for name, own in timed.items()
-    }
-
-
 def _bases(timed: dict[str, list[Timed]]) -> list[Timed]:
     """The base of each turn: for prefill and for decoding, the loop that is faster over all turns."""
     prefill = min(BASES, key=lambda name: median([t.prefill for t in timed[name]]))
@@ -201,7 +192,7 @@ def _bases(timed: dict[str, list[Timed]]) -> list[Timed]:
     return [Timed(p.prefill, s.step) for p, s in zip(timed[prefill], timed[step], strict=True)]
 
 
-def _bounds(engine: TimedEngine, rates: Rates, timed: dict[str, list[Timed]], tokens: int) -> dict[str, Any]:
+def _bounds(engine: TimedEngine, machine: Rates, timed: dict[str, list[Timed]], tokens: int) -> dict[str, Any]:
     """The best shares that bytes and operations allow, with 32 distinct adapters read once a pass."""
     bases = _bases(timed)
     prefill, step = median([t.prefill for t in bases]), median([t.step for t in bases])
@@ -214,8 +205,8 @@ def _bounds(engine: TimedEngine, rates: Rates, timed: dict[str, list[Timed]], to
         read = ROWS * adapter_bytes(engine.model, kind, DTYPES[engine.dtype])
         work = 2 * uses * kind.numbers(engine.model)
         found[name] = {
-            "prefill_share": round(rates.share(prefill, read, tokens * work), 3),
-            "decode_share": round(rates.share(step, read, ROWS * work), 3),
+            "prefill_share": round(machine.share(prefill, read, tokens * work), 3),
+            "decode_share": round(machine.share(step, read, ROWS * work), 3),
         }
     return found
 
@@ -252,11 +243,11 @@ def _print(figures: dict[str, Any]) -> None:
     print(f"{'':<32}{'prefill':>10}{'decode':>9}{'prefill':>11}{'decode':>8}{'bound':>15}")
     print(f"{'':<32}{'tokens/s':>10}{'tokens/s':>9}{'share':>11}{'share':>8}{'prefill':>9}{'decode':>8}")
     for name, case in figures["cases"].items():
-        rates = f"{case['prefill_tokens_s']:>10,.0f}{case['decode_tokens_s']:>9,.0f}"
+        speed = f"{case['prefill_tokens_s']:>10,.0f}{case['decode_tokens_s']:>9,.0f}"
         shares = f"{case['prefill_share']:>11.3f}{case['decode_share']:>8.3f}"
         bound = figures["bounds"].get(name)
         most = f"{bound['prefill_share']:>9.3f}{bound['decode_share']:>8.3f}" if bound else ""
-        print(f"{name:<32}{rates}{shares}{most}", flush=True)
+        print(f"{name:<32}{speed}{shares}{most}", flush=True)
     for name, found in figures["targets"].items():
         said = "met" if found["met"] else "MISSED"
         print(f"  {name:<62}{found['found']:>7.2f}  target {found['target']:.2f}  {said}")

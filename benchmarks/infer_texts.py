@@ -7,6 +7,7 @@ and where two texts part, fp32 must hold both tokens within EPSILON of the top o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,71 +20,76 @@ EPSILON = 0.75  # logits, as in tests/lorauter/test_engine_pool.py
 NEW_TOKENS = 8
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Prompts, each with its mixture."""
+
+    prompts: Sequence[str]
+    mixtures: Sequence[Mixture]
+
+
 class NotingEngine(Engine):
-    """The engine; it keeps the tokens of its last batch and never ends a text before its bound."""
+    """The engine; it never ends a text before its bound, and tells tokens where the engine tells texts."""
 
-    noted: list[list[int]]
+    noted: list[Any]
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._ends = frozenset()
+    def tokens(self, rows: Rows) -> list[list[int]]:
+        """Tokens of one batch's answers."""
+        self.noted = []
+        self.generate(rows.prompts, rows.mixtures, NEW_TOKENS, stop="")
+        return [answer.tokens for answer in self.noted]
 
-    def _take(self, answer: Any, token: int, stop: Any) -> None:
+    def logits_after(self, prompt: str, mixture: Mixture, tokens: Sequence[int]) -> torch.Tensor:
+        """Of the token after a prompt and some tokens of its answer: (vocabulary,), fp32."""
+        ids = torch.tensor([[*self._tokenise([prompt])[0], *tokens]], device=self.device)
+        plan = self._plan([mixture])
+        with torch.inference_mode(), self.bank.serving(plan):
+            positions = torch.arange(ids.shape[1], device=self.device)[None]
+            return self._forward(ids, torch.ones_like(ids), positions, None)[0].float()
+
+    def _take(self, answer: Any, token: int, *rest: Any) -> None:
+        if not answer.tokens:  # rows take their first tokens in their order
+            self.noted.append(answer)
         answer.tokens.append(token)
         answer.done = len(answer.tokens) >= answer.limit
 
-    def _decode(self, *args: Any, **options: Any) -> None:
-        super()._decode(*args, **options)
-        self.noted = [answer.tokens for value in args if _is_answers(value) for answer in value]
 
-
-def _is_answers(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and hasattr(value[0], "tokens")
-
-
-def compare_texts(
-    base: Path, device: str, prompts: Sequence[str], mixtures: Mapping[str, Sequence[Mixture]]
-) -> dict[str, dict[str, Any]]:
-    """For each set of mixtures: rows whose texts are the same in a batch and alone, in fp32 and bf16, and the largest
-    distance from the top logit where bf16 texts part."""
+def compare_texts(base: Path, device: str, cases: Mapping[str, Rows]) -> dict[str, dict[str, Any]]:
+    """For each case: how many rows have the same text in the batch and alone, in fp32 and bf16, how many another one
+    than the base's, and the largest distance from the top logit where bf16 texts part."""
     exact, half = (
         NotingEngine(base, device=device, dtype=dtype, find_adapter=Path) for dtype in ("float32", "bfloat16")
     )
-    return {name: _compare(exact, half, prompts, wanted) for name, wanted in mixtures.items()}
+    return {name: _compare(exact, half, rows) for name, rows in cases.items()}
 
 
-def _compare(exact: NotingEngine, half: NotingEngine, prompts: Sequence[str], mixtures: Sequence[Mixture]) -> Any:
-    together, alone = _both(exact, prompts, mixtures)
-    rough, rough_alone = _both(half, prompts, mixtures)
-    gaps = [
-        _gap(exact, prompts[row], mixtures[row], rough[row], rough_alone[row])
-        for row in range(len(prompts))
-        if rough[row] != rough_alone[row]
-    ]
+def _compare(exact: NotingEngine, half: NotingEngine, rows: Rows) -> dict[str, Any]:
+    together, rough, rough_alone = exact.tokens(rows), half.tokens(rows), _alone(half, rows)
+    bare = exact.tokens(Rows(rows.prompts, [()] * len(rows.prompts)))
+    parted = [row for row in range(len(together)) if rough[row] != rough_alone[row]]
+    gaps = [_gap(exact, rows, row, rough[row], rough_alone[row]) for row in parted]
     return {
-        "rows": len(prompts),
-        "equal_fp32": sum(one == other for one, other in zip(together, alone, strict=True)),
-        "equal_bf16": len(prompts) - len(gaps),
+        "rows": len(together),
+        "equal_fp32": _equal(together, _alone(exact, rows)),
+        "unlike_base_fp32": len(together) - _equal(together, bare),
+        "equal_bf16": _equal(rough, rough_alone),
         "largest_gap_bf16": round(max(gaps, default=0.0), 3),
         "epsilon": EPSILON,
     }
 
 
-def _both(
-    engine: NotingEngine, prompts: Sequence[str], mixtures: Sequence[Mixture]
-) -> tuple[list[list[int]], list[list[int]]]:
-    """Tokens of all rows in one batch, and of each row in a batch of its own."""
-    alone = []
-    for prompt, mixture in zip(prompts, mixtures, strict=True):
-        engine.generate([prompt], [mixture], NEW_TOKENS, stop="")
-        alone += engine.noted
-    engine.generate(prompts, mixtures, NEW_TOKENS, stop="")
-    return engine.noted, alone
+def _alone(engine: NotingEngine, rows: Rows) -> list[list[int]]:
+    """Tokens of each row in a batch of its own."""
+    pairs = zip(rows.prompts, rows.mixtures, strict=True)
+    return [engine.tokens(Rows([prompt], [mixture]))[0] for prompt, mixture in pairs]
 
 
-def _gap(exact: Engine, prompt: str, mixture: Mixture, one: list[int], other: list[int]) -> float:
-    """How far below the top logit fp32 holds the lower of the two tokens where the texts part."""
+def _equal(some: Sequence[list[int]], others: Sequence[list[int]]) -> int:
+    return sum(one == other for one, other in zip(some, others, strict=True))
+
+
+def _gap(exact: NotingEngine, rows: Rows, row: int, one: list[int], other: list[int]) -> float:
+    """How far below the top logit fp32 holds the lower of the two tokens where two texts part."""
     place = next(i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
-    text = prompt + exact.tokenizer.decode(one[:place])
-    logits = torch.as_tensor(exact.next_logits([text], [mixture])[0])
+    logits = exact.logits_after(rows.prompts[row], rows.mixtures[row], one[:place])
     return float(logits.max() - logits[[one[place], other[place]]].min())

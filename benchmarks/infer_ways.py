@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from benchmarks.infer_adapters import Kind
+from benchmarks.turns import median
 from lorauter.adapter_weights import read_adapter
 from lorauter.engine import Engine
 from lorauter.routing import Mixture
@@ -80,6 +81,20 @@ def plain(engine: TimedEngine, prompts: Sequence[str], folders: Sequence[Path]) 
             return run()
 
     return hooked
+
+
+def rates(own: Sequence[Timed], bases: Sequence[Timed], tokens: int, rows: int) -> dict[str, float]:
+    """Tokens a second, and the share of the base's speed in the same turn; medians over the turns.
+
+    Args:
+        own, bases: turn by turn; turns that only the base took part in come last. tokens: of all prompts together.
+    """
+    return {
+        "prefill_tokens_s": round(tokens / median([t.prefill for t in own]), 1),
+        "decode_tokens_s": round(rows / median([t.step for t in own]), 1),
+        "prefill_share": round(median([b.prefill / t.prefill for b, t in zip(bases, own, strict=False)]), 3),
+        "decode_share": round(median([b.step / t.step for b, t in zip(bases, own, strict=False)]), 3),
+    }
 
 
 def library(model: Any, tokenizer: Any, prompts: Sequence[str], names: Sequence[str] | None = None) -> Way:
