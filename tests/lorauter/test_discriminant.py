@@ -114,8 +114,8 @@ def test_inputs_are_read_from_the_snapshot_in_the_order_of_the_index(tmp_path: P
             "base": base,
             "base_sha": "sha",
             "task": task,
-            "number": number,
-            "input": f"{task} {number}",
+            "number": n,
+            "input": f"{task} {n}",
             "embedding": [1, 0],
         }
         for base in ("base", "other")
