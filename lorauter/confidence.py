@@ -21,7 +21,7 @@ class Confidence:
 
     Args:
         own: highest cosines of held-out queries whose task is in the index. strangers: of queries whose task is not.
-        lost: share of queries like `own` that may be lost to the base, in [0, 1).
+        lost: share of queries like `own` that may be lost to the base, in [0, 1); 0: none goes there, ever.
     """
 
     floor: float
@@ -33,8 +33,7 @@ class Confidence:
         seen = _fisher(np.concatenate([own, strangers]))[:, None]
         truth = np.repeat([True, False], [len(own), len(strangers)])
         self._model: Any = LogisticRegression(class_weight="balanced").fit(seen, truth)
-        allowed = math.floor(lost * len(own))
-        self.floor = float(np.sort(self.of(own))[allowed]) if allowed else 0.0
+        self.floor = float(np.sort(self.of(own))[math.floor(lost * len(own))]) if lost else 0.0
 
     def of(self, highest: Similarities) -> Floats:
         """Probability, in [0, 1], by highest cosine: it grows with it wherever `own` lies above `strangers`."""
