@@ -25,7 +25,7 @@ class Confidence:
     """
 
     floor: float
-    """The confidence below which a query goes to the base: at most the share `lost` of `own` is below it."""
+    """The cosine below which a query goes to the base: at most the share `lost` of `own` is below it."""
 
     def __init__(self, own: Similarities, strangers: Similarities, lost: float) -> None:
         from sklearn.linear_model import LogisticRegression
@@ -33,10 +33,12 @@ class Confidence:
         seen = _fisher(np.concatenate([own, strangers]))[:, None]
         truth = np.repeat([True, False], [len(own), len(strangers)])
         self._model: Any = LogisticRegression(class_weight="balanced").fit(seen, truth)
-        self.floor = float(np.sort(self.of(own))[math.floor(lost * len(own))]) if lost else 0.0
+        if self._model.coef_[0, 0] < 0:  # few tasks, all alike: nothing can be told, and least of all the contrary
+            self._model.coef_[:], self._model.intercept_[:] = 0.0, 0.0
+        self.floor = float(np.sort(own)[math.floor(lost * len(own))]) if lost else -math.inf
 
     def of(self, highest: Similarities) -> Floats:
-        """Probability, in [0, 1], by highest cosine: it grows with it wherever `own` lies above `strangers`."""
+        """Probability, in [0, 1], by highest cosine: it never falls as the cosine grows."""
         return np.asarray(self._model.predict_proba(_fisher(highest)[:, None])[:, 1])
 
 

@@ -31,8 +31,8 @@ FOLDS = 8
 class DiscriminantRouter:
     """Similarities are cosines in discriminant coordinates; top K and softmax as in LORAUTER (arXiv 2601.21795).
 
-    Where the confidence that a query's own task is in the index is below the calibrated floor, the mixture is empty and
-    every task's weight 0. Fitted on the tasks' validation inputs when the first query comes, in seconds.
+    Where the highest cosine, and with it the confidence that the query's own task is in the index, is below the
+    calibrated floor, the mixture is empty and every task's weight 0. Fitted on the tasks' validation inputs when the first query comes, in seconds.
 
     Args:
         encoder: loads the sentence encoder when first needed. inputs: reads the validation inputs.
@@ -69,9 +69,9 @@ class DiscriminantRouter:
         if masked is not None:
             similarities = mask(similarities, self.index.places(masked))
         found = weigh_tasks(similarities, self._options.top_k, self._options.temperature)
-        confidence = self._confidence.of(found.similarities[:, 0])
-        known = confidence >= self._confidence.floor
-        return replace(found, weights=found.weights * known[:, None], confidence=confidence)
+        highest = found.similarities[:, 0]
+        known = highest >= self._confidence.floor
+        return replace(found, weights=found.weights * known[:, None], confidence=self._confidence.of(highest))
 
     def similarities(self, queries: Sequence[str]) -> npt.NDArray[np.float32]:
         """Cosine in discriminant coordinates: float32 (queries, tasks)."""

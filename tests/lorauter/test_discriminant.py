@@ -144,8 +144,17 @@ def test_at_most_the_agreed_share_of_own_queries_falls_below_the_floor() -> None
 
     confidence = Confidence(own, strangers, lost=0.1)
 
-    assert int((confidence.of(own) < confidence.floor).sum()) == 4
+    assert int((own < confidence.floor).sum()) == 4
     assert np.all(np.diff(confidence.of(own)) > 0)
+
+
+def test_strangers_nearer_than_own_queries_make_no_confidence_that_falls() -> None:
+    own, strangers = np.linspace(0.1, 0.5, 40, dtype=np.float32), np.linspace(0.4, 0.9, 40, dtype=np.float32)
+
+    confidence = Confidence(own, strangers, lost=0.1)
+
+    assert confidence.of(np.asarray([0.1, 0.9], dtype=np.float32)).tolist() == [0.5, 0.5]
+    assert confidence.floor == own[4]
 
 
 def test_of_equally_near_tasks_the_first_is_taken_by_argmax_and_by_sort() -> None:
