@@ -32,7 +32,8 @@ class DiscriminantRouter:
     """Similarities are cosines in discriminant coordinates; top K and softmax as in LORAUTER (arXiv 2601.21795).
 
     Where the highest cosine, and with it the confidence that the query's own task is in the index, is below the
-    calibrated floor, the mixture is empty and every task's weight 0. Fitted on the tasks' validation inputs when the first query comes, in seconds.
+    calibrated floor, the mixture is empty and every task's weight 0. Fitted on the tasks' validation inputs when the
+    first query comes, in seconds.
 
     Args:
         encoder: loads the sentence encoder when first needed. inputs: reads the validation inputs.
