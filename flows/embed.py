@@ -42,7 +42,16 @@ class Embeddings:
 
     def tasks(self, tasks: Sequence[Task]) -> Vectors:
         """t_j, the mean of the embeddings of each task's validation inputs: (tasks, d), not normalised."""
-        return np.stack([self._task(task) for task in tasks])
+        return np.stack([self.inputs(task).mean(axis=0, dtype=np.float64).astype(np.float32) for task in tasks])
+
+    def inputs(self, task: Task) -> Vectors:
+        """Unit vectors of a task's validation inputs, in their order: (inputs, d)."""
+        inputs = [e.input for e in task.validation]
+        path = self._store / f"{content_hash([self._home.settings.encoder, self._sha, 'inputs', inputs])}.npy"
+        if not path.exists():
+            vectors = self._encoder.encode(inputs)
+            write_atomically(path, lambda part: _save(part, vectors))
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
 
     def texts(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of short texts: (texts, d)."""
@@ -53,14 +62,6 @@ class Embeddings:
             kept |= zip(new, self._encoder.encode(list(new.values())), strict=True)
             write_atomically(self._text_file, lambda part: _save_named(part, kept))
         return np.stack([kept[name] for name in names])
-
-    def _task(self, task: Task) -> Vectors:
-        inputs = [e.input for e in task.validation]
-        path = self._store / f"{content_hash([self._home.settings.encoder, self._sha, inputs])}.npy"
-        if not path.exists():
-            vector = self._encoder.encode(inputs).mean(axis=0, dtype=np.float64).astype(np.float32)
-            write_atomically(path, lambda part: _save(part, vector))
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
 
     def _kept_texts(self) -> dict[str, Vectors]:
         if not self._text_file.exists():

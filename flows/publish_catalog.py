@@ -31,6 +31,7 @@ def publish_catalog(home: Home, base: Base, scores: Scores) -> Snapshot:
             "tasks": [
                 _task_row(base, s, encoder, vector.tolist()) for s, vector in zip(scores.tasks, vectors, strict=True)
             ],
+            "inputs": [row for s in scores.tasks for row in _input_rows(base, s, embeddings)],
             "best": [best_row(base, s) for s in scores.tasks],
             "scores": [row for s in scores.tasks for row in score_rows(base, s)],
             "rungs": [{"base": base.id, "base_sha": base.sha, **row} for s in scores.tasks for row in s.race.rows],
@@ -67,6 +68,15 @@ def _task_row(base: Base, scores: TaskScores, encoder: dict[str, str], embedding
     }
 
 
+def _input_rows(base: Base, scores: TaskScores, embeddings: Embeddings) -> list[dict[str, Any]]:
+    task = scores.task
+    vectors = embeddings.inputs(task)
+    return [
+        {"base": base.id, "base_sha": base.sha, "task": task.name, "number": number, "input": e.input, "embedding": v}
+        for number, (e, v) in enumerate(zip(task.validation, vectors.tolist(), strict=True))
+    ]
+
+
 def _other_bases(home: Home, base: Base) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
     """Rows and contexts of the bases that the current snapshot holds beside this one."""
     if not (home.snapshots / "current").exists():
@@ -76,7 +86,9 @@ def _other_bases(home: Home, base: Base) -> tuple[dict[str, list[dict[str, Any]]
     except SnapshotError as error:
         say(f"{error.cause} What it held of other bases is not carried over: publish those again.")
         return {}, {}
-    rows = {name: [row for row in current.read(name) if row["base"] != base.id] for name in SNAPSHOT}
+    rows = {
+        name: [row for row in current.read(name) if row["base"] != base.id] for name in SNAPSHOT if current.holds(name)
+    }
     return rows, {name: made for name, made in current.context["bases"].items() if name != base.id}
 
 

@@ -20,7 +20,7 @@ def explain_route(home: Home, text: str, router: str, folder: Path | None, expla
         yield "1.000\t(base)"
     if explain:
         best = {row["task"]: row for row in snapshot.read("best") if row["base"] == home.settings.base}
-        yield f"confidence {found.confidence:.3f} (cosine to the nearest task)"
+        yield f"confidence {found.confidence:.3f} (how near the query is to a task)"
         for match in found.tasks:
             row = best[match.task]
             yield printable(

@@ -14,7 +14,7 @@ from catalog.errors import SettingError
 from lorauter.fallback import without
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Router, RouterOptions
-from lorauter.task_index import EncoderId, load_index
+from lorauter.task_index import EncoderId, load_index, load_inputs
 from warehouse.snapshots import open_snapshot
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def load(
     parts = RouterParts(
         index=index,
         encoder=_encoder_loader(index.encoder, _finder(snapshot.folder, encoder)),
+        inputs=lambda: load_inputs(snapshot, index),
         options=options or RouterOptions(),
         truth={} if truth is None else truth,
     )

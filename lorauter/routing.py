@@ -28,8 +28,9 @@ class Route:
 
     Args:
         mixture: adapters and weights to compose; tasks that publish the base add no adapter.
-        tasks: the tasks behind it, nearest first. confidence: cosine to the nearest task, in [-1, 1]; nan
-            where the router has none.
+        tasks: the tasks behind it, nearest first; of weight 0 where the router fell back to the base.
+        confidence: cosine to the nearest task, in [-1, 1]; of a calibrated router the probability, in [0, 1], that the
+            query's own task is among its tasks; nan where the router has none.
     """
 
     mixture: Mixture
@@ -43,10 +44,12 @@ class RouterOptions:
 
     Args:
         top_k: tasks kept. temperature: of the softmax over their cosines.
+        fallback: share of its own tasks' queries that a calibrated router may leave to the base; 0: it never does.
     """
 
     top_k: int = 3
     temperature: float = 0.2
+    fallback: float = 0.05
 
 
 class Router(Protocol):

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catalog.adapter import AdapterId
-from catalog.errors import SettingError
+from catalog.errors import SettingError, SnapshotError
 
 if TYPE_CHECKING:
     from warehouse.snapshots import Snapshot
@@ -52,10 +52,47 @@ class TaskIndex:
         """Distinct published adapters, sorted, without the base."""
         return tuple(sorted(set(self.best) - {""}))
 
+    def places(self, names: Sequence[str | None]) -> list[int | None]:
+        """Where tasks stand in the index; None for None. Raises KeyError for a name that is not in it."""
+        places: dict[str | None, int | None] = {None: None}
+        places |= {task: place for place, task in enumerate(self.tasks)}
+        return [places[name] for name in names]
+
     def similarities(self, queries: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Cosine of queries (n, d), L2-normalised, to every task: float32 (n, tasks)."""
         norms = np.linalg.norm(self.embeddings, axis=1, keepdims=True)
         return np.asarray(queries @ (self.embeddings / np.maximum(norms, 1e-12)).T, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInputs:
+    """Validation inputs of an index's tasks.
+
+    Args:
+        texts: n inputs. owners: int64 (n,), each one's task as its place in the index.
+        embeddings: unit vectors, float32 (n, d).
+    """
+
+    texts: tuple[str, ...]
+    owners: npt.NDArray[np.int64]
+    embeddings: npt.NDArray[np.float32]
+
+
+def load_inputs(snapshot: Snapshot, index: TaskIndex) -> TaskInputs:
+    """The inputs behind an index. Raises SnapshotError where the snapshot is from before they were kept."""
+    places = {task: place for place, task in enumerate(index.tasks)}
+    rows = snapshot.read("inputs") if snapshot.holds("inputs") else []
+    rows = [row for row in rows if row["base"] == index.base]
+    if not rows:
+        raise SnapshotError(
+            f"The snapshot {snapshot.folder} holds no validation inputs of {index.base}.",
+            "This router is fitted on them: publish again with `lorauter publish`, or use the router `lorauter`.",
+        )
+    return TaskInputs(
+        texts=tuple(row["input"] for row in rows),
+        owners=np.asarray([places[row["task"]] for row in rows], dtype=np.int64),
+        embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
+    )
 
 
 def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:

@@ -196,6 +196,13 @@ TASKS = _schema(
     _field("encoder_hash", pa.string(), "of its weights and settings: embeddings of two hashes do not compare"),
     _field("embedding", pa.list_(pa.float32()), "mean of the L2-normalised embeddings of the validation inputs"),
 )
+INPUTS = _schema(
+    *_BASE,
+    _field("task", pa.string()),
+    _field("number", pa.int32(), "place in the task's validation set"),
+    _field("input", pa.string(), "a validation input: what routers that look at more than the mean are fitted on"),
+    _field("embedding", pa.list_(pa.float32()), "of the input, L2-normalised, by the task's encoder"),
+)
 SCORES = _schema(
     *_BASE,
     _field("task", pa.string()),
@@ -244,7 +251,7 @@ ANSWERS = _schema(
     _field("adapters", pa.list_(pa.struct([("adapter", pa.string()), ("weight", pa.float64())]))),
     _field("composition", pa.string(), "how they are served, with its settings; null for the output mixture"),
     _field("decoding", pa.string(), "how tokens were chosen and what ended a text; greedy: up to a line's end"),
-    _field("confidence", pa.float64(), "cosine of the query to the nearest task"),
+    _field("confidence", pa.float64(), "how near the query is to a task: of most routers, the cosine to the nearest"),
     _field("task", pa.string(), "the query's true task, where known"),
     _field("target", pa.string(), "reference, where known"),
     _field("metric", pa.string()),
@@ -285,6 +292,7 @@ KEYS = {
 ADDED_KEYS = {"race"}  # key columns that older versions did not write: they read as null
 SNAPSHOT = {
     "tasks": (TASKS, ("base", "base_sha", "task")),
+    "inputs": (INPUTS, ("base", "base_sha", "task", "number")),
     "best": (BEST, ("base", "base_sha", "task")),
     "scores": (SCORES, ("base", "base_sha", "task", "adapter")),
     "rungs": (_timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),

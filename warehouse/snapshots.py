@@ -3,7 +3,7 @@
 Knows: how tables become an immutable folder named by their content, the pointer to the current one, checksums.
 Does not know: how scores come about, how queries are routed.
 
-    snapshots/<id>/{tasks,best,rungs,adapters}.parquet, views.sql, manifest.json
+    snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters}.parquet, views.sql, manifest.json
     snapshots/current        the id of the published one, swapped atomically
 
 The id hashes the files' contents and the settings that made them; no time enters it, so the same ledger
@@ -46,6 +46,10 @@ class Snapshot:
     context: Mapping[str, Any]
     created: str
 
+    def holds(self, table: str) -> bool:
+        """Whether it has the table: `inputs` was added within schema 2."""
+        return (self.folder / f"{table}.parquet").is_file()
+
     def read(self, table: str) -> list[dict[str, Any]]:
         """All rows of a table in key order."""
         try:
@@ -59,8 +63,8 @@ def publish(root: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], conte
     """Freeze tables as a snapshot under `root` and make it the current one.
 
     Args:
-        tables: rows by table name, the names of `schemas.SNAPSHOT`. context: settings that made them
-            (JSON values, no times); part of the id.
+        tables: rows by table name, the names of `schemas.SNAPSHOT`; what is left out is empty.
+        context: settings that made them (JSON values, no times); part of the id.
     """
     root.mkdir(parents=True, exist_ok=True)
     _sweep(root)
@@ -120,7 +124,7 @@ def _install(work: Path, folder: Path) -> Snapshot:
 
 def _fill(work: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context: Mapping[str, Any]) -> str:
     for name, (schema, keys) in SNAPSHOT.items():
-        rows = sorted(tables[name], key=lambda row: tuple(row[key] for key in keys))
+        rows = sorted(tables.get(name, ()), key=lambda row: tuple(row[key] for key in keys))
         write_table(work / f"{name}.parquet", table_of(rows, schema))
     write_text(work / _VIEWS, views_sql())
     checksums = {path.name: _sha256(path) for path in sorted(work.iterdir())}

@@ -1,20 +1,17 @@
 """LORAUTER (arXiv 2601.21795): route a query by task embeddings, compose the adapters that did best on those tasks.
 
-Knows: cosine, top K, softmax, tasks that share an adapter. Does not know: where embeddings or scores come from.
+Knows: that tasks are near by cosine of embeddings. Does not know: where embeddings or scores come from, how
+similarities become weights (lorauter/task_weights).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from catalog.errors import SettingError
-from lorauter.routing import Route, TaskMatch, mixture_of
+from lorauter.routing import Route
 from lorauter.task_index import TaskIndex
+from lorauter.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
 
 if TYPE_CHECKING:
     from lorauter.encoder import Encoder
@@ -33,28 +30,21 @@ class TaskEmbeddingRouter:
     def __init__(
         self, index: TaskIndex, encoder: Callable[[], Encoder], top_k: int = 3, temperature: float = 0.2
     ) -> None:
-        if top_k < 1 or temperature <= 0:
-            raise SettingError(f"top_k {top_k} or temperature {temperature} is too small.", "Use 1 or more, and > 0.")
+        check_constants(top_k, temperature)
         self.index = index
         self._encoder = encoder
-        self._top_k = min(top_k, len(index.tasks))
+        self._top_k = top_k
         self._temperature = temperature
 
-    def route(self, queries: Sequence[str]) -> list[Route]:
-        """One route a query, in order."""
+    def route(self, queries: Sequence[str], masked: Sequence[str | None] | None = None) -> list[Route]:
+        """One route a query, in order. masked: a task a query that gets no weight, the paper's OOD setting."""
         if not queries:
             return []
-        similarities = self.index.similarities(self._encoder().encode(queries))
-        return [self._weigh(row) for row in similarities]
+        return routes_of(self.weigh(queries, masked), self.index.tasks, self.index.best)
 
-    def _weigh(self, similarities: npt.NDArray[np.float32]) -> Route:
-        top = np.argsort(-similarities, kind="stable")[: self._top_k]
-        scaled = similarities[top].astype(np.float64) / self._temperature
-        shares = np.exp(scaled - scaled.max())
-        shares /= shares.sum()
-        by_adapter: defaultdict[str, float] = defaultdict(float)
-        matches = []
-        for task, share in zip(top, shares, strict=True):
-            by_adapter[self.index.best[task]] += float(share)
-            matches.append(TaskMatch(self.index.tasks[task], float(similarities[task]), float(share)))
-        return Route(mixture_of(by_adapter), tuple(matches), float(similarities[top[0]]))
+    def weigh(self, queries: Sequence[str], masked: Sequence[str | None] | None = None) -> TaskWeights:
+        """The same as arrays."""
+        similarities = self.index.similarities(self._encoder().encode(queries))
+        if masked is not None:
+            similarities = mask(similarities, self.index.places(masked))
+        return weigh_tasks(similarities, self._top_k, self._temperature)

@@ -260,6 +260,19 @@ def test_a_task_that_no_adapter_improves_publishes_the_base_and_routing_honours_
     assert sum(weight for _, weight in route.mixture) == pytest.approx(1 - route.tasks[0].weight)
 
 
+def test_a_router_is_fitted_on_the_inputs_that_refresh_published(home: Home) -> None:
+    from flows.refresh import refresh
+
+    snapshot = open_snapshot(Path(refresh(home.reference)["folder"]))
+    tasks = home.tasks()
+
+    routes = open_router(home, snapshot, "discriminant").route([task.test[0].input for task in tasks])
+
+    assert [route.tasks[0].task for route in routes] == [task.name for task in tasks]
+    published = [(row["task"], row["input"]) for row in snapshot.read("inputs")]
+    assert published == [(task.name, example.input) for task in tasks for example in task.validation]
+
+
 def test_two_bases_live_side_by_side(home: Home) -> None:
     from flows.refresh import refresh
 
@@ -267,7 +280,7 @@ def test_two_bases_live_side_by_side(home: Home) -> None:
     both = refresh({**home.reference, "base": "tiny/other"})
 
     alone, together = (open_snapshot(Path(outcome["folder"])) for outcome in (first, both))
-    for table in ("tasks", "best", "rungs", "adapters"):
+    for table in ("tasks", "inputs", "best", "rungs", "adapters"):
         assert [row for row in together.read(table) if row["base"] == BASE] == alone.read(table)
     other = load_index(together, "tiny/other")
     assert (other.base, other.tasks) == ("tiny/other", ("animals", "colours", "compass"))

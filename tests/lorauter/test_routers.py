@@ -10,8 +10,9 @@ import pytest
 
 from catalog.errors import SettingError
 from lorauter.routers import ROUTERS, RouterParts
+from lorauter.routers.task_embedding import TaskEmbeddingRouter
 from lorauter.routing import Route, RouterOptions, TaskMatch, mixture_of
-from lorauter.task_index import EncoderId, TaskIndex
+from lorauter.task_index import EncoderId, TaskIndex, TaskInputs
 
 TASKS = ("north", "east", "northeast", "south")
 
@@ -29,7 +30,11 @@ def _parts(best: tuple[str, ...], options: RouterOptions, truth: dict[str, str] 
     index = TaskIndex(
         "base", "sha", TASKS, embeddings, best, (None, "own/east@1", None, None), EncoderId("e", "sha", "hash")
     )
-    return RouterParts(index, Compass, options, truth or {})  # type: ignore[arg-type]
+    return RouterParts(index, Compass, _no_inputs, options, truth or {})  # type: ignore[arg-type]
+
+
+def _no_inputs() -> TaskInputs:
+    raise AssertionError("no router here is fitted")
 
 
 def test_lorauter_weighs_the_top_tasks_by_softmax_of_cosine_over_temperature() -> None:
@@ -63,10 +68,20 @@ def test_lorauter_leaves_the_weight_of_a_task_that_publishes_the_base_to_the_bas
     assert ROUTERS["lorauter"](parts).route(["up"])[0] == Route((), (TaskMatch("north", 1.0, 1.0),), 1.0)
 
 
+def test_a_masked_task_gets_no_weight_and_the_others_share_it() -> None:
+    parts = _parts(("n@1", "e@1", "ne@1", "s@1"), RouterOptions(top_k=1))
+    router = TaskEmbeddingRouter(parts.index, parts.encoder, top_k=1)
+
+    routes = router.route(["up", "up"], masked=["north", None])
+
+    assert [route.mixture for route in routes] == [(("ne@1", 1.0),), (("n@1", 1.0),)]
+
+
+@pytest.mark.parametrize("name", ["lorauter", "discriminant"])
 @pytest.mark.parametrize("options", [RouterOptions(top_k=0), RouterOptions(temperature=0.0)])
-def test_lorauter_refuses_constants_that_make_no_sense(options: RouterOptions) -> None:
+def test_constants_that_make_no_sense_are_refused(name: str, options: RouterOptions) -> None:
     with pytest.raises(SettingError, match="too small"):
-        ROUTERS["lorauter"](_parts(("a@1",) * 4, options))
+        ROUTERS[name](_parts(("a@1",) * 4, options))
 
 
 def test_no_queries_have_no_routes() -> None:

@@ -1,0 +1,95 @@
+"""Ours: LORAUTER's frame with tasks told apart by a linear discriminant of form and meaning, and a calibrated fallback.
+
+Knows: when a query is weighed and when it goes to the base. Does not know: the representation (lorauter/discriminant),
+calibration (lorauter/confidence), where inputs come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from catalog.errors import SettingError
+from lorauter.confidence import Confidence
+from lorauter.discriminant import TaskDiscriminant, count_texts
+from lorauter.routing import Route, RouterOptions
+from lorauter.task_index import TaskIndex, TaskInputs
+from lorauter.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
+
+if TYPE_CHECKING:
+    from lorauter.encoder import Encoder
+
+LEAST_TASKS, LEAST_INPUTS = 3, 2  # one task is left out to calibrate, two remain; one input is held out, one remains
+FOLDS = 8
+
+
+class DiscriminantRouter:
+    """Similarities are cosines in discriminant coordinates; top K and softmax as in LORAUTER (arXiv 2601.21795).
+
+    Where the highest cosine, and with it the confidence that the query's own task is in the index, is below the
+    calibrated floor, the mixture is empty and every task's weight 0. Fitted on the tasks' validation inputs when the
+    first query comes, in seconds.
+
+    Args:
+        encoder: loads the sentence encoder when first needed. inputs: reads the validation inputs.
+
+    Raises:
+        SettingError: on the first query, fewer than 3 tasks or 2 inputs of a task.
+    """
+
+    name = "discriminant"
+
+    def __init__(
+        self,
+        index: TaskIndex,
+        encoder: Callable[[], Encoder],
+        inputs: Callable[[], TaskInputs],
+        options: RouterOptions | None = None,
+    ) -> None:
+        options = options or RouterOptions()
+        check_constants(options.top_k, options.temperature)
+        self.index = index
+        self._encoder = encoder
+        self._inputs = inputs
+        self._options = options
+
+    def route(self, queries: Sequence[str], masked: Sequence[str | None] | None = None) -> list[Route]:
+        """One route a query, in order. masked: a task a query that gets no weight, LORAUTER's OOD setting."""
+        if not queries:
+            return []
+        return routes_of(self.weigh(queries, masked), self.index.tasks, self.index.best)
+
+    def weigh(self, queries: Sequence[str], masked: Sequence[str | None] | None = None) -> TaskWeights:
+        """The same as arrays."""
+        similarities = self.similarities(queries)
+        if masked is not None:
+            similarities = mask(similarities, self.index.places(masked))
+        found = weigh_tasks(similarities, self._options.top_k, self._options.temperature)
+        highest = found.similarities[:, 0]
+        known = highest >= self._confidence.floor
+        return replace(found, weights=found.weights * known[:, None], confidence=self._confidence.of(highest))
+
+    def similarities(self, queries: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Cosine in discriminant coordinates: float32 (queries, tasks)."""
+        return self._discriminant.similarities(count_texts(queries, self._encoder().encode(queries)))
+
+    @cached_property
+    def _discriminant(self) -> TaskDiscriminant:
+        inputs = self._inputs()
+        counts = np.bincount(inputs.owners, minlength=len(self.index.tasks))
+        if len(counts) < LEAST_TASKS or counts.min() < LEAST_INPUTS:
+            raise SettingError(
+                f"The router {self.name} needs {LEAST_TASKS} tasks with {LEAST_INPUTS} validation inputs each.",
+                "Add some with `lorauter tasks add` and refresh, or use the router `lorauter`.",
+            )
+        return TaskDiscriminant(count_texts(inputs.texts, inputs.embeddings), inputs.owners)
+
+    @cached_property
+    def _confidence(self) -> Confidence:
+        folds = min(FOLDS, len(self.index.tasks))
+        return Confidence(*self._discriminant.held_out(folds), lost=self._options.fallback)
