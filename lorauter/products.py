@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 
 from lorauter.adapter_table import AdapterTable
-from lorauter.row_uses import Bags, RowUses
+from lorauter.row_uses import Bags, Own, RowUses
 
 
 def add_products(table: AdapterTable, uses: RowUses, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
@@ -60,38 +60,38 @@ def _add_bags(table: AdapterTable, bags: Bags, x: torch.Tensor, output: torch.Te
 
 
 def _add_rows(table: AdapterTable, uses: RowUses, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    own = uses.own()
+    own = uses.own(table.d_in, table.width)
     if own.users is None:
-        return _add_own(table, own.slots, own.weights, x, output)
-    added = _add_own(table, own.slots, own.weights, x.index_select(0, own.users), output.index_select(0, own.users))
+        return _add_own(table, own, x, output)
+    added = _add_own(table, own, x.index_select(0, own.users), output.index_select(0, own.users))
     return output.index_copy_(0, own.users, added)
 
 
-def _add_own(
-    table: AdapterTable, slots: torch.Tensor, weights: torch.Tensor | None, x: torch.Tensor, output: torch.Tensor
-) -> torch.Tensor:
-    rows, most = slots.shape
-    hidden = torch.bmm(x, _side_by_side(table, slots))
-    if weights is not None:
-        hidden.view(rows, -1, most, table.width).mul_(weights[:, None, :, None])
-    b = table.b.view(-1, table.width, table.d_out).index_select(0, slots.view(-1))
-    return output.baddbmm_(hidden, b.view(rows, -1, table.d_out))
+def _add_own(table: AdapterTable, own: Own, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    rows = len(x)
+    hidden = torch.bmm(x, _a(table, own.a_rows, own.slots).view(rows, table.d_in, -1))
+    if own.weights is not None:
+        hidden *= own.weights
+    return output.baddbmm_(hidden, _b(table, own.slots).view(rows, -1, table.d_out))
 
 
 def _add_stack(table: AdapterTable, uses: RowUses, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    shared = uses.shared(table.width)
-    hidden = x.reshape(-1, table.d_in) @ _side_by_side(table, shared.slots[None])[0]
+    shared = uses.shared(table.d_in, table.width)
+    hidden = x @ _a(table, shared.a_rows, shared.slots).view(table.d_in, -1)
     if shared.mask is not None:
-        hidden.view(len(x), -1, shared.mask.shape[1]).mul_(shared.mask[:, None])
-    b = table.b.view(-1, table.width, table.d_out).index_select(0, shared.slots)
-    output.view(-1, table.d_out).addmm_(hidden, b.view(-1, table.d_out))
+        hidden *= shared.mask
+    b = _b(table, shared.slots).view(-1, table.d_out)
+    output.view(-1, table.d_out).addmm_(hidden.view(-1, len(b)), b)
     return output
 
 
-def _side_by_side(table: AdapterTable, slots: torch.Tensor) -> torch.Tensor:
-    """Aᵀ of each line's slots (n, k) beside one another: (n, d_in, k × width)."""
-    rows, most = slots.shape
-    a = table.a.view(-1, table.d_in, table.width).index_select(0, slots.view(-1))
-    if most == 1:
-        return a
-    return a.view(rows, most, table.d_in, table.width).transpose(1, 2).reshape(rows, table.d_in, -1)
+def _a(table: AdapterTable, rows: torch.Tensor | None, slots: torch.Tensor) -> torch.Tensor:
+    """Aᵀ of some slots: by rows where they lie beside one another, else (slots, d_in, width)."""
+    if rows is None:
+        return table.a.view(-1, table.d_in, table.width).index_select(0, slots)
+    return table.a.index_select(0, rows)
+
+
+def _b(table: AdapterTable, slots: torch.Tensor) -> torch.Tensor:
+    """B'ᵀ of some slots: (slots, width, d_out)."""
+    return table.b.view(-1, table.width, table.d_out).index_select(0, slots)

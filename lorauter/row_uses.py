@@ -16,27 +16,32 @@ import torch
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Own:
-    """Each user's own slots.
+    """Each user's own slots side by side; k, the most slots that one uses, filled up with any slot.
 
     Args:
-        users: (users,) int64, the rows that use any slot; None where all do. slots: (users, k) int64, k the most
-            that one uses; filled up with any slot. weights: (users, k), 0 where filled up; None where all are 1.
+        users: (users,) int64, the rows that use any slot; None where all do.
+        a_rows: (users × d_in × k,) int32, rows of the table's `a` that make (users, d_in, k × width); None where k is
+            1 and they are just those of `slots`.
+        slots: (users × k,) int64. weights: (users, 1, k × width), 0 where filled up; None where all are 1.
     """
 
     users: torch.Tensor | None
+    a_rows: torch.Tensor | None
     slots: torch.Tensor
     weights: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
-    """All rows against all slots in use.
+    """All rows against all slots in use, side by side.
 
     Args:
-        slots: (D,) int64, distinct. mask: (rows, D × width): a row's weight of each column, 0 where it does not use it;
-            None where all are 1.
+        a_rows: (d_in × D,) int32, rows of the table's `a` that make (d_in, D × width); None where D is 1.
+        slots: (D,) int64, distinct.
+        mask: (rows, 1, D × width): a row's weight of each column, 0 where it does not use it; None where all are 1.
     """
 
+    a_rows: torch.Tensor | None
     slots: torch.Tensor
     mask: torch.Tensor | None
 
@@ -102,14 +107,14 @@ class RowUses:
         found: int = self._form(("most",), lambda: int(torch.bincount(self.rows).max()) if len(self.rows) else 0)
         return found
 
-    def own(self) -> Own:
+    def own(self, d_in: int, width: int) -> Own:
         """See `Own`."""
-        found: Own = self._form(("own",), self._own)
+        found: Own = self._form(("own", d_in, width), lambda: self._own(d_in, width))
         return found
 
-    def shared(self, width: int) -> Shared:
+    def shared(self, d_in: int, width: int) -> Shared:
         """See `Shared`."""
-        found: Shared = self._form(("shared", width), lambda: self._shared(width))
+        found: Shared = self._form(("shared", d_in, width), lambda: self._shared(d_in, width))
         return found
 
     def bags(self, d_in: int, width: int, tokens: int) -> Bags:
@@ -122,7 +127,7 @@ class RowUses:
             self._forms[name] = make()
         return self._forms[name]
 
-    def _own(self) -> Own:
+    def _own(self, d_in: int, width: int) -> Own:
         users, place, counts = torch.unique(self.rows, return_inverse=True, return_counts=True)
         starts = counts.cumsum(0) - counts
         within = torch.arange(len(self.rows), device=self.rows.device) - starts[place]
@@ -130,13 +135,16 @@ class RowUses:
         slots[place, within] = self.slots
         weights = self.weights.new_zeros(slots.shape)
         weights[place, within] = self.weights
-        return Own(None if len(users) == self.batch else users, slots, _unless_ones(weights))
+        columns = weights.repeat_interleave(width, dim=1)[:, None]
+        everyone = None if len(users) == self.batch else users
+        return Own(everyone, _side_by_side(slots, d_in), slots.view(-1), _unless_ones(columns))
 
-    def _shared(self, width: int) -> Shared:
+    def _shared(self, d_in: int, width: int) -> Shared:
         slots, column = torch.unique(self.slots, return_inverse=True)
         mask = self.weights.new_zeros(self.batch, len(slots))
         mask[self.rows, column] = self.weights
-        return Shared(slots, _unless_ones(mask.repeat_interleave(width, dim=1)))
+        columns = mask.repeat_interleave(width, dim=1)[:, None]
+        return Shared(_side_by_side(slots[None], d_in), slots, _unless_ones(columns))
 
     def _bags(self, d_in: int, width: int, tokens: int) -> Bags:
         token = torch.arange(tokens, device=self.rows.device)
@@ -153,6 +161,14 @@ class RowUses:
             b_rows=_blocks(slots, width),
             b_starts=((counts.cumsum(0) - counts) * width).int(),
         )
+
+
+def _side_by_side(slots: torch.Tensor, d_in: int) -> torch.Tensor | None:
+    """Row numbers, int32, in the order that lays Aᵀ of each line's slots (n, k) beside one another; None for k = 1."""
+    if slots.shape[1] == 1:
+        return None
+    line = torch.arange(d_in, device=slots.device)
+    return (slots[:, None, :] * d_in + line[None, :, None]).int().view(-1)
 
 
 def _blocks(slots: torch.Tensor, size: int) -> torch.Tensor:
