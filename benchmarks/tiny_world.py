@@ -75,14 +75,20 @@ def _task(engine: Engine, name: str, frame: Callable[[int], str]) -> Task:
     return Task(name, "exact_match", tuple(examples), max_new_tokens=4, adapter=adapter)
 
 
-def _write_base(folder: Path) -> None:
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """A token a byte, and one that ends a text."""
     vocabulary = {sign: n for n, sign in enumerate(["<end>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
+
+
+def _write_base(folder: Path) -> None:
+    tokenizer = byte_tokenizer()
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=96,
         num_hidden_layers=2,
@@ -94,7 +100,7 @@ def _write_base(folder: Path) -> None:
         pad_token_id=0,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _write_adapter(base: Path, folder: Path, seed: int) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 BASE_ID = "lorauter-demo/SmolLM2-135M-Instruct-dequantized"
 SOURCE_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -61,7 +62,8 @@ def export_base(out_dir: Path) -> Path:
     return out_dir
 
 
-def _write(gguf: Path, folder: Path) -> None:
+def read_gguf(gguf: Path) -> tuple[Any, Any]:
+    """The model of a GGUF file in bf16, its weights unpacked, and its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -71,7 +73,11 @@ def _write(gguf: Path, folder: Path) -> None:
         dtype=torch.bfloat16,
         quantization_config=GgufConfig(dequantize=True),
     )
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    return model, AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+
+
+def _write(gguf: Path, folder: Path) -> None:
+    model, tokenizer = read_gguf(gguf)
     # Both record the folder they were read from; the export must not depend on it.
     model.config._name_or_path = BASE_ID
     tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = BASE_ID

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -26,12 +25,12 @@ from transformers import (
     OPTConfig,
     Phi3Config,
     PreTrainedConfig,
-    PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2MoeConfig,
     Qwen3Config,
 )
 
+from benchmarks.tiny_world import byte_tokenizer
 from catalog.errors import SettingError
 from lorauter.adapter_weights import read_adapter
 from lorauter.compositions.cat import cat
@@ -160,15 +159,6 @@ def write_base(folder: Path, architecture: str) -> None:
         model.get_input_embeddings().weight.data *= 0.2
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {symbol: index for index, symbol in enumerate(["<end>", *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
 
 
 def save_adapter(base: Path, folder: Path, seed: int, options: dict[str, Any]) -> None:
