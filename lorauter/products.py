@@ -71,7 +71,7 @@ def _add_own(
     table: AdapterTable, slots: torch.Tensor, weights: torch.Tensor | None, x: torch.Tensor, output: torch.Tensor
 ) -> torch.Tensor:
     rows, most = slots.shape
-    hidden = torch.bmm(x, _side_by_side(table, slots))
+    hidden = torch.bmm(x, side_by_side(table, slots))
     if weights is not None:
         hidden.view(rows, -1, most, table.width).mul_(weights[:, None, :, None])
     b = table.b.view(-1, table.width, table.d_out).index_select(0, slots.view(-1))
@@ -80,7 +80,7 @@ def _add_own(
 
 def _add_stack(table: AdapterTable, uses: RowUses, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
     shared = uses.shared(table.width)
-    hidden = x.reshape(-1, table.d_in) @ _side_by_side(table, shared.slots[None])[0]
+    hidden = x.reshape(-1, table.d_in) @ side_by_side(table, shared.slots[None])[0]
     if shared.mask is not None:
         hidden.view(len(x), -1, shared.mask.shape[1]).mul_(shared.mask[:, None])
     b = table.b.view(-1, table.width, table.d_out).index_select(0, shared.slots)
@@ -88,7 +88,7 @@ def _add_stack(table: AdapterTable, uses: RowUses, x: torch.Tensor, output: torc
     return output
 
 
-def _side_by_side(table: AdapterTable, slots: torch.Tensor) -> torch.Tensor:
+def side_by_side(table: AdapterTable, slots: torch.Tensor) -> torch.Tensor:
     """Aᵀ of each line's slots (n, k) beside one another: (n, d_in, k × width)."""
     rows, most = slots.shape
     a = table.a.view(-1, table.d_in, table.width).index_select(0, slots.view(-1))
