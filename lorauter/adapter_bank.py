@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeGuard
 
@@ -34,8 +35,11 @@ from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter.adapter_header import read_header
 from lorauter.adapter_table import AdapterTable, width_of
 from lorauter.adapter_weights import AdapterWeights, LoraPair, read_adapter
+from lorauter.gated_products import CandidateStack, stack_of
+from lorauter.gated_rows import GatedRows
+from lorauter.gating import TokenGate, Weighing
 from lorauter.products import add_products
-from lorauter.routing import Mixture, added_up
+from lorauter.routing import added_up
 from lorauter.row_uses import RowUses
 
 _EXPERT = re.compile(r"(?:^|\.)experts\.\d+\.")
@@ -108,11 +112,16 @@ class ModulePlan:
 
 
 class BatchPlan:
-    """What one batch does at each touched module. `select` keeps some of the rows while decoding goes on."""
+    """What one batch does at each touched module. `select` keeps some of the rows while decoding goes on.
 
-    def __init__(self, modules: dict[str, ModulePlan], rows: int) -> None:
+    Args:
+        modules: what mixtures do, by module. rows: of the batch. gated: what gates do.
+    """
+
+    def __init__(self, modules: dict[str, ModulePlan], rows: int, gated: tuple[GatedRows, ...] = ()) -> None:
         self.modules = modules
         self.rows = rows
+        self.gated = gated
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps the given rows (int64 indices into the present ones), in that order, in place."""
@@ -123,6 +132,8 @@ class BatchPlan:
                 shared[id(module.tilt)] = module.tilt
         for part in shared.values():
             part.select(rows)
+        for gated in self.gated:
+            gated.select(rows)
         self.rows = len(rows)
 
 
@@ -144,6 +155,7 @@ class AdapterBank:
         self._modules: dict[str, nn.Module] = dict(model.named_modules())
         self._held: OrderedDict[str, dict[str, Place]] = OrderedDict()
         self._tables: dict[tuple[str, int], AdapterTable] = {}
+        self._stacks: dict[tuple[str, ...], dict[str, CandidateStack]] = {}
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -157,7 +169,7 @@ class AdapterBank:
             UnsupportedAdapter: a module is not in the base, is no Linear or Conv1D, or has another shape.
         """
         with torch.inference_mode():
-            pairs = {name: self._fold(name, pair) for name, pair in weights.modules.items()}
+            pairs = {name: self.fold(name, pair) for name, pair in weights.modules.items()}
             self._drop(key)
             while len(self._held) >= self.capacity:
                 self._drop(next(iter(self._held)))
@@ -169,12 +181,12 @@ class AdapterBank:
         Raises:
             UnsupportedAdapter: the cause names the key, the module and its class.
         """
-        with _naming(key):
+        with naming(key):
             found = find(key)
             if not isinstance(found, AdapterWeights):
                 header = read_header(found)
                 for name in header.modules:  # first: what a module is tells more than the tensors' names do
-                    self._linear(name)
+                    self.linear(name)
                 found = header.weights()
             for name, pair in found.modules.items():
                 self._weight(name, pair)
@@ -199,25 +211,34 @@ class AdapterBank:
             if key not in self._held:
                 self._load(key, find)
 
-    def plan(self, mixtures: Sequence[Mixture]) -> BatchPlan:
-        """The plan of a batch with one mixture a row, over held adapters.
+    def plan(self, weighings: Sequence[Weighing]) -> BatchPlan:
+        """The plan of a batch with one mixture or gate a row, over held adapters.
 
         Raises:
-            SettingError: an adapter is not held.
+            SettingError: an adapter is not held. UnsupportedAdapter: a gate's candidate is a DoRA.
         """
-        rows = [added_up(mixture) for mixture in mixtures]
+        gates = {id(one): one for one in weighings if isinstance(one, TokenGate)}
+        rows = [{} if isinstance(one, TokenGate) else added_up(one) for one in weighings]
         keys = tuple(dict.fromkeys(key for row in rows for key in row))
-        missing = [key for key in keys if key not in self._held]
+        missing = [key for key in (*keys, *chain(*(g.adapters for g in gates.values()))) if key not in self._held]
         if missing:
             raise SettingError(f"Adapter {missing[0]!r} is not in the bank.", "Call ensure first.")
-        return BatchPlan(self._planned(keys, rows), len(rows))
+        stacks = self._stacked([gate.adapters for gate in gates.values()])
+        used = {name: torch.tensor([one is gate for one in weighings]) for name, gate in gates.items()}
+        gated = [GatedRows(g, stacks[g.adapters], used[name].to(self.device)) for name, g in gates.items()]
+        return BatchPlan(self._planned(keys, rows), len(rows), tuple(gated))
 
     @contextmanager
     def serving(self, plan: BatchPlan) -> Iterator[None]:
         """Within it, the base computes with the plan's adapters; outside it is the bare base."""
         hooks = [
-            self._linear(name).register_forward_hook(_by_row(plan, _hook(module, self._linear(name).bias)))
+            self.linear(name).register_forward_hook(_by_row(plan, _hook(module, self.linear(name).bias)))
             for name, module in plan.modules.items()
+        ]
+        hooks += [  # last: a DoRA of a mixture must see the base's own output
+            self.linear(name).register_forward_hook(_by_row(plan, _gated_hook(gated, name)))
+            for gated in plan.gated
+            for name in gated.stacks
         ]
         try:
             yield
@@ -228,11 +249,15 @@ class AdapterBank:
     def _load(self, key: str, find: FindAdapter | None) -> None:
         if find is None:
             raise SettingError(f"Adapter {key!r} is not held.", "Give the engine a find_adapter.")
-        with _naming(key):
-            found = find(key)
-            self.add(key, found if isinstance(found, AdapterWeights) else read_adapter(found))
+        with naming(key):
+            self.add(key, weights_found(key, find))
 
-    def _fold(self, name: str, pair: LoraPair) -> HeldPair:
+    def fold(self, name: str, pair: LoraPair) -> HeldPair:
+        """What `add` would hold of an adapter at one module, without holding it.
+
+        Raises:
+            UnsupportedAdapter: as `add`.
+        """
         weight = self._weight(name, pair)
         a = pair.a.to(self.device)
         b = pair.b.to(self.device, torch.float32) * pair.scaling
@@ -244,7 +269,7 @@ class AdapterBank:
 
     def _weight(self, name: str, pair: LoraPair) -> torch.Tensor:
         """W of the module that a pair changes, (d_out, d_in): a Conv1D stores it the other way round."""
-        base = self._linear(name)
+        base = self.linear(name)
         weight = base.weight.T if isinstance(base, Conv1D) else base.weight
         if weight.shape != (pair.b.shape[0], pair.a.shape[1]):
             raise UnsupportedAdapter(
@@ -254,7 +279,12 @@ class AdapterBank:
             )
         return weight
 
-    def _linear(self, name: str) -> nn.Linear | Conv1D:
+    def linear(self, name: str) -> nn.Linear | Conv1D:
+        """The base's module of that name.
+
+        Raises:
+            UnsupportedAdapter: it is not in the base, is no Linear or Conv1D, or belongs to one expert of many.
+        """
         module = self._modules.get(name)
         if module is None:
             raise UnsupportedAdapter(
@@ -285,11 +315,30 @@ class AdapterBank:
         return Place(table, table.put(pair.a, pair.b), pair.d)
 
     def _drop(self, key: str) -> None:
-        """Forgets an adapter, and tables that it leaves empty."""
+        """Forgets an adapter, tables that it leaves empty, and stacks that it is part of."""
+        self._stacks = {keys: stack for keys, stack in self._stacks.items() if key not in keys}
         for name, place in self._held.pop(key, {}).items():
             place.table.release(place.slot)
             if place.table.empty:
                 del self._tables[name, place.table.width]
+
+    def _stacked(self, wanted: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], dict[str, CandidateStack]]:
+        """The stacks of sets of candidates. Those of the last batch with gates are kept."""
+        found = {keys: self._stacks.get(keys) or self._stack(keys) for keys in wanted}
+        self._stacks = found or self._stacks
+        return found
+
+    def _stack(self, keys: tuple[str, ...]) -> dict[str, CandidateStack]:
+        slots: dict[str, dict[int, tuple[AdapterTable, int]]] = {}
+        for number, key in enumerate(keys):
+            for name, place in self._held[key].items():
+                if place.d is not None:
+                    raise UnsupportedAdapter(
+                        f"{key}: The adapter is a DoRA, which no gate weighs token by token.",
+                        "Leave it out of the gate's candidates.",
+                    )
+                slots.setdefault(name, {})[number] = place.table, place.slot
+        return {name: stack_of(places) for name, places in slots.items()}
 
     def _planned(self, keys: tuple[str, ...], rows: list[dict[str, float]]) -> dict[str, ModulePlan]:
         """The plan of every touched module."""
@@ -344,8 +393,18 @@ class _UsesOf:
         return RowUses(rows.contiguous(), numbers.contiguous(), weights, self._batch)
 
 
+def weights_found(key: str, find: FindAdapter) -> AdapterWeights:
+    """An adapter's weights, read where `find` gives a folder.
+
+    Raises:
+        UnsupportedAdapter: as `read_adapter`.
+    """
+    found = find(key)
+    return found if isinstance(found, AdapterWeights) else read_adapter(found)
+
+
 @contextmanager
-def _naming(key: str) -> Iterator[None]:
+def naming(key: str) -> Iterator[None]:
     """Says whose the fault is."""
     try:
         yield
@@ -389,5 +448,14 @@ def _hook(plan: ModulePlan, bias: torch.Tensor | None) -> Hook:
         for table, uses in plan.parts:
             output = add_products(table, uses, inputs[0], output)
         return output
+
+    return add
+
+
+def _gated_hook(gated: GatedRows, name: str) -> Hook:
+    """Adds what a gate weighs."""
+
+    def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        return gated.add(name, inputs[0], output)
 
     return add

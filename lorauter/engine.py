@@ -1,4 +1,4 @@
-"""Engine: answers for a batch whose rows each carry their own mixture of adapters.
+"""Engine: answers for a batch whose rows each carry their own mixture of adapters, or a gate.
 
 Knows: prompts, left padding, decoding with a cache, when an answer ends. Does not know: how a token is chosen
 (lorauter/sampling), which rows share a batch (lorauter/batches), why a row has its mixture (lorauter/routers), what an
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -25,29 +25,21 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from catalog.errors import SettingError
 from catalog.option_metrics import OptionLogprobs
-from lorauter.adapter_bank import AdapterBank, BatchPlan, FindAdapter
+from lorauter.adapter_bank import AdapterBank, BatchPlan, FindAdapter, naming, weights_found
 from lorauter.adapter_weights import AdapterWeights
 from lorauter.attention import CPU_ATTENTION
 from lorauter.batches import RowSize, halving_out_of_memory, plan_batches
 from lorauter.decoding import GREEDY, STOPS, Decoding, row_key, stops_of
 from lorauter.device import DTYPES, choose_device, choose_dtype
 from lorauter.engine_version import ENGINE_VERSION
+from lorauter.gating import Routed, Weighing, taking_part, weighing_of
 from lorauter.memory_budget import Budget, budget_for
 from lorauter.option_scores import PromptState, option_logprobs
-from lorauter.routing import Mixture
 from lorauter.sampling import Choose, Draws, most_probable
 from lorauter.stopping import Stopping
 
 LOG = logging.getLogger(__name__)
 KEPT_STOPS = 16
-
-
-class Routed(Protocol):
-    """Anything with a mixture, such as a router's route."""
-
-    @property
-    def mixture(self) -> Mixture:
-        """Adapter keys with weights."""
 
 
 class Engine:
@@ -121,18 +113,19 @@ class Engine:
 
         A batch that memory has no room for is halved (see `halved`). `budget` stands in for the engine's.
 
-        Args and errors: as `generate`; each route's `mixture` is its row's mixture.
+        Args and errors: as `generate`; each route's mixture or gate is its row's.
         """
         names = _samples(samples, len(prompts))
         limits = _limits(max_new_tokens, len(prompts))
+        weighings = [weighing_of(route) for route in routes]
         sizes = [
-            RowSize(length, limit, tuple(sorted({key for key, _ in route.mixture})))
-            for length, limit, route in zip(self.token_lengths(prompts), limits, routes, strict=True)
+            RowSize(length, limit, tuple(sorted(set(taking_part(weighing)))))
+            for length, limit, weighing in zip(self.token_lengths(prompts), limits, weighings, strict=True)
         ]
         texts = [""] * len(prompts)
 
         def run(batch: Sequence[int]) -> None:
-            mixtures = [routes[i].mixture for i in batch]
+            mixtures = [weighings[i] for i in batch]
             asked, bounds = [prompts[i] for i in batch], [limits[i] for i in batch]
             answers = self.generate(asked, mixtures, bounds, stop, decoding, [names[i] for i in batch])
             for index, text in zip(batch, answers, strict=True):
@@ -174,7 +167,7 @@ class Engine:
     def generate(
         self,
         prompts: Sequence[str],
-        mixtures: Sequence[Mixture],
+        mixtures: Sequence[Weighing],
         max_new_tokens: int | Sequence[int],
         stop: str | Sequence[str] = STOPS,
         decoding: Decoding = GREEDY,
@@ -188,7 +181,8 @@ class Engine:
         Args:
             prompts: texts, used as they are (no chat template). One longer than the base's context
                 less the row's bound is cut from the left, its begin-of-text token included.
-            mixtures: one a prompt. max_new_tokens: one bound for all rows, or one a row; at least 1.
+            mixtures: one a prompt, or a gate in its place.
+            max_new_tokens: one bound for all rows, or one a row; at least 1.
             stop: one or several, see `cut_at_stop`. decoding: greedy, or how tokens are drawn.
             samples: of drawn answers, what tells rows of one prompt and the same adapters apart; one a row. Left out,
                 such rows draw the same tokens. No draw depends on the other rows of the batch.
@@ -228,21 +222,22 @@ class Engine:
         tokens = [[self._continuation(option) for option in given] for given in options]
         if not all(tokens):
             raise SettingError("A prompt has no options.", "Give each at least one, or generate a text.")
+        weighings = [weighing_of(route) for route in routes]
         sizes = [
-            RowSize(length, sum(map(len, given)), tuple(sorted({key for key, _ in route.mixture})))
-            for length, given, route in zip(self.token_lengths(prompts), tokens, routes, strict=True)
+            RowSize(length, sum(map(len, given)), tuple(sorted(set(taking_part(weighing)))))
+            for length, given, weighing in zip(self.token_lengths(prompts), tokens, weighings, strict=True)
         ]
         found: dict[int, OptionLogprobs] = {}
 
         def run(batch: Sequence[int]) -> None:
-            state = [prompts[i] for i in batch], [routes[i].mixture for i in batch]
+            state = [prompts[i] for i in batch], [weighings[i] for i in batch]
             found.update(zip(batch, self._score_batch(*state, [tokens[i] for i in batch]), strict=True))
 
         self._in_batches(sizes, run, budget)
         return [found[row] for row in range(len(prompts))]
 
     def _score_batch(
-        self, prompts: Sequence[str], mixtures: Sequence[Mixture], options: Sequence[Sequence[Sequence[int]]]
+        self, prompts: Sequence[str], mixtures: Sequence[Weighing], options: Sequence[Sequence[Sequence[int]]]
     ) -> list[OptionLogprobs]:
         plan = self._plan(mixtures)
         ids, mask = self._padded(prompts, [max(map(len, given)) for given in options])
@@ -257,16 +252,60 @@ class Engine:
         found: list[int] = self.tokenizer(f" {option}", add_special_tokens=False)["input_ids"]
         return found or [self._blank]
 
-    def next_logits(self, prompts: Sequence[str], mixtures: Sequence[Mixture]) -> torch.Tensor:
+    def next_logits(self, prompts: Sequence[str], mixtures: Sequence[Weighing]) -> torch.Tensor:
         """Logits of the token after each prompt: (rows, vocabulary), fp32, on the CPU."""
         plan = self._plan(mixtures)
         ids, mask = self._padded(prompts, [1] * len(prompts))
         with torch.inference_mode(), self.bank.serving(plan):
             return self._forward(ids, mask, _positions(mask), None).float().cpu()
 
-    def _plan(self, mixtures: Sequence[Mixture]) -> BatchPlan:
+    def probe(
+        self, prompts: Sequence[str], module: str, most_tokens: int = 2048, budget: Budget | None = None
+    ) -> torch.Tensor:
+        """What the bare base hands to one of its modules at each prompt's last token: (rows, d_in), fp32, on the CPU.
+
+        One forward pass over the prompts, in the batches of `plan_batches`; a row does not depend on the others.
+
+        Args:
+            module: dotted name of a Linear or Conv1D. most_tokens: longer prompts keep their end. budget: as `answer`.
+
+        Raises:
+            UnsupportedAdapter: an adapter could not be served at that module, see `AdapterBank.linear`.
+        """
+        linear = self.bank.linear(module)
+        found: dict[int, torch.Tensor] = {}
+        bound = max(1, self._context - most_tokens)
+
+        def run(batch: Sequence[int]) -> None:
+            ids, mask = self._padded([prompts[i] for i in batch], [bound] * len(batch))
+
+            def take(_: Any, inputs: tuple[torch.Tensor]) -> None:
+                x = inputs[0]
+                found.update(zip(batch, x.reshape(len(batch), -1, x.shape[-1])[:, -1].float().cpu(), strict=True))
+
+            hook = linear.register_forward_pre_hook(take)
+            try:
+                with torch.inference_mode():
+                    self._forward(ids, mask, _positions(mask), None)
+            finally:
+                hook.remove()
+
+        sizes = [RowSize(min(length, most_tokens), 1) for length in self.token_lengths(prompts)]
+        self._in_batches(sizes, run, budget)
+        return torch.stack([found[row] for row in range(len(prompts))]) if prompts else torch.empty(0, 0)
+
+    def weights_of(self, key: str) -> AdapterWeights:
+        """An adapter as it is stored, on the CPU; it is not held for that.
+
+        Raises:
+            UnsupportedAdapter: as `read_adapter`; the cause names the key. SettingError: there is no `find_adapter`.
+        """
+        with naming(key):
+            return weights_found(key, self._find)
+
+    def _plan(self, mixtures: Sequence[Weighing]) -> BatchPlan:
         find = self._find if self._made else self.find_adapter
-        self.bank.ensure([key for mixture in mixtures for key, _ in mixture], find)
+        self.bank.ensure([key for mixture in mixtures for key in taking_part(mixture)], find)
         return self.bank.plan(mixtures)
 
     @contextmanager
@@ -392,12 +431,14 @@ def _samples(samples: Sequence[str] | None, rows: int) -> Sequence[str]:
 
 
 def _chooser(
-    decoding: Decoding, prompts: Sequence[str], mixtures: Sequence[Mixture], samples: Sequence[str], steps: int
+    decoding: Decoding, prompts: Sequence[str], mixtures: Sequence[Weighing], samples: Sequence[str], steps: int
 ) -> Choose:
     """How the tokens of one batch are chosen."""
     if decoding.greedy:
         return most_probable
-    rows = zip(prompts, mixtures, samples, strict=True)
+    # Of a gate the candidates are known, and no weight is part of a row's key.
+    named = [tuple((key, 1.0) for key in taking_part(mixture)) for mixture in mixtures]
+    rows = zip(prompts, named, samples, strict=True)
     return Draws(decoding, [row_key(decoding, *row) for row in rows], steps)
 
 

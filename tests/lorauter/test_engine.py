@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.tiny_world import byte_tokenizer
 from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.adapter_bank import AdapterBank, Mixture
+from lorauter.adapter_bank import AdapterBank
 from lorauter.adapter_weights import PREFIX, read_adapter
 from lorauter.batches import RowSize, plan_batches
 from lorauter.decoding import Decoding
@@ -26,6 +26,7 @@ from lorauter.device import choose_device, choose_dtype
 from lorauter.engine import Engine
 from lorauter.engine_version import ENGINE_VERSION
 from lorauter.memory_budget import Budget
+from lorauter.routing import Mixture
 from lorauter.stopping import cut_at_stop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
