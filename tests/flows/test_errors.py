@@ -193,7 +193,7 @@ def test_task_file_with_a_missing_field(home: Home, told: Told, tmp_path: Path) 
 def test_unknown_router(home: Home, told: Told) -> None:
     said = told("--home", home.root, "route", "What colour is it?", "--router", "oracel")
 
-    assert said == "Error: There is no router 'oracel'. Choose one of: lorauter, uniform, random, oracle, base."
+    assert said == "Error: There is no router 'oracel'. Choose one of: lorauter, discriminant, uniform, random, oracle, base."
 
 
 def test_unknown_router_for_a_batch(home: Home, told: Told, tmp_path: Path) -> None:
