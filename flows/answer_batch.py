@@ -26,11 +26,12 @@ from flows.progress import Advance, stage
 from flows.prompts import Prompts, prompts_of
 from flows.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
 from flows.refresh import shard_runner
+from flows.served import served
 from lorauter.compositions import MIXTURE, spelled
 from lorauter.compositions.base import CompositionOptions
 from lorauter.decoding import STOPS, Decoding, decoding_of
 from lorauter.decoding import spelled as spelled_decoding
-from lorauter.routing import Route
+from lorauter.routing import Route, Routed
 from warehouse.plans import Work
 from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
 
@@ -138,18 +139,7 @@ class _Batch:
         began = time.monotonic()
         routes = self._routes.of(name, asked)
         routed = time.monotonic()
-        work = [
-            Work(
-                prompt=self._prompts(query, route),
-                mixture=route.mixture,
-                max_new_tokens=query.max_new_tokens,
-                task=query.task,
-                example=query.id,
-                composition=self._composition,
-                sample="" if self._decoding.greedy else query.id,
-            )
-            for query, route in zip(asked, routes, strict=True)
-        ]
+        work = [self._work(query, route) for query, route in zip(asked, routes, strict=True)]
         answers, new = ensure_outputs(self._home, work, self._conditions, self._run, advance)
         self.new += new
         each = max(len(asked), 1)
@@ -162,11 +152,23 @@ class _Batch:
             for query, route, answer in zip(asked, routes, answers, strict=True)
         ]
 
+    def _work(self, query: Query, route: Routed) -> Work:
+        mixture, composition = served(route, self._composition)
+        return Work(
+            prompt=self._prompts(query, route),
+            mixture=mixture,
+            max_new_tokens=query.max_new_tokens,
+            task=query.task,
+            example=query.id,
+            composition=composition,
+            sample="" if self._decoding.greedy else query.id,
+        )
+
     def _majority_rows(self, asked: Sequence[Query]) -> list[Row]:
         """The answers of a control that needs no model: each task's most frequent validation target."""
         return [self._row(MAJORITY, query, Route(()), self._majority.get(query.task or "", "")) for query in asked]
 
-    def _row(self, router: str, query: Query, route: Route, answer: Answer) -> Row:
+    def _row(self, router: str, query: Query, route: Routed, answer: Answer) -> Row:
         text = answer if isinstance(answer, str) else None  # no query has options, so all else failed
         scored = query.metric and query.target is not None and not query.fault
         return {

@@ -14,7 +14,7 @@ from flows.progress import say
 from flows.queries import Query
 from lorauter.fallback import without
 from lorauter.routers import ROUTERS
-from lorauter.routing import Route, Router
+from lorauter.routing import Routed, Router
 from lorauter.task_index import TaskIndex, load_index
 from warehouse.snapshots import Snapshot
 
@@ -43,7 +43,7 @@ class Routes:
         self._gone: set[str] = set()
         self._open()
 
-    def of(self, router: str, queries: Sequence[Query]) -> list[Route]:
+    def of(self, router: str, queries: Sequence[Query]) -> Sequence[Routed]:
         """One route a query. Raises HubError where the hub does not answer."""
         self._truth.clear()
         self._truth.update((query.input, query.task) for query in queries if query.task)
@@ -53,7 +53,7 @@ class Routes:
                 return routes
             self._open()
 
-    def fallbacks(self, route: Route) -> list[dict[str, str]]:
+    def fallbacks(self, route: Routed) -> list[dict[str, str]]:
         """The route's tasks whose adapter is gone, and what is used in its place."""
         matched = [self._place[match.task] for match in route.tasks]
         return [

@@ -30,7 +30,7 @@ from lorauter.decoding import GREEDY, Decoding, stops_of
 from lorauter.export import lorax, vllm
 from lorauter.export.adapters import ServedAdapter, ServedAdapters
 from lorauter.export.asked import Asked
-from lorauter.routing import Route
+from lorauter.routing import Routed
 from warehouse.files import write_atomically
 from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
 
@@ -142,7 +142,7 @@ class _Export:
             self.exported.requests += 1
             yield self._line(query, route, adapter)
 
-    def _line(self, query: Query, route: Route, adapter: ServedAdapter | None) -> dict[str, Any]:
+    def _line(self, query: Query, route: Routed, adapter: ServedAdapter | None) -> dict[str, Any]:
         options = self._options
         row = Asked(
             self._prompts(query, route),

@@ -15,11 +15,11 @@ from catalog.errors import SettingError
 from catalog.task import DEFAULT_TEMPLATE, TEMPLATES
 from flows.home import Home
 from flows.queries import Query
-from lorauter.routing import Route
+from lorauter.routing import Routed
 from lorauter.task_index import TaskIndex
 from warehouse.snapshots import Snapshot
 
-Prompts = Callable[[Query, Route], str]
+Prompts = Callable[[Query, Routed], str]
 NAMES = ("task", "alpaca", "plain", "chat")
 
 
@@ -39,7 +39,7 @@ def prompts_of(name: str, home: Home, snapshot: Snapshot, index: TaskIndex) -> P
 
 
 def _by_task(templates: dict[str, str]) -> Prompts:
-    def make(query: Query, route: Route) -> str:
+    def make(query: Query, route: Routed) -> str:
         nearest = route.tasks[0].task if route.tasks else ""
         return templates.get(query.task or nearest, DEFAULT_TEMPLATE).replace("{input}", query.input)
 

@@ -32,7 +32,7 @@ from lorauter.batches import RowSize, halving_out_of_memory, plan_batches
 from lorauter.decoding import GREEDY, STOPS, Decoding, row_key, stops_of
 from lorauter.device import DTYPES, choose_device, choose_dtype
 from lorauter.engine_version import ENGINE_VERSION
-from lorauter.gating import Routed, Weighing, taking_part, weighing_of
+from lorauter.gating import Weighing, WithMixture, taking_part, weighing_of
 from lorauter.memory_budget import Budget, budget_for
 from lorauter.option_scores import PromptState, option_logprobs
 from lorauter.sampling import Choose, Draws, most_probable
@@ -102,7 +102,7 @@ class Engine:
     def answer(
         self,
         prompts: Sequence[str],
-        routes: Sequence[Routed],
+        routes: Sequence[WithMixture],
         max_new_tokens: int | Sequence[int] = 8,
         stop: str | Sequence[str] = STOPS,
         budget: Budget | None = None,
@@ -207,7 +207,7 @@ class Engine:
         self,
         prompts: Sequence[str],
         options: Sequence[Sequence[str]],
-        routes: Sequence[Routed],
+        routes: Sequence[WithMixture],
         budget: Budget | None = None,
     ) -> list[OptionLogprobs]:
         """Log-probabilities of each prompt's options, in the order of the prompts; a prompt is computed once.

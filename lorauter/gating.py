@@ -71,7 +71,7 @@ class GatedRoute:
         )
 
 
-class Routed(Protocol):
+class WithMixture(Protocol):
     """Anything with a mixture, such as a router's route; a `GatedRoute` too."""
 
     @property
@@ -79,7 +79,7 @@ class Routed(Protocol):
         """Adapter keys with weights."""
 
 
-def weighing_of(route: Routed) -> Weighing:
+def weighing_of(route: WithMixture) -> Weighing:
     """What weighs a route's adapters."""
     return route.gate if isinstance(route, GatedRoute) else route.mixture
 

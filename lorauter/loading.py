@@ -6,6 +6,7 @@ Knows: which router, which base, where the snapshot's encoder lies. Does not kno
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,8 @@ from catalog.errors import SettingError
 from lorauter.fallback import without
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Router, RouterOptions
-from lorauter.task_index import EncoderId, load_index, load_inputs
-from warehouse.snapshots import open_snapshot
+from lorauter.task_index import EncoderId, load_index, load_inputs, load_pool
+from warehouse.snapshots import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     from lorauter.encoder import Encoder
@@ -52,15 +53,34 @@ def load(
     if router not in ROUTERS:
         raise SettingError(f"There is no router {router!r}.", f"Choose one of: {', '.join(ROUTERS)}.")
     snapshot = open_snapshot(Path(folder))
-    index = without(load_index(snapshot, base), snapshot, gone)
-    parts = RouterParts(
+    parts = open_parts(snapshot, base=base, options=options, encoder=encoder, truth=truth)
+    return ROUTERS[router](parts_without(parts, snapshot, gone))
+
+
+def open_parts(
+    snapshot: Snapshot,
+    *,
+    base: str | None = None,
+    options: RouterOptions | None = None,
+    encoder: str | Path | FindEncoder | None = None,
+    truth: Mapping[str, str] | None = None,
+) -> RouterParts:
+    """What the routers of one base of an opened snapshot are built from. Args and errors: as `load`."""
+    index = load_index(snapshot, base)
+    return RouterParts(
         index=index,
         encoder=_encoder_loader(index.encoder, _finder(snapshot.folder, encoder)),
-        inputs=lambda: load_inputs(snapshot, index),
+        inputs=cache(lambda: load_inputs(snapshot, index)),
         options=options or RouterOptions(),
         truth={} if truth is None else truth,
+        pool=load_pool(snapshot, index),
     )
-    return ROUTERS[router](parts)
+
+
+def parts_without(parts: RouterParts, snapshot: Snapshot, gone: Collection[str]) -> RouterParts:
+    """The parts without some adapters: their tasks take the next best. What was fitted on the inputs is kept."""
+    left = tuple(key for key in parts.pool if key not in gone)
+    return replace(parts, index=without(parts.index, snapshot, gone), pool=left)
 
 
 def _encoder_loader(wanted: EncoderId, find: FindEncoder) -> Callable[[], Encoder]:

@@ -52,13 +52,40 @@ class RouterOptions:
     fallback: float = 0.05
 
 
+Masked = Sequence[str | None] | None
+
+
+class Routed(Protocol):
+    """What every route says, a `Route` or a `GatedRoute`."""
+
+    @property
+    def mixture(self) -> Mixture:
+        """Adapter keys with weights. Raises SettingError where they differ from token to token."""
+        ...
+
+    @property
+    def tasks(self) -> tuple[TaskMatch, ...]:
+        """The tasks behind it, nearest first."""
+        ...
+
+    @property
+    def confidence(self) -> float:
+        """As `Route`."""
+        ...
+
+
 class Router(Protocol):
     """Anything that turns queries into routes. One small file each under lorauter/routers/."""
 
     name: str
 
-    def route(self, queries: Sequence[str]) -> list[Route]:
-        """One route a query, in order."""
+    def route(self, queries: Sequence[str], masked: Masked = None) -> Sequence[Routed]:
+        """One route a query, in order.
+
+        Args:
+            masked: a task a query that gets no weight, or None for none: LORAUTER's OOD setting. Routers that know no
+                tasks have nothing to mask.
+        """
         ...
 
 

@@ -113,6 +113,12 @@ def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
     )
 
 
+def load_pool(snapshot: Snapshot, index: TaskIndex) -> tuple[str, ...]:
+    """Every admitted adapter of an index's base, sorted: the published ones and all that they won over."""
+    rows = snapshot.read("adapters")
+    return tuple(sorted({row["adapter"] for row in rows if row["base"] == index.base and row["admitted"]}))
+
+
 def _own(declared: str | None, admitted: Sequence[str]) -> str | None:
     """The key of the adapter that a task declares its own, if it was admitted."""
     return next((key for key in admitted if AdapterId.parse(key).is_called(declared)), None)

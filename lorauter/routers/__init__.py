@@ -6,9 +6,10 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from catalog.errors import SettingError
 from lorauter.routers.base import BaseRouter
 from lorauter.routers.discriminant import DiscriminantRouter
 from lorauter.routers.oracle import OracleRouter
@@ -19,7 +20,15 @@ from lorauter.routing import Router, RouterOptions
 
 if TYPE_CHECKING:
     from lorauter.encoder import Encoder
+    from lorauter.engine import Engine
     from lorauter.task_index import TaskIndex, TaskInputs
+
+Fitted = TypeVar("Fitted")
+
+
+def no_engine() -> Engine:
+    """The engine where there is none. Raises SettingError."""
+    raise SettingError("This router lets the base model read the query, and there is none.", "Load it with an engine.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,10 @@ class RouterParts:
     Args:
         encoder: loads the sentence encoder on its first call. inputs: reads the tasks' validation inputs.
         truth: query → its true task, for the oracle.
+        pool: every admitted adapter, sorted, for routers that look at adapters and at no score.
+        engine: loads the base on its first call, for routers that let it read the query. prompt_of: query → prompt as
+            it is answered.
+        fits: what was fitted on the inputs, by name; parts with other adapters of the same tasks share it.
     """
 
     index: TaskIndex
@@ -36,6 +49,16 @@ class RouterParts:
     inputs: Callable[[], TaskInputs]
     options: RouterOptions
     truth: Mapping[str, str]
+    pool: tuple[str, ...] = ()
+    engine: Callable[[], Engine] = no_engine
+    prompt_of: Callable[[str], str] = str
+    fits: dict[str, object] = field(default_factory=dict, compare=False)
+
+    def fitted(self, name: str, fit: Callable[[], Fitted]) -> Fitted:
+        """What `fit` makes of the inputs alone, made once."""
+        if name not in self.fits:
+            self.fits[name] = fit()
+        return cast("Fitted", self.fits[name])
 
 
 ROUTERS: dict[str, Callable[[RouterParts], Router]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorauter.routing import Route
+from lorauter.routing import Masked, Route
 
 
 class BaseRouter:
@@ -12,6 +12,6 @@ class BaseRouter:
 
     name = "base"
 
-    def route(self, queries: Sequence[str]) -> list[Route]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """An empty mixture a query."""
         return [Route(()) for _ in queries]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from catalog.errors import SettingError
 from lorauter.confidence import Confidence
 from lorauter.discriminant import TaskDiscriminant, count_texts
-from lorauter.routing import Route, RouterOptions
+from lorauter.routing import Masked, Route, RouterOptions
 from lorauter.task_index import TaskIndex, TaskInputs
 from lorauter.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
 
@@ -58,13 +58,13 @@ class DiscriminantRouter:
         self._inputs = inputs
         self._options = options
 
-    def route(self, queries: Sequence[str], masked: Sequence[str | None] | None = None) -> list[Route]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """One route a query, in order. masked: a task a query that gets no weight, LORAUTER's OOD setting."""
         if not queries:
             return []
         return routes_of(self.weigh(queries, masked), self.index.tasks, self.index.best)
 
-    def weigh(self, queries: Sequence[str], masked: Sequence[str | None] | None = None) -> TaskWeights:
+    def weigh(self, queries: Sequence[str], masked: Masked = None) -> TaskWeights:
         """The same as arrays."""
         similarities = self.similarities(queries)
         if masked is not None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from catalog.errors import SettingError
-from lorauter.routing import Route, mixture_of
+from lorauter.routing import Masked, Route, mixture_of
 
 if TYPE_CHECKING:
     from lorauter.adapter_bank import HeldPair
@@ -79,7 +79,7 @@ class LogoRouter:
         self._engine, self._signal, self._top_k, self._prompt_of = engine, SIGNALS[signal], top_k, prompt_of
         self._adapters = sorted(set(adapters))
 
-    def route(self, queries: Sequence[str]) -> list[Route]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """One route a query, in order.
 
         Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from catalog.errors import SettingError
-from lorauter.routing import Mixture, Route, Router
+from lorauter.routing import Masked, Mixture, Route, Routed, Router
 
 
 class LoraHubRouter:
@@ -23,15 +23,15 @@ class LoraHubRouter:
     def __init__(self, nearest: Router, mixtures: Mapping[str, Mixture]) -> None:
         self._nearest, self._mixtures = nearest, mixtures
 
-    def route(self, queries: Sequence[str]) -> list[Route]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """One route a query, in order, with the tasks and the confidence that `nearest` gave.
 
         Raises:
             SettingError: no mixture was learned for a query's task.
         """
-        return [self._learned(found) for found in self._nearest.route(queries)]
+        return [self._learned(found) for found in self._nearest.route(queries, masked)]
 
-    def _learned(self, found: Route) -> Route:
+    def _learned(self, found: Routed) -> Route:
         task = found.tasks[0].task
         if task not in self._mixtures:
             raise SettingError(f"No mixture was learned for the task {task!r}.", "Learn one by search_mixture.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from catalog.errors import SettingError
-from lorauter.routing import Route, TaskMatch, mixture_of
+from lorauter.routing import Masked, Route, TaskMatch, mixture_of
 from lorauter.task_index import TaskIndex
 
 
@@ -21,7 +21,7 @@ class OracleRouter:
             for task, own, best in zip(index.tasks, index.declared, index.best, strict=True)
         }
 
-    def route(self, queries: Sequence[str]) -> list[Route]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """A single adapter of weight 1 a query. Raises SettingError for a query of unknown task."""
         return [self._route(query) for query in queries]
 

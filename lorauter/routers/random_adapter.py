@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from catalog.task import content_hash
-from lorauter.routing import Route, mixture_of
+from lorauter.routing import Masked, Route, mixture_of
 from lorauter.task_index import TaskIndex
 
 
@@ -17,7 +17,7 @@ class RandomRouter:
     def __init__(self, index: TaskIndex) -> None:
         self._adapters = index.adapters
 
-    def route(self, queries: Sequence[str]) -> list[Route]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """A single adapter of weight 1 a query; the base where nothing is published."""
         return [Route(mixture_of({self._draw(query): 1.0})) for query in queries]
 

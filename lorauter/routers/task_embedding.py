@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lorauter.routing import Route
+from lorauter.routing import Masked, Route
 from lorauter.task_index import TaskIndex
 from lorauter.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
 
@@ -36,13 +36,13 @@ class TaskEmbeddingRouter:
         self._top_k = top_k
         self._temperature = temperature
 
-    def route(self, queries: Sequence[str], masked: Sequence[str | None] | None = None) -> list[Route]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """One route a query, in order. masked: a task a query that gets no weight, the paper's OOD setting."""
         if not queries:
             return []
         return routes_of(self.weigh(queries, masked), self.index.tasks, self.index.best)
 
-    def weigh(self, queries: Sequence[str], masked: Sequence[str | None] | None = None) -> TaskWeights:
+    def weigh(self, queries: Sequence[str], masked: Masked = None) -> TaskWeights:
         """The same as arrays."""
         similarities = self.index.similarities(self._encoder().encode(queries))
         if masked is not None:

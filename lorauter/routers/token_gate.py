@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lorauter.gating import GatedRoute, TokenGate
+from lorauter.routing import Masked
 
 
 class TokenGateRouter:
@@ -21,6 +22,6 @@ class TokenGateRouter:
         self.name = gate.name
         self._gate = gate
 
-    def route(self, queries: Sequence[str]) -> list[GatedRoute]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[GatedRoute]:
         """One route a query, for `Engine.answer` and `Engine.score_options`."""
         return [GatedRoute(self._gate) for _ in queries]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorauter.routing import Route, mixture_of
+from lorauter.routing import Masked, Route, mixture_of
 from lorauter.task_index import TaskIndex
 
 
@@ -16,6 +16,6 @@ class UniformRouter:
     def __init__(self, index: TaskIndex) -> None:
         self._mixture = mixture_of({key: 1 / len(index.adapters) for key in index.adapters})
 
-    def route(self, queries: Sequence[str]) -> list[Route]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """The same mixture for every query."""
         return [Route(self._mixture) for _ in queries]
