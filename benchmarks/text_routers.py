@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from lorauter.routers.vector_database import shares_of_nearest
+from lorauter.routing import RouterOptions
 from lorauter.task_index import TaskInputs
 
 Similarities = npt.NDArray[Any]
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
-NEIGHBOURS, TEMPERATURE, NUCLEUS = 20, 0.1, 0.9  # the paper states the nucleus; the others are ours
 
 
 class TextRouter(Protocol):
@@ -62,14 +63,8 @@ class VectorDatabase:
     def similarities(self, queries: Sequence[str]) -> Similarities:
         """Mass of each task: rows sum to 1."""
         near = self._embed(queries) @ self._inputs.embeddings.T
-        found = np.zeros((len(queries), int(self._inputs.owners.max()) + 1))
-        for row, similarities in enumerate(near):
-            nearest = np.argsort(-similarities, kind="stable")[:NEIGHBOURS]
-            mass = np.exp((similarities[nearest] - similarities[nearest[0]]) / TEMPERATURE)
-            mass /= mass.sum()
-            kept = int(np.searchsorted(np.cumsum(mass), NUCLEUS)) + 1
-            np.add.at(found[row], self._inputs.owners[nearest[:kept]], mass[:kept] / mass[:kept].sum())
-        return found
+        constants, tasks = RouterOptions(), int(self._inputs.owners.max()) + 1
+        return shares_of_nearest(near, self._inputs.owners, tasks, constants.neighbours, constants.nucleus)
 
 
 class TfidfCentroids:

@@ -15,7 +15,7 @@ from catalog.errors import SettingError
 from lorauter.fallback import without
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Router, RouterOptions
-from lorauter.task_index import EncoderId, load_index, load_inputs, load_pool
+from lorauter.task_index import EncoderId, load_index, load_inputs, load_means, load_pool
 from warehouse.snapshots import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def open_parts(
         inputs=cache(lambda: load_inputs(snapshot, index)),
         options=options or RouterOptions(),
         truth={} if truth is None else truth,
+        means=cache(lambda: load_means(snapshot, index)),
         pool=load_pool(snapshot, index),
     )
 

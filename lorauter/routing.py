@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from catalog.errors import SettingError
+
 Mixture = tuple[tuple[str, float], ...]
 """Adapter keys with their weights; empty is the base alone; a key named twice adds up."""
 
@@ -45,11 +47,24 @@ class RouterOptions:
     Args:
         top_k: tasks kept. temperature: of the softmax over their cosines.
         fallback: share of its own tasks' queries that a calibrated router may leave to the base; 0: it never does.
+        neighbours: validation inputs that the vector database retrieves. nucleus: mass of them, or probability of a
+            classifier's tasks, that is kept.
+        clusters: how many stand in for tasks where labels are not used; 0: twice as many as there are tasks.
     """
 
     top_k: int = 3
     temperature: float = 0.2
     fallback: float = 0.05
+    neighbours: int = 20
+    nucleus: float = 0.9
+    clusters: int = 0
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1 or not 0 < self.nucleus <= 1 or self.clusters < 0:
+            raise SettingError(
+                f"neighbours {self.neighbours}, nucleus {self.nucleus} or clusters {self.clusters} makes no sense.",
+                "Use at least 1 neighbour, a nucleus above 0 and up to 1, and 0 or more clusters.",
+            )
 
 
 Masked = Sequence[str | None] | None

@@ -113,6 +113,12 @@ def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
     )
 
 
+def load_means(snapshot: Snapshot, index: TaskIndex) -> dict[tuple[str, str], float]:
+    """(task, adapter) → mean on the selection examples that the adapter met, "" for the base."""
+    rows = snapshot.read("scores")
+    return {(row["task"], row["adapter"]): row["mean"] for row in rows if row["base"] == index.base}
+
+
 def load_pool(snapshot: Snapshot, index: TaskIndex) -> tuple[str, ...]:
     """Every admitted adapter of an index's base, sorted: the published ones and all that they won over."""
     rows = snapshot.read("adapters")

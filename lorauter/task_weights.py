@@ -52,6 +52,19 @@ def weigh_tasks(similarities: Similarities, top_k: int, temperature: float) -> T
     return TaskWeights(top, found, shares / shares.sum(axis=1, keepdims=True), found[:, 0].astype(np.float64))
 
 
+def weigh_alike(similarities: Similarities, top_k: int) -> TaskWeights:
+    """w = 1/K for the K highest of which a task may get weight (LoraRetriever, arXiv 2402.09997).
+
+    Each weighs a millionth less than the one before it, so that the heaviest adapter is the nearest task's.
+
+    Args: as `weigh_tasks`.
+    """
+    top = _top(similarities, min(top_k, similarities.shape[1]))
+    found = np.take_along_axis(similarities, top, axis=1)
+    shares = np.isfinite(found) * (1.0 - 1e-6 * np.arange(top.shape[1]))
+    return TaskWeights(top, found, shares / shares.sum(axis=1, keepdims=True), found[:, 0].astype(np.float64))
+
+
 def routes_of(weights: TaskWeights, tasks: Sequence[str], best: Sequence[str]) -> list[Route]:
     """Routes in words: tasks by name, weights of tasks that publish one adapter added up, none for the base ("")."""
     columns = (weights.tasks, weights.similarities, weights.weights, weights.confidence)
@@ -89,7 +102,8 @@ def mask(similarities: Similarities, masked: Sequence[int | None]) -> Similariti
 def _top(similarities: Similarities, k: int) -> npt.NDArray[np.int64]:
     if k > _FEW:
         return np.argsort(-similarities, axis=1, kind="stable")[:, :k]
-    left, rows = similarities.copy(), np.arange(len(similarities))
+    # A masked task stays above one that is taken: else that would be found again where all others are masked.
+    left, rows = np.maximum(similarities, np.finfo(np.float32).min), np.arange(len(similarities))
     top = np.empty((len(left), k), dtype=np.int64)
     for place in range(k):
         top[:, place] = left.argmax(axis=1)

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from catalog.errors import SettingError
 from lorauter.routers.base import BaseRouter
+from lorauter.routers.classifier import ClassifierRouter, fit_classifier
+from lorauter.routers.clusters import ClustersRouter, fit_clusters
 from lorauter.routers.discriminant import DiscriminantRouter
+from lorauter.routers.lora_retriever import LoraRetrieverRouter
 from lorauter.routers.oracle import OracleRouter
 from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
 from lorauter.routers.uniform import UniformRouter
+from lorauter.routers.vector_database import VectorDatabaseRouter
 from lorauter.routing import Router, RouterOptions
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ class RouterParts:
 
     Args:
         encoder: loads the sentence encoder on its first call. inputs: reads the tasks' validation inputs.
-        truth: query → its true task, for the oracle.
+        truth: query → its true task, for the oracle. means: reads (task, adapter) → mean on the task.
         pool: every admitted adapter, sorted, for routers that look at adapters and at no score.
         engine: loads the base on its first call, for routers that let it read the query. prompt_of: query → prompt as
             it is answered.
@@ -49,6 +53,7 @@ class RouterParts:
     inputs: Callable[[], TaskInputs]
     options: RouterOptions
     truth: Mapping[str, str]
+    means: Callable[[], Mapping[tuple[str, str], float]] = dict
     pool: tuple[str, ...] = ()
     engine: Callable[[], Engine] = no_engine
     prompt_of: Callable[[str], str] = str
@@ -64,6 +69,21 @@ class RouterParts:
 ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
     "lorauter": lambda p: TaskEmbeddingRouter(p.index, p.encoder, p.options.top_k, p.options.temperature),
     "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options),
+    "vector_database": lambda p: VectorDatabaseRouter(
+        p.index, p.encoder, p.inputs, p.options.neighbours, p.options.nucleus
+    ),
+    "loraretriever": lambda p: LoraRetrieverRouter(p.index, p.encoder, p.options.top_k),
+    "classifier": lambda p: ClassifierRouter(
+        p.index, p.encoder, lambda: p.fitted("classifier", lambda: fit_classifier(p.inputs())), p.options.nucleus
+    ),
+    "clusters": lambda p: ClustersRouter(
+        p.index,
+        p.encoder,
+        lambda: p.fitted(f"{p.options.clusters} clusters", lambda: fit_clusters(p.inputs(), p.options.clusters)),
+        p.means,
+        p.options.top_k,
+        p.options.temperature,
+    ),
     "uniform": lambda p: UniformRouter(p.index),
     "random": lambda p: RandomRouter(p.index),
     "oracle": lambda p: OracleRouter(p.index, p.truth),

@@ -77,6 +77,15 @@ def test_a_masked_task_gets_no_weight_and_the_others_share_it() -> None:
     assert [route.mixture for route in routes] == [(("ne@1", 1.0),), (("n@1", 1.0),)]
 
 
+def test_where_all_but_one_task_are_masked_or_taken_none_counts_twice() -> None:
+    parts = _parts(("n@1", "e@1", "ne@1", "s@1"), RouterOptions(top_k=4))
+
+    route = TaskEmbeddingRouter(parts.index, parts.encoder, top_k=4).route(["up"], masked=["north"])[0]
+
+    assert sorted(match.task for match in route.tasks) == sorted(TASKS)
+    assert {match.task for match in route.tasks if match.weight == 0} == {"north"}
+
+
 @pytest.mark.parametrize("name", ["lorauter", "discriminant"])
 @pytest.mark.parametrize("options", [RouterOptions(top_k=0), RouterOptions(temperature=0.0)])
 def test_constants_that_make_no_sense_are_refused(name: str, options: RouterOptions) -> None:
