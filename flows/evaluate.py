@@ -27,11 +27,10 @@ from flows.home import Home
 from flows.progress import Advance, say, stage
 from flows.served import served
 from lorauter.compositions import spelled
-from lorauter.evaluation.settings import Asked, SettingRouter, SettingRoutes
+from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
 from lorauter.evaluation.systems import (
     DEFAULT_ROUTERS,
     OWN,
-    SETTINGS,
     System,
     check_names,
     reference_of,

@@ -13,7 +13,7 @@ import click
 from flows.answer_options import PATH, routing_given, routing_options
 
 
-class _Names(click.ParamType):
+class _Names(click.ParamType[Any]):
     """Names with commas between them."""
 
     name = "name,…"

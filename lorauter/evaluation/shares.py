@@ -53,7 +53,8 @@ def domain_shares(means: Array, domains: Domains, oracle: int) -> Array:
     """Method ÷ oracle a domain: (systems, domains, …); nan where the oracle scores 0. `oracle`: its place."""
     by_domain = domain_means(means, domains)
     ceiling = np.broadcast_to(by_domain[oracle], by_domain.shape)
-    return np.divide(by_domain, ceiling, out=np.full_like(by_domain, np.nan), where=ceiling > 0)
+    unknown = np.full_like(by_domain, np.nan)
+    return np.asarray(np.divide(by_domain, ceiling, out=unknown, where=ceiling > 0))
 
 
 def share(means: Array, domains: Domains, oracle: int) -> Array:

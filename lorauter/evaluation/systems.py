@@ -5,7 +5,7 @@ Knows: which of them make sense together. Does not know: how any of them works.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from catalog.errors import SettingError
@@ -86,7 +86,7 @@ def reference_of(systems: Sequence[System], asked: str | None) -> tuple[str, str
     )
 
 
-def check_names(kind: str, names: Sequence[str], known: Sequence[str] | dict[str, object]) -> None:
+def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:
     """Raise SettingError for a name that is not known, or where there is none."""
     for name in names:
         if name not in known:
