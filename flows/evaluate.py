@@ -26,7 +26,7 @@ from flows.generate import RunShards, ensure_outputs
 from flows.home import Home
 from flows.progress import Advance, say, stage
 from flows.served import served
-from lorauter.compositions import spelled
+from lorauter.compositions import read_spelled, spelled
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
 from lorauter.evaluation.systems import (
     DEFAULT_ROUTERS,
@@ -125,7 +125,7 @@ def evaluate(home: Home, options: EvaluateOptions, run: RunShards) -> Evaluation
     snapshot = open_snapshot(options.snapshot) if options.snapshot else current_snapshot(home.snapshots)
     parts = _parts(home, snapshot)
     conditions = home.conditions(parts.index.base, parts.index.base_sha)
-    tasks = tested(home.tasks(), parts.index.tasks, options.tasks, options.items)
+    tasks = tasks_with_items(home.tasks(), parts.index.tasks, options.tasks, options.items)
     judge = _Judge(home, conditions, tasks, run)
     routed = _routes(parts, snapshot, tasks, systems)
     total = sum(len(task.test) for task in tasks) * len(systems)
@@ -136,7 +136,9 @@ def evaluate(home: Home, options: EvaluateOptions, run: RunShards) -> Evaluation
     return Evaluation(snapshot.id, conditions, routing, tuple(tasks), reference, items, costs)
 
 
-def tested(stored: Sequence[Task], known: Sequence[str], asked: Sequence[str], items: int | None) -> list[Task]:
+def tasks_with_items(
+    stored: Sequence[Task], known: Sequence[str], asked: Sequence[str], items: int | None
+) -> list[Task]:
     """The tasks to evaluate, by name, their test split cut to its first `items`.
 
     Args:
@@ -207,7 +209,7 @@ class _Judge:
 
 def _work(task: Task, example: Example, route: Routed, composition: str) -> Work:
     """The item as it is answered: its task's own template and bound, its options where they are to be weighed."""
-    mixture, served_as = served(route, composition)
+    mixture, served_as = _plainest(*served(route, composition), composition)
     return Work(
         prompt=task.prompt(example.input),
         mixture=mixture,
@@ -217,6 +219,14 @@ def _work(task: Task, example: Example, route: Routed, composition: str) -> Work
         options=example.options if METRICS[task.metric].needs == "option_logprobs" else (),
         composition=served_as,
     )
+
+
+def _plainest(mixture: Mixture, served_as: str, composition: str) -> tuple[Mixture, str]:
+    """What a composition makes no new adapter of is an output mixture, and shares the answers of those."""
+    if not composition or served_as != composition:
+        return mixture, served_as
+    composed = read_spelled(composition).compose(mixture)
+    return (mixture, served_as) if composed.merge else (composed.mixture, "")
 
 
 def _item(task: Task, example: Example, route: Routed, work: Work, answer: Answer) -> Item:

@@ -47,12 +47,17 @@ def _scores(lines: Sequence[Line], setting: str, reference: str | None) -> Table
     for line in lines:
         cost = line["cost"]
         cells = [_figure(line["average"], 1, ".3f")]
-        cells += [_figure(line["difference"], 1, "+.3f") if line["difference"] else "–"] if reference else []
+        cells += [_difference(line, reference)] if reference else []
         cells += [f"{line['refused']:.1%}" if line["refused"] else "", f"{cost['passes']:g}"]
         answered = "cached" if cost["answer_seconds"] is None else f"{cost['answer_seconds']:.4f}"
         cells += [f"{cost['route_seconds']:.4f}", answered, f"{cost['new']:,}"]
         table.add_row(line["router"], line["composition"], *cells)
     return table
+
+
+def _difference(line: Line, reference: str) -> str:
+    itself = reference == f"{line['router']} + {line['composition']}"
+    return "–" if itself or not line["difference"] else _figure(line["difference"], 1, "+.3f")
 
 
 def _domains(lines: Sequence[Line], setting: str, domains: Sequence[str]) -> Table:
