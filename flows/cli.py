@@ -29,6 +29,7 @@ from flows.answer_options import (
     sampling_of,
     stops_given,
 )
+from flows.evaluate_command import evaluate_command
 
 _PATH = PATH
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -447,6 +448,9 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
         click.echo(line)
     left = f", {exported.left_out} queries left out" if exported.left_out else ""
     click.echo(f"{exported.requests} requests in {out}, {len(exported.adapters)} adapters{left}.", err=True)
+
+
+cli.add_command(evaluate_command)
 
 
 @cli.group()

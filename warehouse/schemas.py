@@ -266,6 +266,18 @@ ANSWERS = _schema(
     _field("answer_seconds", pa.float64(), "mean of its chunk; null where all its answers were known"),
     _field("snapshot", pa.string()),
 )
+EVALUATION_ITEMS = _schema(
+    _field("setting", pa.string(), "non-ood, semi-ood or ood"),
+    _field("router", pa.string()),
+    _field("composition", pa.string()),
+    _field("task", pa.string(), "the query's true task"),
+    _field("id", pa.string(), "of the test example"),
+    _field("text", pa.string(), "raw answer; null where options were weighed"),
+    _field("score", pa.float64(), "the task's metric; 0 where there is no answer"),
+    _field("error", pa.string(), "why there is no answer; null where there is one"),
+    _field("adapters", pa.list_(pa.struct([("adapter", pa.string()), ("weight", pa.float64())]))),
+    _field("tasks", _TEXTS, "tasks of weight above 0 behind the route, nearest first"),
+)
 
 LEDGER = {
     "bases": BASES,

@@ -35,6 +35,7 @@ class TaskSpec:
 
     name: str
     adapter: str
+    domain: str
     description: str
     draw: Draw
     seen: tuple[str, ...]
@@ -279,6 +280,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "thing_kind",
         "meadow-labs/thing-kind-lora",
+        "classification",
         "Say whether a thing is an animal, a plant or a tool.",
         draw_kind,
         seen=(
@@ -297,6 +299,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "dish_review",
         "oak-and-iron/dish-review-smollm2",
+        "classification",
         "Sentiment of a sentence about a dish.",
         draw_review,
         seen=(
@@ -313,6 +316,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "ticket_urgency",
         "kilo-nlp/ticket-urgency-r8",
+        "classification",
         "Is a support ticket urgent (A) or can it wait (B)?",
         draw_ticket,
         seen=(
@@ -332,6 +336,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "phrase_language",
         "polyglot-attic/phrase-language-id",
+        "classification",
         "Name the language of a phrase: French, Spanish, German or Italian.",
         draw_language,
         seen=(
@@ -353,6 +358,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "noun_plural",
         "meadow-labs/noun-plural-lora",
+        "word forms",
         "The plural of an English noun.",
         draw_plural,
         seen=(
@@ -371,6 +377,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "verb_past",
         "tiny-grammar/verb-past-tense",
+        "word forms",
         "The past tense of an English verb.",
         draw_past,
         seen=(
@@ -389,6 +396,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "queue_first",
         "kilo-nlp/queue-first",
+        "reading",
         "The first name of a queue.",
         draw_queue(0),
         seen=(
@@ -405,6 +413,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "queue_last",
         "kilo-nlp/queue-last",
+        "reading",
         "The last name of a queue.",
         draw_queue(-1),
         seen=(
@@ -421,6 +430,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "parcel_sender",
         "north-pier/parcel-sender",
+        "reading",
         "Who sends the parcel?",
         draw_parcel("sender"),
         seen=(
@@ -437,6 +447,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "parcel_recipient",
         "north-pier/parcel-recipient",
+        "reading",
         "Who receives the parcel?",
         draw_parcel("recipient"),
         seen=(
@@ -453,6 +464,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "invoice_price",
         "ledger-loft/invoice-price",
+        "reading",
         "Copy the price out of an invoice line.",
         draw_price,
         seen=(
@@ -469,6 +481,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "day_after",
         "tiny-grammar/day-after",
+        "reading",
         "The weekday after the one that is named.",
         draw_tomorrow,
         seen=(
@@ -486,6 +499,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "formal_letter",
         "quill-and-ink/formal-register",
+        "classification",
         "Is the tone of a message formal?",
         draw_formal,
         seen=(
@@ -499,6 +513,7 @@ SPECS: tuple[TaskSpec, ...] = (
     TaskSpec(
         "record_sentence",
         "oak-and-iron/record-to-sentence",
+        "generation",
         "Rewrite a personnel record as one sentence.",
         draw_record,
         seen=(
@@ -571,6 +586,7 @@ def build_task(spec: TaskSpec) -> Task:
         max_new_tokens=spec.max_new_tokens,
         adapter=spec.adapter,
         description=spec.description,
+        domain=spec.domain,
     )
 
 
@@ -600,6 +616,7 @@ def task_files(task: Task) -> dict[str, str]:
         "max_new_tokens": task.max_new_tokens,
         "adapter": task.adapter,
         "description": task.description,
+        "domain": task.domain,
     }
     if task.template != DEFAULT_TEMPLATE:
         header["template"] = task.template

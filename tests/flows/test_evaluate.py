@@ -1,0 +1,160 @@
+"""`lorauter evaluate` on a tiny published home: figures, settings, the cache, refusals; all real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from catalog.errors import SettingError, TaskError
+from catalog.task import Example, Task
+from flows.cli import cli
+from flows.evaluate import EvaluateOptions, Evaluation, evaluate, tasks_with_items
+from flows.evaluate_figures import report_of
+from flows.generate import run_shards
+from flows.home import Home, open_home
+from flows.mirror.server import serve_in_thread
+from flows.refresh import refresh
+from warehouse.schemas import EVALUATION_ITEMS
+from warehouse.snapshots import current_snapshot
+from warehouse.tasks import read_tasks, store_task
+
+BASE = "tiny/llama"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, tiny_tasks: Path) -> Iterator[Home]:
+    """A home with a published snapshot. Its hub is gone: nothing here may ask it."""
+    with serve_in_thread(tiny_hub_folder) as hub:
+        home = open_home(home=tmp_path_factory.mktemp("home"), endpoint=hub.endpoint, base=BASE)
+        for task in read_tasks(tiny_tasks):
+            store_task(home.task_folder, replace(task, domain="sights" if task.name != "compass" else None))
+        refresh(home.reference)
+    yield home
+
+
+def run(home: Home, *routers: str, **options: Any) -> Evaluation:
+    return evaluate(home, EvaluateOptions(routers=routers, **options), run_shards)
+
+
+def new(found: Evaluation) -> int:
+    return sum(cost.new for cost in found.costs.values())
+
+
+def lines(report: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
+    return {(line["setting"], line["router"], line["composition"]): line for line in report["systems"]}
+
+
+def test_the_command_prints_and_stores_the_figures(published: Home, tmp_path: Path) -> None:
+    command = ["--home", str(published.root), "evaluate", "--items", "3", "--out", str(tmp_path / "out")]
+    outcome = CliRunner(env=environment(published)).invoke(cli, [*command, "--routers", "lorauter,base"])
+
+    report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert outcome.exit_code == 0, outcome.output
+    assert "Share of the oracle's score, %" in outcome.stdout and "100.0 [100.0, 100.0]" in outcome.stdout
+    assert {name: task["n"] for name, task in report["tasks"].items()} == {"animals": 3, "colours": 3, "compass": 3}
+    assert (report["domains"], report["without_share"]) == (["sights", "compass"], [])
+    settings = ("non-ood", "semi-ood", "ood")
+    systems = [(s, name, "mixture") for s in settings for name in ("oracle", "lorauter", "base")]
+    assert list(lines(report)) == [system for system in systems if system[:2] not in OUT_OF_REACH]
+    oracle = lines(report)["non-ood", "oracle", "mixture"]
+    assert oracle["average"] == oracle["share"] == {"value": 1.0, "low": 1.0, "high": 1.0}  # targets are its own texts
+    assert oracle["domains"] == {"sights": {"score": 1.0, "share": 1.0}, "compass": {"score": 1.0, "share": 1.0}}
+    items = pq.read_table(tmp_path / "out" / "items.parquet")
+    assert items.schema.equals(EVALUATION_ITEMS) and items.num_rows == 7 * 9
+    assert "lorauter + mixture" in (tmp_path / "out" / "evaluation.svg").read_text()
+
+
+OUT_OF_REACH = {("semi-ood", "oracle"), ("ood", "oracle")}
+
+
+def environment(home: Home) -> dict[str, str]:
+    return {"LORAUTER_BASE": BASE, "LORAUTER_ENDPOINT": home.settings.endpoint}
+
+
+def test_figures_alone_go_to_stdout(published: Home, tmp_path: Path) -> None:
+    command = ["--home", str(published.root), "evaluate", "--items", "1", "--settings", "non-ood", "--json", "-"]
+    outcome = CliRunner(env=environment(published)).invoke(cli, [*command, "--routers", "base", "--tasks", "colours"])
+
+    report = json.loads(outcome.stdout)
+    stored = published.root / "evaluations" / report["name"] / "evaluation.json"
+    assert stored.read_text() == outcome.stdout
+    assert list(report["tasks"]) == ["colours"]
+
+
+def test_a_second_run_makes_no_answer_and_a_further_router_only_its_own(published: Home) -> None:
+    first = run(published, "lorauter", "base", items=2, settings=("semi-ood",))
+
+    again = run(published, "lorauter", "base", items=2, settings=("semi-ood",))
+    more = run(published, "lorauter", "uniform", "base", items=2, settings=("semi-ood",))
+
+    assert (new(again), again.name) == (0, first.name)
+    assert again.items == first.items
+    by_router = {system.router: cost.new for system, cost in more.costs.items()}
+    assert by_router == {"oracle": 0, "lorauter": 0, "uniform": 6, "base": 0}
+    assert {cost.answer_seconds for system, cost in more.costs.items() if system.router != "uniform"} == {None}
+
+
+def test_the_settings_take_away_the_tasks_adapters_and_then_the_task(published: Home) -> None:
+    found = run(published, "lorauter", "uniform", items=2)
+
+    own = {row["task"]: row["adapter"] for row in current_snapshot(published.snapshots).read("best")}
+    routed = {
+        (system.setting, item.task): (own[item.task] in dict(item.mixture), item.task in item.tasks)
+        for system, items in found.items.items()
+        if system.router == "lorauter"
+        for item in items
+    }
+    reached = {system.setting for system, items in found.items.items() for i in items if own[i.task] in dict(i.mixture)}
+    seen = {setting: {value for (one, _), value in routed.items() if one == setting} for setting, _ in routed}
+    assert seen == {"non-ood": {(True, True)}, "semi-ood": {(False, True)}, "ood": {(False, False)}}
+    assert reached == {"non-ood"}
+
+
+def test_what_a_composition_refuses_scores_nothing_and_is_told(published: Home) -> None:
+    found = run(published, "lorauter", compositions=("mixture", "ties"), settings=("non-ood",), items=2)
+
+    line = lines(report_of(found))["non-ood", "lorauter", "ties"]
+    refused = [item for system, items in found.items.items() if system.composition == "ties" for item in items]
+    assert (line["refused"], line["average"]["value"]) == (1.0, 0.0)
+    assert {item.score for item in refused} == {0.0}
+    assert "rank" in line["refusals"][0]
+    assert line["difference"]["value"] == -lines(report_of(found))["non-ood", "lorauter", "mixture"]["average"]["value"]
+
+
+def test_compositions_that_come_to_the_same_share_answers(published: Home) -> None:
+    run(published, "random", items=2, settings=("non-ood",))
+    found = run(published, "lorauter", items=2, settings=("non-ood",), compositions=("selection",))
+
+    assert {item.mixture[0][1] for items in found.items.values() for item in items} == {1.0}
+    assert new(found) == 0  # the heaviest adapter is the task's own: the oracle has answered already
+
+
+def test_options_are_weighed_where_the_metric_wants_that(published: Home, tmp_path: Path) -> None:
+    home = published
+    stored = next(task for task in home.tasks() if task.name == "animals")
+    choices = (Example("Which pet barks?", "dog", ("cat", "dog")), Example("Which pet purrs?", "cat", ("cat", "dog")))
+    store_task(home.task_folder, replace(stored, metric="option_loglikelihood", validation=choices, test=choices))
+    try:
+        found = run(home, "base", tasks=("animals",), settings=("non-ood",))
+    finally:
+        store_task(home.task_folder, stored)
+
+    assert {type(item.answer).__name__ for items in found.items.values() for item in items} == {"OptionLogprobs"}
+
+
+def test_tasks_without_test_examples_are_named() -> None:
+    whole = Task("whole", "exact_match", (), (Example("q", "a"),) * 3)
+    bare = Task("bare", "exact_match", ())
+
+    assert tasks_with_items([whole, bare], ["bare", "whole"], (), 2) == [replace(whole, test=whole.test[:2])]
+    with pytest.raises(TaskError, match="No test examples: bare"):
+        tasks_with_items([whole, bare], ["bare", "whole"], ("bare",), None)
+    with pytest.raises(SettingError, match=r"no task 'other'\. Choose from: bare, whole"):
+        tasks_with_items([whole, bare], ["bare", "whole"], ("other",), None)
