@@ -45,11 +45,18 @@ class RouterOptions:
     Args:
         top_k: tasks kept. temperature: of the softmax over their cosines.
         fallback: share of its own tasks' queries that a calibrated router may leave to the base; 0: it never does.
+        licences: adapters of one of these licence tags only; empty: of any. max_bytes: weights files of so many bytes
+            at most. authors: adapters of these owners of repos only; empty: of all. not_authors: of none of these.
+            An adapter that does not pass is treated as gone (lorauter/filters).
     """
 
     top_k: int = 3
     temperature: float = 0.2
     fallback: float = 0.05
+    licences: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    authors: tuple[str, ...] = ()
+    not_authors: tuple[str, ...] = ()
 
 
 Masked = Sequence[str | None] | None
