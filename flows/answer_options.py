@@ -14,6 +14,7 @@ import click
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+_ROUTING = ("top_k", "temperature", "licences", "max_bytes", "authors", "not_authors")
 _ESCAPES = {r"\n": "\n", r"\t": "\t"}
 
 
@@ -28,12 +29,25 @@ def _all(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Comm
     return decorate
 
 
+def _bytes(_: click.Context, __: click.Parameter, written: str | None) -> int | None:
+    from flows.byte_size import bytes_of
+
+    try:
+        return None if written is None else int(bytes_of(written))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
 routing_options = _all(
     click.option("--top-k", type=click.IntRange(1), help="Tasks that a route weighs.  [default: 3]"),
     click.option(
         "--temperature", type=click.FloatRange(0, min_open=True), help="Of the weights' softmax.  [default: 0.2]"
     ),
     click.option("--snapshot", type=PATH, help="Snapshot folder.  [default: the published one]"),
+    click.option("--licence", "licences", multiple=True, help="Use adapters of this licence only. May be repeated."),
+    click.option("--max-bytes", callback=_bytes, help="Use adapters up to this size only, e.g. 50MB or 1.5GiB."),
+    click.option("--author", "authors", multiple=True, help="Use adapters of this author only. May be repeated."),
+    click.option("--not-author", "not_authors", multiple=True, help="Use none of this author's. May be repeated."),
 )
 prompt_options = _all(
     click.option(
@@ -82,8 +96,8 @@ decoding_options = _all(
 
 
 def routing_given(settings: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The router's constants: what the flags give, on top of the settings."""
-    return {**asdict(settings), **{name: flags[name] for name in ("top_k", "temperature") if flags[name] is not None}}
+    """The router's constants and filters: what the flags give, on top of the settings."""
+    return {**asdict(settings), **{name: flags[name] for name in _ROUTING if flags[name] not in (None, ())}}
 
 
 def sampling_of(flags: Mapping[str, Any]) -> dict[str, Any]:

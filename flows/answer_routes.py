@@ -1,7 +1,7 @@
 """Routes of queries whose adapters can all be had.
 
-Knows: routers by name over one snapshot, and what has turned out to be gone from the hub since: its tasks take their
-next best. Does not know: how a router weighs, prompts, answers.
+Knows: routers by name over one snapshot, what the settings' filters leave out, and what has turned out to be gone from
+the hub since: its tasks take their next best. Does not know: how a router weighs, prompts, answers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from catalog.errors import HubError, SettingError
 from flows.home import Home, open_router
 from flows.progress import say
 from flows.queries import Query
+from flows.report import plain
 from lorauter.fallback import without
+from lorauter.filters import refused, unmatched
 from lorauter.routers import ROUTERS
 from lorauter.routing import Routed, Router
 from lorauter.task_index import TaskIndex, load_index
@@ -41,6 +43,9 @@ class Routes:
         self._truth: dict[str, str] = {}
         self._here: set[str] = set()  # adapters whose weights are on this machine
         self._gone: set[str] = set()
+        self._refused = refused(snapshot, home.settings.base, home.settings.routing)
+        for fault in unmatched(snapshot, home.settings.base, home.settings.routing):
+            say(plain(fault))
         self._open()
 
     def of(self, router: str, queries: Sequence[Query]) -> Sequence[Routed]:
@@ -54,7 +59,7 @@ class Routes:
             self._open()
 
     def fallbacks(self, route: Routed) -> list[dict[str, str]]:
-        """The route's tasks whose adapter is gone, and what is used in its place."""
+        """The route's tasks whose adapter is gone or does not pass the filters, and what is used in its place."""
         matched = [self._place[match.task] for match in route.tasks]
         return [
             {"task": self.index.tasks[n], "gone": self.index.best[n], "used": self._left.best[n]}
@@ -77,7 +82,7 @@ class Routes:
 
     def _open(self) -> None:
         """The routers, over what can still be had."""
-        self._left: TaskIndex = without(self.index, self._snapshot, self._gone)
+        self._left: TaskIndex = without(self.index, self._snapshot, {*self._gone, *self._refused})
         self._routers: Mapping[str, Router] = {
             name: open_router(self._home, self._snapshot, name, self._truth, self._gone) for name in self._names
         }

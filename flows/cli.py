@@ -332,15 +332,30 @@ def sql(home: Path | None, query: str, form: str) -> None:
 @cli.command()
 @click.argument("text")
 @click.option("--router", default="lorauter", show_default=True)
-@click.option("--snapshot", type=_PATH, help="Snapshot folder. [default: the published one]")
-@click.option("--explain", is_flag=True, help="Tasks with similarities, and each adapter's score and lift.")
+@routing_options
+@click.option("--task", help="The true task of TEXT, for the router oracle.")
+@click.option("--explain", is_flag=True, help="Tasks, adapters with score and lift, and why others lost.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_obj
-def route(home: Path | None, text: str, router: str, snapshot: Path | None, explain: bool) -> None:
-    """Show which adapters would answer TEXT, and with what weights."""
-    from flows.route_text import explain_route
+def route(home: Path | None, /, text: str, **flags: Any) -> None:
+    """Show which adapters would answer TEXT, and with what weights; - reads texts from stdin, one a line.
 
-    for line in explain_route(_home(home), text, router, snapshot, explain):
-        click.echo(line)
+    \b
+    lorauter route "Who wrote this letter?" --explain
+    lorauter route "Who wrote this letter?" --licence mit --licence apache-2.0 --max-bytes 50MB --not-author ann
+    lorauter route - --format json < texts.txt
+
+    A task whose adapter does not pass --licence, --max-bytes, --author or --not-author takes its next best that does,
+    else the base. --format json gives one object a text with all that --explain tells. docs/route.md has the rest.
+    """
+    from flows.route_texts import RouteOptions, tell_routes
+
+    asked = {name: flags[name] for name in ("router", "snapshot", "task", "explain", "form")}
+    options = RouteOptions(**asked, many=text == "-")
+    lines = click.open_file("-", "r", "utf-8", "replace") if options.many else [text]
+    opened = _home(home)
+    opened = _home(home, routing=routing_given(opened.settings.routing, flags))
+    tell_routes(opened, (line.strip() for line in lines if line.strip()), options, sys.stdout)
 
 
 @cli.command()

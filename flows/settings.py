@@ -29,6 +29,7 @@ from pydantic_settings import (
 from catalog.base_names import canonical
 from catalog.errors import SettingError
 from catalog.rules import Policy
+from flows.byte_size import bytes_of
 from lorauter.halving import HalvingOptions
 from lorauter.routing import RouterOptions
 from lorauter.strategies import Exhaustive, Racing, Strategy, product_halving
@@ -49,12 +50,14 @@ def _split_lists(options: type) -> Callable[[Any], Any]:
     def split(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {
-            name: [part.strip() for part in given.split(",")] if name in lists and isinstance(given, str) else given
-            for name, given in value.items()
-        }
+        return {name: _split(given) if name in lists else given for name, given in value.items()}
 
     return split
+
+
+def _sized(value: Any) -> Any:
+    """Lets a size be written as people do: LORAUTER_ROUTING__MAX_BYTES=50MB."""
+    return {**value, "max_bytes": bytes_of(value.get("max_bytes"))} if isinstance(value, Mapping) else value
 
 
 class Settings(BaseSettings):
@@ -95,7 +98,9 @@ class Settings(BaseSettings):
     )
     racing: Racing = Racing()
     halving: Annotated[HalvingOptions, BeforeValidator(_split_lists(HalvingOptions))] = HalvingOptions()
-    routing: RouterOptions = RouterOptions()
+    routing: Annotated[RouterOptions, BeforeValidator(_sized), BeforeValidator(_split_lists(RouterOptions))] = (
+        RouterOptions()
+    )
 
     @field_validator("base", "bases")
     @classmethod

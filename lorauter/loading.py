@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from catalog.errors import SettingError
 from lorauter.fallback import without
+from lorauter.filters import refused
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Router, RouterOptions
 from lorauter.task_index import EncoderId, load_index, load_inputs, load_means, load_pool
@@ -40,7 +41,7 @@ def load(
     Args:
         folder: a published snapshot (the folder that holds manifest.json).
         base: base model id; may be left out where the snapshot has one only.
-        router: a name of `lorauter.routers.ROUTERS`. options: its constants.
+        router: a name of `lorauter.routers.ROUTERS`. options: its constants, and which adapters it may use.
         encoder: folder of the sentence encoder, or what finds it by its id. Left out, it is looked for in the
             home that the snapshot lies in, then downloaded from the public Hub at the same commit.
         truth: query → true task, which the oracle needs. gone: adapters that can no longer be had: their tasks take
@@ -67,7 +68,7 @@ def open_parts(
 ) -> RouterParts:
     """What the routers of one base of an opened snapshot are built from. Args and errors: as `load`."""
     index = load_index(snapshot, base)
-    return RouterParts(
+    parts = RouterParts(
         index=index,
         encoder=_encoder_loader(index.encoder, _finder(snapshot.folder, encoder)),
         inputs=cache(lambda: load_inputs(snapshot, index)),
@@ -76,12 +77,15 @@ def open_parts(
         means=cache(lambda: load_means(snapshot, index)),
         pool=load_pool(snapshot, index),
     )
+    return parts_without(parts, snapshot, ())
 
 
 def parts_without(parts: RouterParts, snapshot: Snapshot, gone: Collection[str]) -> RouterParts:
-    """The parts without some adapters: their tasks take the next best. What was fitted on the inputs is kept."""
-    left = tuple(key for key in parts.pool if key not in gone)
-    return replace(parts, index=without(parts.index, snapshot, gone), pool=left)
+    """The parts without some adapters, and without those that the options' filters refuse: their tasks take the next
+    best. What was fitted on the inputs is kept."""
+    out = {*gone, *refused(snapshot, parts.index.base, parts.options)}
+    left = tuple(key for key in parts.pool if key not in out)
+    return replace(parts, index=without(parts.index, snapshot, out), pool=left)
 
 
 def _encoder_loader(wanted: EncoderId, find: FindEncoder) -> Callable[[], Encoder]:

@@ -50,6 +50,9 @@ class RouterOptions:
         neighbours: validation inputs that the vector database retrieves. nucleus: mass of them, or probability of a
             classifier's tasks, that is kept.
         clusters: how many stand in for tasks where labels are not used; 0: twice as many as there are tasks.
+        licences: adapters of one of these licence tags only; empty: of any. max_bytes: weights files of so many bytes
+            at most. authors: adapters of these owners of repos only; empty: of all. not_authors: of none of these.
+            An adapter that does not pass is treated as gone (lorauter/filters).
     """
 
     top_k: int = 3
@@ -58,6 +61,10 @@ class RouterOptions:
     neighbours: int = 20
     nucleus: float = 0.9
     clusters: int = 0
+    licences: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    authors: tuple[str, ...] = ()
+    not_authors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.neighbours < 1 or not 0 < self.nucleus <= 1 or self.clusters < 0:

@@ -260,7 +260,7 @@ ANSWERS = _schema(
     _field(
         "fallbacks",
         pa.list_(pa.struct([("task", pa.string()), ("gone", pa.string()), ("used", pa.string())])),
-        "tasks of the route whose adapter has vanished from the hub, and the one used in its place",
+        "tasks of the route whose adapter has vanished or was filtered out, and the one used in its place",
     ),
     _field("route_seconds", pa.float64(), "mean of its chunk"),
     _field("answer_seconds", pa.float64(), "mean of its chunk; null where all its answers were known"),

@@ -9,6 +9,7 @@ import pytest
 from catalog.errors import SettingError
 from flows.home import open_home
 from flows.settings import load_settings
+from lorauter.routing import RouterOptions
 
 
 def test_arguments_win_over_the_environment_over_the_named_file_over_the_homes(
@@ -34,6 +35,22 @@ def test_lists_come_as_text_from_the_environment(tmp_path: Path, monkeypatch: py
 
     assert settings.policy.licences == ("mit", "apache-2.0")
     assert settings.halving.rungs == (2, 4)
+
+
+def test_filters_of_routes_come_as_text_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAUTER_ROUTING__LICENCES", "mit, apache-2.0")
+    monkeypatch.setenv("LORAUTER_ROUTING__AUTHORS", "")
+    monkeypatch.setenv("LORAUTER_ROUTING__MAX_BYTES", "1.5GiB")
+
+    routing = load_settings(home=tmp_path).routing
+
+    assert routing == RouterOptions(licences=("mit", "apache-2.0"), max_bytes=1610612736)
+
+
+@pytest.mark.parametrize("written", ["1,5GiB", "50 MB more", "-3", "many", "5 XB", ""])
+def test_a_size_that_is_none_is_refused(tmp_path: Path, written: str) -> None:
+    with pytest.raises(SettingError, match="is no size: write bytes, 50MB or"):
+        load_settings(home=tmp_path, routing={"max_bytes": written})
 
 
 def test_the_token_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
