@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Similarities = npt.NDArray[np.float32]
+STRANGERS = 0.75
 _NEAREST_ONE = 1 - 1e-6  # cosines end here: Fisher's transform of 1 is infinite
 
 
@@ -25,7 +26,9 @@ class Confidence:
     """
 
     floor: float
-    """The cosine below which a query goes to the base: at most the share `lost` of `own` is below it."""
+    """The cosine below which a query goes to the base: at most the share `lost` of `own` is below it, and at most
+    three in four of `strangers`. Own inputs that are filled from a few phrasings are all alike: a query phrased
+    otherwise is farther than nearly all of them, and yet nearer than strangers are."""
 
     def __init__(self, own: Similarities, strangers: Similarities, lost: float) -> None:
         from sklearn.linear_model import LogisticRegression
@@ -35,7 +38,8 @@ class Confidence:
         self._model: Any = LogisticRegression(class_weight="balanced").fit(seen, truth)
         if self._model.coef_[0, 0] < 0:  # few tasks, all alike: nothing can be told, and least of all the contrary
             self._model.coef_[:], self._model.intercept_[:] = 0.0, 0.0
-        self.floor = float(np.sort(own)[math.floor(lost * len(own))]) if lost else -math.inf
+        least_own = np.sort(own)[math.floor(lost * len(own))]
+        self.floor = min(float(least_own), float(np.quantile(strangers, STRANGERS))) if lost else -math.inf
 
     def of(self, highest: Similarities) -> Floats:
         """Probability, in [0, 1], by highest cosine: it never falls as the cosine grows."""

@@ -140,12 +140,20 @@ def test_a_snapshot_from_before_inputs_were_kept_says_what_to_do(tmp_path: Path)
 
 
 def test_at_most_the_agreed_share_of_own_queries_falls_below_the_floor() -> None:
-    own, strangers = np.linspace(0.5, 0.99, 40, dtype=np.float32), np.linspace(-0.2, 0.7, 40, dtype=np.float32)
+    own, strangers = np.linspace(0.5, 0.99, 40, dtype=np.float32), np.linspace(-0.2, 0.9, 40, dtype=np.float32)
 
     confidence = Confidence(own, strangers, lost=0.1)
 
     assert int((own < confidence.floor).sum()) == 4
     assert np.all(np.diff(confidence.of(own)) > 0)
+
+
+def test_where_own_queries_are_all_alike_the_floor_is_below_a_quarter_of_the_strangers() -> None:
+    own, strangers = np.full(40, 0.999, dtype=np.float32), np.linspace(0.0, 0.8, 41, dtype=np.float32)
+
+    confidence = Confidence(own, strangers, lost=0.1)
+
+    assert confidence.floor == pytest.approx(0.6)
 
 
 def test_strangers_nearer_than_own_queries_make_no_confidence_that_falls() -> None:
