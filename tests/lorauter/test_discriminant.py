@@ -74,7 +74,7 @@ def test_a_route_adds_up_weights_by_adapter_and_tells_tasks_and_confidence() -> 
 
 
 def test_a_query_unlike_every_task_goes_to_the_base_and_keeps_its_explanation() -> None:
-    asked, strange = _router().route([FORMS["asks"].format("otter", "comet"), "1 2 3 4 5 6 7"])
+    asked, strange = _router().route([FORMS["asks"].format("otter", "comet"), "x = 1;\ny = 2;\nz = 3;"])
 
     assert (bool(asked.mixture), strange.mixture) == (True, ())
     assert [match.weight for match in strange.tasks] == [0.0, 0.0, 0.0]
