@@ -126,8 +126,13 @@ def _write(folder: Path, config: Mapping[str, Any], tensors: Tensors) -> None:
 
 
 def build(out: Path, base: Path, off_task: Path, count: int, kinds: Sequence[str] = KINDS) -> list[Noisy]:
-    """Make what is missing of the first `count` noisy adapters, a line each; their plan is written and returned."""
+    """Make what is missing of the first `count` noisy adapters, a line each; their plan is written and returned.
+
+    Raises:
+        SettingError: there are no off-task adapters, or the folder holds a pool that was planned with others.
+    """
     planned = plan(count, off_task_tasks(off_task))
+    told = _told(out / KINDS_NAME, planned)
     maker = PoolMaker(out / "hub", off_task, export_base(base), build_tasks())
     missing = [one for one in planned if one.kind in kinds and not (out / "hub" / one.name).exists()]
     for number, one in enumerate(missing, 1):
@@ -135,8 +140,20 @@ def build(out: Path, base: Path, off_task: Path, count: int, kinds: Sequence[str
         maker.make(one)
         said = f"{number}/{len(missing)} {one.kind:<13}{one.name}  {time.monotonic() - began:.1f} s"
         print(said, file=sys.stderr, flush=True)
-    write_text(out / KINDS_NAME, json.dumps({one.name: asdict(one) for one in planned}, indent=1) + "\n")
+    write_text(out / KINDS_NAME, told)
     return planned
+
+
+def _told(path: Path, planned: Sequence[Noisy]) -> str:
+    """The text of kinds.json; a longer one that is there stays."""
+    new = [[one.name, asdict(one)] for one in planned]
+    old = [list(pair) for pair in json.loads(path.read_text(encoding="utf-8")).items()] if path.exists() else []
+    both = min(len(old), len(new))
+    if old[:both] != new[:both]:
+        raise SettingError(
+            f"{path.parent} holds another pool: its off-task adapters were others.", "Give another --out."
+        )
+    return json.dumps(dict(max(old, new, key=len)), indent=1) + "\n"
 
 
 def main() -> None:

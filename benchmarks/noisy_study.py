@@ -52,7 +52,7 @@ from warehouse.snapshots import Snapshot, current_snapshot
 from warehouse.tasks import store_task
 
 SIZES = "20,60,200"
-ROUTERS = "lorauter,discriminant,logo,arrow,spectr,uniform,random,base"
+ROUTERS = "lorauter,discriminant,uniform,random,base"
 HONEST_KIND = "honest"
 _REFRESHED = "refreshed.json"
 Figures = dict[str, Any]

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from benchmarks.noisy_kinds import interpolated, perturbed
 from benchmarks.noisy_plan import HONEST, KINDS, OWN, plan
-from benchmarks.noisy_pool import PoolMaker, off_task_tasks, training
+from benchmarks.noisy_pool import PoolMaker, build, off_task_tasks, training
 from catalog.errors import SettingError
 from flows.demo.build_pool import HUB
 from flows.demo.tasks import SPECS, build_task
@@ -144,3 +144,22 @@ def test_an_off_task_adapter_keeps_its_weights(maker: PoolMaker, tmp_path: Path)
 def test_a_folder_without_adapters_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="holds no adapters"):
         off_task_tasks(tmp_path)
+
+
+def test_a_pool_of_other_off_task_adapters_is_not_mixed_with(maker: PoolMaker, tmp_path: Path) -> None:
+    strange, out = tmp_path / "strange", tmp_path / "pool"
+    (tmp_path / "base").mkdir()
+    build(out, tmp_path / "base", strange, 4, kinds=("off-task",))
+    told = json.loads((out / "kinds.json").read_text())
+    assert [(one["kind"], one["source"]) for one in told.values()][3] == ("off-task", "sums-permuted")
+    (strange / "sums-permuted").rename(strange / "sums-r8")
+    with pytest.raises(SettingError, match="holds another pool"):
+        build(out, tmp_path / "base", strange, 4, kinds=("off-task",))
+
+
+def test_a_shorter_plan_keeps_what_is_told_of_a_longer_one(maker: PoolMaker, tmp_path: Path) -> None:
+    out, strange = tmp_path / "pool", tmp_path / "strange"
+    (tmp_path / "base").mkdir()
+    build(out, tmp_path / "base", strange, 9, kinds=())
+    build(out, tmp_path / "base", strange, 4, kinds=())
+    assert list(json.loads((out / "kinds.json").read_text())) == [one.name for one in plan(9, off_task_tasks(strange))]
