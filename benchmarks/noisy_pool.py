@@ -146,14 +146,14 @@ def build(out: Path, base: Path, off_task: Path, count: int, kinds: Sequence[str
 
 def _told(path: Path, planned: Sequence[Noisy]) -> str:
     """The text of kinds.json; a longer one that is there stays."""
-    new = [[one.name, asdict(one)] for one in planned]
-    old = [list(pair) for pair in json.loads(path.read_text(encoding="utf-8")).items()] if path.exists() else []
+    new: list[tuple[str, Any]] = [(one.name, asdict(one)) for one in planned]
+    old: list[tuple[str, Any]] = list(json.loads(path.read_text(encoding="utf-8")).items()) if path.exists() else []
     both = min(len(old), len(new))
     if old[:both] != new[:both]:
         raise SettingError(
             f"{path.parent} holds another pool: its off-task adapters were others.", "Give another --out."
         )
-    return json.dumps(dict(max(old, new, key=len)), indent=1) + "\n"
+    return json.dumps(dict(old if len(old) > len(new) else new), indent=1) + "\n"
 
 
 def main() -> None:
