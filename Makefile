@@ -36,11 +36,11 @@ bench-crawl: $(VENV)/.whole  ## requests, bytes, seconds and memory of the crawl
 bench-stream: $(VENV)/.whole  ## answers to files of 1,000 to 100,000 queries: rows a second and memory; about 15 minutes
 	$(BIN)/python -m benchmarks.stream_answers --json benchmarks/results/stream-answers.json
 
-# Off-task adapters: for BIG-Bench Hard under LORAUTER_TEST_DATA; a folder of others may be named instead.
+# Off-task adapters are trained on BIG-Bench Hard, found under LORAUTER_TEST_DATA, unless a folder of others is named.
 NOISY := $(LORAUTER_HOME)/noisy
 OFF_TASK ?= $(LORAUTER_HOME)/study_pool/hub/study
 
-bench-noisy: $(VENV)/.whole  ## quality as spoilt adapters join the pool, 20 to 200; DURATION
+bench-noisy: $(VENV)/.whole  ## quality as spoilt adapters join the pool, 20 to 200; about an hour on one core the first time, half of it training
 	test -d $(OFF_TASK) || $(BIN)/python -m benchmarks.study_pool --out $(LORAUTER_HOME)/study_pool --kinds weak,early
 	$(BIN)/python -m benchmarks.noisy_pool --out $(NOISY) --off-task $(OFF_TASK)
 	$(BIN)/python -m benchmarks.noisy_study --pool $(NOISY) --work $(NOISY)/study --json benchmarks/results/noisy.json --plot benchmarks/results/noisy.svg

@@ -30,7 +30,7 @@ def plot(found: Sequence[Mapping[str, Any]], path: Path) -> None:
         label = f"{system['router']} + {system['composition']}"
         axes.errorbar(shifted, values, yerr=bars, marker="o", ms=4, capsize=2, color=f"C{place % 10}", label=label)
     axes.set(
-        xscale="log", xlabel="adapters in the pool (20 honest, the others spoilt)", ylabel="score: mean over tasks"
+        xscale="log", xlabel="adapters in the pool (20 honest, the others noisy)", ylabel="score: mean over tasks"
     )
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
