@@ -29,9 +29,7 @@ def plot(found: Sequence[Mapping[str, Any]], path: Path) -> None:
         shifted = [size * 1.015 ** (place - len(found[0]["routers"]) / 2) for size in sizes]  # bars beside each other
         label = f"{system['router']} + {system['composition']}"
         axes.errorbar(shifted, values, yerr=bars, marker="o", ms=4, capsize=2, color=f"C{place % 10}", label=label)
-    axes.set(
-        xscale="log", xlabel="adapters in the pool (20 honest, the others noisy)", ylabel="score: mean over tasks"
-    )
+    axes.set(xscale="log", xlabel="adapters in the pool (20 honest, the others noisy)", ylabel="score: mean over tasks")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
     axes.set_title(f"{len(found[0]['picks'])} tasks, {found[0]['items']} test items (bar: 95% over items)", fontsize=10)
