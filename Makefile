@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream soak-demo soak-score soak-answer soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-noisy soak-demo soak-score soak-answer soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -35,6 +35,15 @@ bench-crawl: $(VENV)/.whole  ## requests, bytes, seconds and memory of the crawl
 
 bench-stream: $(VENV)/.whole  ## answers to files of 1,000 to 100,000 queries: rows a second and memory; about 15 minutes
 	$(BIN)/python -m benchmarks.stream_answers --json benchmarks/results/stream-answers.json
+
+# Off-task adapters are trained on BIG-Bench Hard, found under LORAUTER_TEST_DATA, unless a folder of others is named.
+NOISY := $(LORAUTER_HOME)/noisy
+OFF_TASK ?= $(LORAUTER_HOME)/study_pool/hub/study
+
+bench-noisy: $(VENV)/.whole  ## quality as spoilt adapters join the pool, 20 to 200; about an hour on one core the first time, half of it training
+	test -d $(OFF_TASK) || $(BIN)/python -m benchmarks.study_pool --out $(LORAUTER_HOME)/study_pool --kinds weak,early
+	$(BIN)/python -m benchmarks.noisy_pool --out $(NOISY) --off-task $(OFF_TASK)
+	$(BIN)/python -m benchmarks.noisy_study --pool $(NOISY) --work $(NOISY)/study --json benchmarks/results/noisy.json --plot benchmarks/results/noisy.svg
 
 soak-crawl: $(VENV)/.whole  ## 200 crawls killed at random moments under random faults; the ledger must not change
 	$(BIN)/python -m benchmarks.soak_crawl --crawls 200 --processes 5
