@@ -63,7 +63,7 @@ class RouterParts:
 
 ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
     "lorauter": lambda p: TaskEmbeddingRouter(p.index, p.encoder, p.options.top_k, p.options.temperature),
-    "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options),
+    "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options, p.fitted),
     "uniform": lambda p: UniformRouter(p.index),
     "random": lambda p: RandomRouter(p.index),
     "oracle": lambda p: OracleRouter(p.index, p.truth),
