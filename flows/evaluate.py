@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from catalog.answer import Answer, Failed
 from catalog.errors import TaskError
 from catalog.metrics import METRICS
 from catalog.task import Example, Task, content_hash
-from flows.generate import RunShards, ensure_outputs
+from flows.generate import RunShards, engine_here, ensure_outputs
 from flows.home import Home
 from flows.progress import Advance, say, stage
+from flows.report import plain
 from flows.served import served
 from lorauter.compositions import read_spelled, spelled
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
@@ -109,7 +109,7 @@ class Evaluation:
     @property
     def name(self) -> str:
         """Hash of all that was asked."""
-        tasks = [[task.hash, [example.id for example in task.test]] for task in self.tasks]
+        tasks = [[task.name, task.hash, task.domain, [example.id for example in task.test]] for task in self.tasks]
         systems = [asdict(system) for system in self.items]
         return content_hash([self.snapshot, asdict(self.conditions), self.routing, tasks, systems, self.reference])
 
@@ -154,7 +154,7 @@ def tasks_with_items(
     if without and (asked or len(without) == len(names)):
         raise TaskError(f"No test examples: {', '.join(without)}.", "Add some: lorauter tasks add … --test 50.")
     if without:
-        say(f"Left out, since they have no test examples: {', '.join(without)}.")
+        say(plain(f"Left out, since they have no test examples: {', '.join(without)}."))
     kept = [by_name[name] for name in names if name not in without]
     return [replace(task, test=task.test[:items]) for task in kept]
 
@@ -167,7 +167,7 @@ def _parts(home: Home, snapshot: Snapshot) -> RouterParts:
         options=home.settings.routing,
         encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
     )
-    return replace(parts, engine=cache(lambda: home.engine(parts.index.base, parts.index.base_sha)))
+    return replace(parts, engine=lambda: engine_here(home, parts.index.base, parts.index.base_sha))
 
 
 def _routes(

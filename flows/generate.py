@@ -60,6 +60,11 @@ def run_shard(reference: Reference, plan: str, shard: int) -> None:
         finish_shard(home.ledger, plan, shard, rows, _answers(engine, rows))
 
 
+def engine_here(home: Home, base: str, base_sha: str) -> Engine:
+    """The engine that this process answers with: whoever else needs the base loads it no second time."""
+    return _engine(tuple(sorted(home.reference.items())), base, base_sha, home.conditions(base, base_sha).dtype)
+
+
 def _answers(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
     """The answers of a shard; where one of its mixtures cannot be run, the others' all the same.
 

@@ -43,7 +43,7 @@ class SettingRoutes:
     """A router's routes in one setting.
 
     Args:
-        routes: by task, one a query. seconds: of all of them, embedding the queries and first fitting included.
+        routes: by task, one a query. seconds: of all of them, with embedding and fitting, without loading the encoder.
         passes: forward passes of the base that one query's route takes.
     """
 
@@ -68,7 +68,7 @@ class SettingRouter:
     def __init__(self, parts: RouterParts, snapshot: Snapshot, asked: Sequence[Asked]) -> None:
         self._truth: dict[str, str] = {}
         self._prompts: dict[str, str] = {}
-        self._remembered = cache(lambda: Remembering(parts.encoder()))
+        self._remembered = cache(lambda: Remembering.loaded(parts.encoder))
         self._parts = replace(
             parts, encoder=self._remembered, truth=self._truth, prompt_of=lambda query: self._prompts[query]
         )

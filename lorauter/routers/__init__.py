@@ -68,7 +68,7 @@ class RouterParts:
 
 ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
     "lorauter": lambda p: TaskEmbeddingRouter(p.index, p.encoder, p.options.top_k, p.options.temperature),
-    "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options),
+    "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options, p.fitted),
     "vector_database": lambda p: VectorDatabaseRouter(
         p.index, p.encoder, p.inputs, p.options.neighbours, p.options.nucleus
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,22 @@ from lorauter.task_weights import TaskWeights, check_constants, mask, routes_of,
 if TYPE_CHECKING:
     from lorauter.encoder import Encoder
 
+Made = TypeVar("Made")
 LEAST_TASKS, LEAST_INPUTS = 3, 2  # one task is left out to calibrate, two remain; one input is held out, one remains
 FOLDS = 8
+
+
+class Fits(Protocol):
+    """Where fits are kept, by name, such as `RouterParts.fitted`."""
+
+    def __call__(self, name: str, fit: Callable[[], Made], /) -> Made:
+        """What `fit` makes, or made before under that name."""
+        ...
+
+
+def fit_anew(_: str, fit: Callable[[], Made], /) -> Made:
+    """Keeps nothing."""
+    return fit()
 
 
 class DiscriminantRouter:
@@ -36,7 +50,8 @@ class DiscriminantRouter:
     first query comes, in seconds.
 
     Args:
-        encoder: loads the sentence encoder when first needed. inputs: reads the validation inputs.
+        encoder: loads the sentence encoder when first needed. inputs: reads the validation inputs. fitted: keeps what
+            is fitted on them, for routers over other adapters of the same tasks.
 
     Raises:
         SettingError: on the first query, fewer than 3 tasks or 2 inputs of a task.
@@ -50,6 +65,7 @@ class DiscriminantRouter:
         encoder: Callable[[], Encoder],
         inputs: Callable[[], TaskInputs],
         options: RouterOptions | None = None,
+        fitted: Fits = fit_anew,
     ) -> None:
         options = options or RouterOptions()
         check_constants(options.top_k, options.temperature)
@@ -57,6 +73,7 @@ class DiscriminantRouter:
         self._encoder = encoder
         self._inputs = inputs
         self._options = options
+        self._fitted = fitted
 
     def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """One route a query, in order. masked: a task a query that gets no weight, LORAUTER's OOD setting."""
@@ -80,6 +97,13 @@ class DiscriminantRouter:
 
     @cached_property
     def _discriminant(self) -> TaskDiscriminant:
+        return self._fitted(self.name, self._fit)
+
+    @cached_property
+    def _confidence(self) -> Confidence:
+        return self._fitted(f"{self.name}'s confidence", self._calibrate)
+
+    def _fit(self) -> TaskDiscriminant:
         inputs = self._inputs()
         counts = np.bincount(inputs.owners, minlength=len(self.index.tasks))
         if len(counts) < LEAST_TASKS or counts.min() < LEAST_INPUTS:
@@ -89,7 +113,6 @@ class DiscriminantRouter:
             )
         return TaskDiscriminant(count_texts(inputs.texts, inputs.embeddings), inputs.owners)
 
-    @cached_property
-    def _confidence(self) -> Confidence:
+    def _calibrate(self) -> Confidence:
         folds = min(FOLDS, len(self.index.tasks))
         return Confidence(*self._discriminant.held_out(folds), lost=self._options.fallback)

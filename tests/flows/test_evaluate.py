@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from catalog.errors import SettingError, TaskError
 from catalog.task import Example, Task
 from flows.cli import cli
 from flows.evaluate import EvaluateOptions, Evaluation, evaluate, tasks_with_items
-from flows.evaluate_figures import report_of
+from flows.evaluate_figures import report_of, store
 from flows.generate import run_shards
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
@@ -86,6 +87,18 @@ def test_figures_alone_go_to_stdout(published: Home, tmp_path: Path) -> None:
     stored = published.root / "evaluations" / report["name"] / "evaluation.json"
     assert stored.read_text() == outcome.stdout
     assert list(report["tasks"]) == ["colours"]
+
+
+def test_without_matplotlib_all_but_the_plot_is_stored(
+    published: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    found = run(published, "base", items=1, settings=("non-ood",))
+
+    store(found, report_of(found), tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"evaluation.json", "items.parquet"}
+    assert "pip install 'lorauter[bench]'" in capfd.readouterr().err
 
 
 def test_a_second_run_makes_no_answer_and_a_further_router_only_its_own(published: Home) -> None:
