@@ -16,7 +16,10 @@ from flows.heartbeat import beating, heartbeat_name
 from flows.home import Home, open_home
 from flows.progress import Advance
 from lorauter.batches import is_out_of_memory
-from lorauter.routing import Route
+from lorauter.gates.named import is_spelled
+from lorauter.gates.named import read_spelled as read_gate
+from lorauter.gating import GatedRoute
+from lorauter.routing import Route, Routed
 from warehouse.plans import Conditions, Work, answers_of, finish_shard, forget_plan, make_plan, read_shard
 
 if TYPE_CHECKING:
@@ -58,6 +61,11 @@ def run_shard(reference: Reference, plan: str, shard: int) -> None:
     with beating(home.plans, heartbeat_name(plan, shard)):
         engine = _engine(tuple(sorted(reference.items())), first["base"], first["base_sha"], first["dtype"])
         finish_shard(home.ledger, plan, shard, rows, _answers(engine, rows))
+
+
+def engine_here(home: Home, base: str, base_sha: str) -> Engine:
+    """The engine that this process answers with: whoever else needs the base loads it no second time."""
+    return _engine(tuple(sorted(home.reference.items())), base, base_sha, home.conditions(base, base_sha).dtype)
 
 
 def _answers(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
@@ -107,18 +115,29 @@ def _answers_alike(
     from lorauter.compositions import read_spelled
     from lorauter.compositions.base import compose_all
     from lorauter.compositions.reading import reader
-    from lorauter.decoding import read_spelled as read_decoding
 
+    if is_spelled(composition):
+        gated = [GatedRoute(read_gate(composition, row["adapters"])) for row in rows]
+        return _answers_routed(engine, rows, gated, weighs)
     batch = compose_all(read_spelled(composition), [_mixture(row) for row in rows])
-    prompts, routes = [row["prompt"] for row in rows], [Route(mixture) for mixture in batch.mixtures]
     read = reader(_folder_of(engine))
     with engine.knowing({key: partial(merge.weights, read) for key, merge in batch.merges.items()}):
-        if weighs:
-            return engine.score_options(prompts, [row["options"] for row in rows], routes)
-        decoding, stops = read_decoding(rows[0]["decoding"])  # a plan has one
-        samples = [row.get("sample") or "" for row in rows]  # an older version's plan has no such column
-        limits = [row["max_new_tokens"] for row in rows]
-        return engine.answer(prompts, routes, limits, stops, decoding=decoding, samples=samples)
+        return _answers_routed(engine, rows, [Route(mixture) for mixture in batch.mixtures], weighs)
+
+
+def _answers_routed(
+    engine: Engine, rows: Sequence[Mapping[str, Any]], routes: Sequence[Routed], weighs: bool
+) -> Sequence[Answer]:
+    """Answers of rows by routes that the engine knows how to serve."""
+    from lorauter.decoding import read_spelled as read_decoding
+
+    prompts = [row["prompt"] for row in rows]
+    if weighs:
+        return engine.score_options(prompts, [row["options"] for row in rows], routes)
+    decoding, stops = read_decoding(rows[0]["decoding"])  # a plan has one
+    samples = [row.get("sample") or "" for row in rows]  # an older version's plan has no such column
+    limits = [row["max_new_tokens"] for row in rows]
+    return engine.answer(prompts, routes, limits, stops, decoding=decoding, samples=samples)
 
 
 def _folder_of(engine: Engine) -> Callable[[str], Path]:

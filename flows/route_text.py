@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from catalog.task import DEFAULT_TEMPLATE
 from flows.home import Home, open_router
 from flows.report import printable
+from lorauter.gating import GatedRoute
 from warehouse.snapshots import current_snapshot, open_snapshot
 
 
 def explain_route(home: Home, text: str, router: str, folder: Path | None, explain: bool) -> Iterator[str]:
-    """The mixture, one adapter a line; with `explain` also the tasks behind it and what their adapters reached."""
+    """The mixture, or a gate's candidates, one a line; with `explain` also the tasks behind it and their scores."""
     snapshot = open_snapshot(folder) if folder else current_snapshot(home.snapshots)
-    found = open_router(home, snapshot, router).route([text])[0]
-    for adapter, weight in found.mixture:
+    opened = open_router(home, snapshot, router, prompt_of=lambda query: DEFAULT_TEMPLATE.replace("{input}", query))
+    found = opened.route([text])[0]
+    weighed = () if isinstance(found, GatedRoute) else found.mixture
+    for adapter, weight in weighed:
         yield printable(f"{weight:.3f}\t{adapter}")
-    if not found.mixture:
+    if isinstance(found, GatedRoute):
+        yield from (printable(f"{found.gate.name}\t{adapter}") for adapter in found.gate.adapters)
+    elif not weighed:
         yield "1.000\t(base)"
     if explain:
         best = {row["task"]: row for row in snapshot.read("best") if row["base"] == home.settings.base}
