@@ -125,6 +125,12 @@ def load_pool(snapshot: Snapshot, index: TaskIndex) -> tuple[str, ...]:
     return tuple(sorted({row["adapter"] for row in rows if row["base"] == index.base and row["admitted"]}))
 
 
+def load_doras(snapshot: Snapshot, index: TaskIndex) -> frozenset[str]:
+    """The adapters of an index's base that are DoRA."""
+    rows = snapshot.read("adapters")
+    return frozenset(row["adapter"] for row in rows if row["base"] == index.base and row["dora"])
+
+
 def _own(declared: str | None, admitted: Sequence[str]) -> str | None:
     """The key of the adapter that a task declares its own, if it was admitted."""
     return next((key for key in admitted if AdapterId.parse(key).is_called(declared)), None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from catalog.errors import SettingError
 from lorauter.routers.base import BaseRouter
+from lorauter.routers.by_weights import BY_WEIGHTS
 from lorauter.routers.classifier import ClassifierRouter, fit_classifier
 from lorauter.routers.clusters import ClustersRouter, fit_clusters
 from lorauter.routers.discriminant import DiscriminantRouter
@@ -42,7 +43,8 @@ class RouterParts:
     Args:
         encoder: loads the sentence encoder on its first call. inputs: reads the tasks' validation inputs.
         truth: query → its true task, for the oracle. means: reads (task, adapter) → mean on the task.
-        pool: every admitted adapter, sorted, for routers that look at adapters and at no score.
+        pool: every admitted adapter, sorted, for routers that look at adapters and at no score. doras: those of them
+            that are DoRA, which gates cannot weigh.
         engine: loads the base on its first call, for routers that let it read the query. prompt_of: query → prompt as
             it is answered.
         fits: what was fitted on the inputs, by name; parts with other adapters of the same tasks share it.
@@ -55,6 +57,7 @@ class RouterParts:
     truth: Mapping[str, str]
     means: Callable[[], Mapping[tuple[str, str], float]] = dict
     pool: tuple[str, ...] = ()
+    doras: frozenset[str] = frozenset()
     engine: Callable[[], Engine] = no_engine
     prompt_of: Callable[[str], str] = str
     fits: dict[str, object] = field(default_factory=dict, compare=False)
@@ -84,6 +87,7 @@ ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
         p.options.top_k,
         p.options.temperature,
     ),
+    **BY_WEIGHTS,
     "uniform": lambda p: UniformRouter(p.index),
     "random": lambda p: RandomRouter(p.index),
     "oracle": lambda p: OracleRouter(p.index, p.truth),
