@@ -24,7 +24,7 @@ class LateRouter:
 
     def route(self, queries: Sequence[str], masked: Masked = None) -> Sequence[Routed]:
         """As the router's."""
-        return self._router.route(queries, masked)
+        return self._router.route(queries, masked) if queries else []
 
     @cached_property
     def _router(self) -> Router:

@@ -182,3 +182,8 @@ def test_a_second_export_finds_the_folders_of_the_first(export: Export, tmp_path
 
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == written
+
+
+def test_a_gate_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="'arrow' weighs adapters token by token and cannot be exported"):
+        ExportOptions("vllm", tmp_path / "adapters", router="arrow")
