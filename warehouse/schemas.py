@@ -201,6 +201,7 @@ INPUTS = _schema(
     _field("task", pa.string()),
     _field("number", pa.int32(), "place in the task's validation set"),
     _field("input", pa.string(), "a validation input: what routers that look at more than the mean are fitted on"),
+    _field("target", pa.string(), "its target; null in rows of an older version"),
     _field("embedding", pa.list_(pa.float32()), "of the input, L2-normalised, by the task's encoder"),
 )
 SCORES = _schema(

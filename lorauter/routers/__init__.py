@@ -16,6 +16,7 @@ from lorauter.routers.classifier import ClassifierRouter, fit_classifier
 from lorauter.routers.clusters import ClustersRouter, fit_clusters
 from lorauter.routers.discriminant import DiscriminantRouter
 from lorauter.routers.lora_retriever import LoraRetrieverRouter
+from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter
 from lorauter.routers.oracle import OracleRouter
 from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
@@ -69,6 +70,12 @@ class RouterParts:
         return cast("Fitted", self.fits[name])
 
 
+def _lorahub(parts: RouterParts) -> LoraHubRouter:
+    nearest = TaskEmbeddingRouter(parts.index, parts.encoder, 1, parts.options.temperature)
+    learned = LearnedMixtures(parts)
+    return LoraHubRouter(nearest, learned, learned.spent)
+
+
 ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
     "lorauter": lambda p: TaskEmbeddingRouter(p.index, p.encoder, p.options.top_k, p.options.temperature),
     "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options, p.fitted),
@@ -88,6 +95,7 @@ ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
         p.options.temperature,
     ),
     **BY_WEIGHTS,
+    "lorahub": _lorahub,
     "uniform": lambda p: UniformRouter(p.index),
     "random": lambda p: RandomRouter(p.index),
     "oracle": lambda p: OracleRouter(p.index, p.truth),

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+import lorauter
 from catalog.adapter import AdapterId
 from catalog.errors import SettingError
 from flows.answer_batch import answer_batch
@@ -402,3 +403,30 @@ def test_a_gate_is_not_composed(published: Home, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="'lag' weighs adapters token by token and cannot be composed"):
         answer_batch(str(queries), str(out), ["lorauter", "lag"], compose="cat", settings=settings_of(published))
     assert not out.exists()
+
+
+@pytest.mark.parametrize("router", ["logo", "lorahub"])
+def test_a_router_that_asks_the_base_is_loaded_with_an_engine(published: Home, tmp_path: Path, router: str) -> None:
+    snapshot, task = current_snapshot(published.snapshots), published.tasks()[0]
+    engine = published.engine(BASE, snapshot.read("tasks")[0]["base_sha"])
+    query, made = task.test[0].input, []
+
+    def loaded() -> Any:
+        made.append(router)
+        return engine
+
+    opened = lorauter.load(
+        snapshot.folder,
+        router=router,
+        encoder=lambda wanted: published.fetch_model(wanted.id, wanted.sha),
+        engine=loaded,
+        prompt_of=task.prompt,
+    )
+    assert made == []
+    route = opened.route([query])[0]
+
+    path, out = tmp_path / "q.jsonl", tmp_path / "a.parquet"
+    path.write_text(json.dumps({"id": "1", "input": query, "task": task.name}))
+    answer_batch(str(path), str(out), [router], settings=settings_of(published))
+    assert made == [router]
+    assert [(a["adapter"], a["weight"]) for a in rows_of(out)[0]["adapters"]] == list(route.mixture)
