@@ -11,7 +11,7 @@ whichever router or setting wanted it. A further router costs only the answers t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -41,6 +41,8 @@ from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Mixture, Routed
 from warehouse.plans import Conditions, Work
 from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
+
+Alter = Callable[[RouterParts], RouterParts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,11 @@ class Evaluation:
         return content_hash([self.snapshot, asdict(self.conditions), self.routing, tasks, systems, self.reference])
 
 
-def evaluate(home: Home, options: EvaluateOptions, run: RunShards) -> Evaluation:
+def evaluate(home: Home, options: EvaluateOptions, run: RunShards, altered: Alter | None = None) -> Evaluation:
     """Route, answer and score the test items by every system. Killed, it goes on where it was.
+
+    Args:
+        altered: gives other parts to build routers from, for studies: with another encoder, say.
 
     Raises:
         SettingError: a router, composition, setting, task or reference does not exist. TaskError: no test items.
@@ -124,6 +129,7 @@ def evaluate(home: Home, options: EvaluateOptions, run: RunShards) -> Evaluation
     reference = reference_of(systems, options.reference)
     snapshot = open_snapshot(options.snapshot) if options.snapshot else current_snapshot(home.snapshots)
     parts = _parts(home, snapshot)
+    parts = altered(parts) if altered else parts
     conditions = home.conditions(parts.index.base, parts.index.base_sha)
     tasks = tasks_with_items(home.tasks(), parts.index.tasks, options.tasks, options.items)
     judge = _Judge(home, conditions, tasks, run)
