@@ -26,11 +26,12 @@ from flows.progress import Advance, stage
 from flows.prompts import Prompts, prompts_of
 from flows.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
 from flows.refresh import shard_runner
-from flows.served import served
+from flows.served import refuse_gates, served
 from lorauter.compositions import MIXTURE, spelled
 from lorauter.compositions.base import CompositionOptions
 from lorauter.decoding import STOPS, Decoding, decoding_of
 from lorauter.decoding import spelled as spelled_decoding
+from lorauter.gating import GatedRoute
 from lorauter.routing import Route, Routed
 from warehouse.plans import Work
 from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
@@ -75,6 +76,8 @@ def answer_batch(
     """
     check_routers(routers, (MAJORITY,))
     check_new_tokens(max_new_tokens)
+    if compose != MIXTURE:
+        refuse_gates(routers, "composed: it sums outputs by itself", "Leave --compose at mixture")
     composition, decoding = spelled(compose, CompositionOptions(density=density)), decoding_of(sampling or {})
     home = open_home(**(settings or {}))
     opened = open_snapshot(Path(snapshot)) if snapshot else current_snapshot(home.snapshots)
@@ -170,6 +173,7 @@ class _Batch:
 
     def _row(self, router: str, query: Query, route: Routed, answer: Answer) -> Row:
         text = answer if isinstance(answer, str) else None  # no query has options, so all else failed
+        gated, (mixture, composition) = isinstance(route, GatedRoute), served(route, self._composition)
         scored = query.metric and query.target is not None and not query.fault
         return {
             "id": query.id,
@@ -177,8 +181,8 @@ class _Batch:
             "input": query.input,
             "text": text,
             "tasks": [{"task": m.task, "similarity": m.similarity, "weight": m.weight} for m in route.tasks],
-            "adapters": [{"adapter": key, "weight": weight} for key, weight in route.mixture],
-            "composition": self._composition or None,
+            "adapters": [{"adapter": key, "weight": None if gated else weight} for key, weight in mixture],
+            "composition": composition or None,
             "decoding": self._conditions.decoding,
             "confidence": route.confidence,
             "task": query.task,

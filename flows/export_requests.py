@@ -24,6 +24,7 @@ from flows.progress import Advance, say, stage
 from flows.prompts import prompts_of
 from flows.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
 from flows.report import plain
+from flows.served import refuse_gates
 from lorauter.compositions import open_composition
 from lorauter.compositions.base import CompositionOptions
 from lorauter.decoding import GREEDY, Decoding, stops_of
@@ -67,6 +68,7 @@ class ExportOptions:
         if self.engine not in ENGINES:
             raise SettingError(f"There is no engine {self.engine!r}.", f"Choose one of: {', '.join(ENGINES)}.")
         check_routers([self.router])
+        refuse_gates([self.router], "exported: other engines know no gates", "Answer here by `lorauter answer`")
         check_new_tokens(self.max_new_tokens)
         stops_of(self.stop)
 

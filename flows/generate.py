@@ -16,7 +16,10 @@ from flows.heartbeat import beating, heartbeat_name
 from flows.home import Home, open_home
 from flows.progress import Advance
 from lorauter.batches import is_out_of_memory
-from lorauter.routing import Route
+from lorauter.gates.named import is_spelled
+from lorauter.gates.named import read_spelled as read_gate
+from lorauter.gating import GatedRoute
+from lorauter.routing import Route, Routed
 from warehouse.plans import Conditions, Work, answers_of, finish_shard, forget_plan, make_plan, read_shard
 
 if TYPE_CHECKING:
@@ -112,18 +115,29 @@ def _answers_alike(
     from lorauter.compositions import read_spelled
     from lorauter.compositions.base import compose_all
     from lorauter.compositions.reading import reader
-    from lorauter.decoding import read_spelled as read_decoding
 
+    if is_spelled(composition):
+        gated = [GatedRoute(read_gate(composition, row["adapters"])) for row in rows]
+        return _answers_routed(engine, rows, gated, weighs)
     batch = compose_all(read_spelled(composition), [_mixture(row) for row in rows])
-    prompts, routes = [row["prompt"] for row in rows], [Route(mixture) for mixture in batch.mixtures]
     read = reader(_folder_of(engine))
     with engine.knowing({key: partial(merge.weights, read) for key, merge in batch.merges.items()}):
-        if weighs:
-            return engine.score_options(prompts, [row["options"] for row in rows], routes)
-        decoding, stops = read_decoding(rows[0]["decoding"])  # a plan has one
-        samples = [row.get("sample") or "" for row in rows]  # an older version's plan has no such column
-        limits = [row["max_new_tokens"] for row in rows]
-        return engine.answer(prompts, routes, limits, stops, decoding=decoding, samples=samples)
+        return _answers_routed(engine, rows, [Route(mixture) for mixture in batch.mixtures], weighs)
+
+
+def _answers_routed(
+    engine: Engine, rows: Sequence[Mapping[str, Any]], routes: Sequence[Routed], weighs: bool
+) -> Sequence[Answer]:
+    """Answers of rows by routes that the engine knows how to serve."""
+    from lorauter.decoding import read_spelled as read_decoding
+
+    prompts = [row["prompt"] for row in rows]
+    if weighs:
+        return engine.score_options(prompts, [row["options"] for row in rows], routes)
+    decoding, stops = read_decoding(rows[0]["decoding"])  # a plan has one
+    samples = [row.get("sample") or "" for row in rows]  # an older version's plan has no such column
+    limits = [row["max_new_tokens"] for row in rows]
+    return engine.answer(prompts, routes, limits, stops, decoding=decoding, samples=samples)
 
 
 def _folder_of(engine: Engine) -> Callable[[str], Path]:

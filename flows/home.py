@@ -14,7 +14,7 @@ Knows: the layout, how settings become the floors' options. Does not know: stage
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,9 +53,19 @@ def open_router(
     name: str,
     truth: Mapping[str, str] | None = None,
     gone: Collection[str] = (),
+    prompt_of: Callable[[str], str] = str,
 ) -> Router:
-    """A router of the settings' base over a snapshot; the encoder comes from the home's hub when it is needed."""
+    """A router of the settings' base over a snapshot; encoder and base come when they are needed, from the home's hub.
+
+    Args: as `lorauter.loading.load`.
+    """
+    from flows.generate import engine_here
     from lorauter.loading import load
+    from lorauter.task_index import load_index
+
+    def engine() -> Engine:
+        index = load_index(snapshot, home.settings.base)
+        return engine_here(home, index.base, index.base_sha)
 
     return load(
         snapshot.folder,
@@ -65,6 +75,8 @@ def open_router(
         encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
         truth=truth,
         gone=gone,
+        engine=engine,
+        prompt_of=prompt_of,
     )
 
 

@@ -71,8 +71,9 @@ def _task_row(base: Base, scores: TaskScores, encoder: dict[str, str], embedding
 def _input_rows(base: Base, scores: TaskScores, embeddings: Embeddings) -> list[dict[str, Any]]:
     task = scores.task
     vectors = embeddings.inputs(task)
+    known = {"base": base.id, "base_sha": base.sha, "task": task.name}
     return [
-        {"base": base.id, "base_sha": base.sha, "task": task.name, "number": number, "input": e.input, "embedding": v}
+        {**known, "number": number, "input": e.input, "target": e.target, "embedding": v}
         for number, (e, v) in enumerate(zip(task.validation, vectors.tolist(), strict=True))
     ]
 

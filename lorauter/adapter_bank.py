@@ -37,7 +37,7 @@ from lorauter.adapter_table import AdapterTable, width_of
 from lorauter.adapter_weights import AdapterWeights, LoraPair, read_adapter
 from lorauter.gated_products import CandidateStack, stack_of
 from lorauter.gated_rows import GatedRows
-from lorauter.gating import TokenGate, Weighing
+from lorauter.gating import Opened, TokenGate
 from lorauter.products import add_products
 from lorauter.routing import added_up
 from lorauter.row_uses import RowUses
@@ -202,7 +202,7 @@ class AdapterBank:
         if len(distinct) > self.capacity:
             raise SettingError(
                 f"A batch needs {len(distinct)} adapters and the bank holds {self.capacity}.",
-                "Raise the engine's capacity or make smaller batches.",
+                "Raise the engine's capacity (LORAUTER_CAPACITY), or make smaller batches.",
             )
         for key in distinct:  # first, so that loading a missing one cannot drop a needed one
             if key in self._held:
@@ -211,7 +211,7 @@ class AdapterBank:
             if key not in self._held:
                 self._load(key, find)
 
-    def plan(self, weighings: Sequence[Weighing]) -> BatchPlan:
+    def plan(self, weighings: Sequence[Opened]) -> BatchPlan:
         """The plan of a batch with one mixture or gate a row, over held adapters.
 
         Raises:

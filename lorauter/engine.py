@@ -32,6 +32,8 @@ from lorauter.batches import RowSize, halving_out_of_memory, plan_batches
 from lorauter.decoding import GREEDY, STOPS, Decoding, row_key, stops_of
 from lorauter.device import DTYPES, choose_device, choose_dtype
 from lorauter.engine_version import ENGINE_VERSION
+from lorauter.gates.named import NamedGate
+from lorauter.gates.opening import gates_of
 from lorauter.gating import Weighing, WithMixture, taking_part, weighing_of
 from lorauter.memory_budget import Budget, budget_for
 from lorauter.option_scores import PromptState, option_logprobs
@@ -80,6 +82,7 @@ class Engine:
         self.bank = AdapterBank(self.model, self.device, DTYPES[self.dtype], capacity)
         self.budget = budget or budget_for(self.model, self.device)
         self.halved: list[int] = []
+        self._opened = gates_of(self.weights_of, capacity)
         self._stoppings: dict[tuple[str, ...], Stopping] = {}
         self._ends = _end_tokens(self.model, self.tokenizer)
         self._context = int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
@@ -181,7 +184,7 @@ class Engine:
         Args:
             prompts: texts, used as they are (no chat template). One longer than the base's context
                 less the row's bound is cut from the left, its begin-of-text token included.
-            mixtures: one a prompt, or a gate in its place.
+            mixtures: one a prompt, or a gate in its place, or a gate's name and candidates.
             max_new_tokens: one bound for all rows, or one a row; at least 1.
             stop: one or several, see `cut_at_stop`. decoding: greedy, or how tokens are drawn.
             samples: of drawn answers, what tells rows of one prompt and the same adapters apart; one a row. Left out,
@@ -306,7 +309,9 @@ class Engine:
     def _plan(self, mixtures: Sequence[Weighing]) -> BatchPlan:
         find = self._find if self._made else self.find_adapter
         self.bank.ensure([key for mixture in mixtures for key in taking_part(mixture)], find)
-        return self.bank.plan(mixtures)
+        named = dict.fromkeys(one for one in mixtures if isinstance(one, NamedGate))
+        gates = {gate: self._opened(gate) for gate in named}
+        return self.bank.plan([gates[one] if isinstance(one, NamedGate) else one for one in mixtures])
 
     @contextmanager
     def knowing(self, made: Mapping[str, Callable[[], AdapterWeights]]) -> Iterator[None]:

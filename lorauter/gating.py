@@ -1,7 +1,7 @@
 """Token gates: weights of adapters that are computed inside each module, for every token.
 
-Knows: the protocol that every gate keeps, and a route that carries one. Does not know: any gate (lorauter/gates), how
-the outputs are summed (lorauter/gated_products).
+Knows: the protocol that every gate keeps, and a route that carries one, or the name of one. Does not know: any gate
+(lorauter/gates), how the outputs are summed (lorauter/gated_products). Loads no torch: routers name gates without it.
 
 A mixture says once for a whole text what each adapter weighs. A gate says it anew at every module and token, from what
 the module is given:
@@ -12,12 +12,14 @@ the module is given:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
-
-import torch
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from catalog.errors import SettingError
+from lorauter.gates.named import NamedGate
 from lorauter.routing import Mixture, TaskMatch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @runtime_checkable
@@ -46,8 +48,10 @@ class TokenGate(Protocol):
         """
 
 
-Weighing = Mixture | TokenGate
-"""What weighs a row's adapters: numbers, or a gate."""
+Opened = Mixture | TokenGate
+"""What weighs a row's adapters in a batch: numbers, or a gate."""
+Weighing = Opened | NamedGate
+"""What weighs a row's adapters: numbers, a gate, or the name of one, which the engine opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,11 @@ class GatedRoute:
     """Where a query goes when its weights are not known before its tokens are.
 
     Args:
-        gate: weighs its candidates token by token. tasks, confidence: as `Route`.
+        gate: weighs its candidates token by token; only a named one can be planned and stored.
+        tasks, confidence: as `Route`.
     """
 
-    gate: TokenGate
+    gate: TokenGate | NamedGate
     tasks: tuple[TaskMatch, ...] = field(default=())
     confidence: float = float("nan")
 
@@ -67,7 +72,7 @@ class GatedRoute:
         """There is none. Raises SettingError: whoever knows mixtures only must not answer with the base alone."""
         raise SettingError(
             f"A route of {self.gate.name!r} has no mixture: its weights differ from token to token.",
-            "Answer it by Engine.answer; it can be neither composed nor exported.",
+            "Answer it by Engine.answer or `lorauter answer`; it can be neither composed nor exported.",
         )
 
 
@@ -86,4 +91,4 @@ def weighing_of(route: WithMixture) -> Weighing:
 
 def taking_part(weighing: Weighing) -> tuple[str, ...]:
     """The adapters that it may use, in its order."""
-    return weighing.adapters if isinstance(weighing, TokenGate) else tuple(key for key, _ in weighing)
+    return tuple(key for key, _ in weighing) if isinstance(weighing, tuple) else weighing.adapters

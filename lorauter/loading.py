@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from catalog.errors import SettingError
 from lorauter.fallback import without
 from lorauter.filters import refused
-from lorauter.routers import ROUTERS, RouterParts
+from lorauter.routers import ROUTERS, RouterParts, no_engine
 from lorauter.routing import Router, RouterOptions
-from lorauter.task_index import EncoderId, load_index, load_inputs, load_means, load_pool
+from lorauter.task_index import EncoderId, load_doras, load_index, load_inputs, load_means, load_pool
 from warehouse.snapshots import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     from lorauter.encoder import Encoder
+    from lorauter.engine import Engine
 
 
 FindEncoder = Callable[[EncoderId], Path]
@@ -35,6 +36,8 @@ def load(
     encoder: str | Path | FindEncoder | None = None,
     truth: Mapping[str, str] | None = None,
     gone: Collection[str] = (),
+    engine: Callable[[], Engine] = no_engine,
+    prompt_of: Callable[[str], str] = str,
 ) -> Router:
     """A router over a snapshot folder.
 
@@ -46,6 +49,8 @@ def load(
             home that the snapshot lies in, then downloaded from the public Hub at the same commit.
         truth: query → true task, which the oracle needs. gone: adapters that can no longer be had: their tasks take
             the next best.
+        engine: gives one on the base, for routers that let the base read the query; called when first needed.
+            prompt_of: for those, query → prompt as it is answered; left out, the query as it is.
 
     Raises:
         SnapshotError: the folder is no snapshot, or damaged. SettingError: unknown router or base, or another
@@ -55,6 +60,7 @@ def load(
         raise SettingError(f"There is no router {router!r}.", f"Choose one of: {', '.join(ROUTERS)}.")
     snapshot = open_snapshot(Path(folder))
     parts = open_parts(snapshot, base=base, options=options, encoder=encoder, truth=truth)
+    parts = replace(parts, engine=engine, prompt_of=prompt_of)
     return ROUTERS[router](parts_without(parts, snapshot, gone))
 
 
@@ -76,6 +82,7 @@ def open_parts(
         truth={} if truth is None else truth,
         means=cache(lambda: load_means(snapshot, index)),
         pool=load_pool(snapshot, index),
+        doras=load_doras(snapshot, index),
     )
     return parts_without(parts, snapshot, ())
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from catalog.adapter import AdapterId
 from catalog.errors import SettingError, SnapshotError
+from catalog.task import DEFAULT_TEMPLATE
 
 if TYPE_CHECKING:
     from warehouse.snapshots import Snapshot
@@ -71,11 +72,14 @@ class TaskInputs:
     Args:
         texts: n inputs. owners: int64 (n,), each one's task as its place in the index.
         embeddings: unit vectors, float32 (n, d).
+        targets: one an input, None where the snapshot has none. templates: one a task of the index.
     """
 
     texts: tuple[str, ...]
     owners: npt.NDArray[np.int64]
     embeddings: npt.NDArray[np.float32]
+    targets: tuple[str | None, ...] = ()
+    templates: tuple[str, ...] = ()
 
 
 def load_inputs(snapshot: Snapshot, index: TaskIndex) -> TaskInputs:
@@ -88,10 +92,13 @@ def load_inputs(snapshot: Snapshot, index: TaskIndex) -> TaskInputs:
             f"The snapshot {snapshot.folder} holds no validation inputs of {index.base}.",
             "This router is fitted on them: publish again with `lorauter publish`, or use the router `lorauter`.",
         )
+    templates = {row["task"]: row["template"] for row in snapshot.read("tasks") if row["base"] == index.base}
     return TaskInputs(
         texts=tuple(row["input"] for row in rows),
         owners=np.asarray([places[row["task"]] for row in rows], dtype=np.int64),
         embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
+        targets=tuple(row.get("target") for row in rows),
+        templates=tuple(templates.get(task, DEFAULT_TEMPLATE) for task in index.tasks),
     )
 
 
@@ -123,6 +130,12 @@ def load_pool(snapshot: Snapshot, index: TaskIndex) -> tuple[str, ...]:
     """Every admitted adapter of an index's base, sorted: the published ones and all that they won over."""
     rows = snapshot.read("adapters")
     return tuple(sorted({row["adapter"] for row in rows if row["base"] == index.base and row["admitted"]}))
+
+
+def load_doras(snapshot: Snapshot, index: TaskIndex) -> frozenset[str]:
+    """The adapters of an index's base that are DoRA."""
+    rows = snapshot.read("adapters")
+    return frozenset(row["adapter"] for row in rows if row["base"] == index.base and row["dora"])
 
 
 def _own(declared: str | None, admitted: Sequence[str]) -> str | None:

@@ -201,6 +201,7 @@ INPUTS = _schema(
     _field("task", pa.string()),
     _field("number", pa.int32(), "place in the task's validation set"),
     _field("input", pa.string(), "a validation input: what routers that look at more than the mean are fitted on"),
+    _field("target", pa.string(), "its target; null in rows of an older version"),
     _field("embedding", pa.list_(pa.float32()), "of the input, L2-normalised, by the task's encoder"),
 )
 SCORES = _schema(
@@ -248,8 +249,12 @@ ANSWERS = _schema(
         "tasks",
         pa.list_(pa.struct([("task", pa.string()), ("similarity", pa.float64()), ("weight", pa.float64())])),
     ),
-    _field("adapters", pa.list_(pa.struct([("adapter", pa.string()), ("weight", pa.float64())]))),
-    _field("composition", pa.string(), "how they are served, with its settings; null for the output mixture"),
+    _field(
+        "adapters",
+        pa.list_(pa.struct([("adapter", pa.string()), ("weight", pa.float64())])),
+        "empty: the base alone; weights are null where a gate weighs them token by token",
+    ),
+    _field("composition", pa.string(), "how they are served, with its settings, or the gate; null: output mixture"),
     _field("decoding", pa.string(), "how tokens were chosen and what ended a text; greedy: up to a line's end"),
     _field("confidence", pa.float64(), "how near the query is to a task: of most routers, the cosine to the nearest"),
     _field("task", pa.string(), "the query's true task, where known"),

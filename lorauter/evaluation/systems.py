@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from catalog.errors import SettingError
 from lorauter.compositions import COMPOSITIONS, MIXTURE
 from lorauter.evaluation.settings import NON_OOD, SETTINGS
+from lorauter.gates.named import GATES
 from lorauter.routers import ROUTERS
 from lorauter.routers.own_compositions import own_compositions
 
@@ -42,8 +43,8 @@ def systems_of(routers: Sequence[str], compositions: Sequence[str], settings: Se
     """Every system asked for, setting by setting, the ceiling among them even where it was not asked for.
 
     Args:
-        compositions: names of `COMPOSITIONS`, or "own" for those that each router was published with. Controls are
-            run with the mixture alone: theirs is one adapter or none, or, of `uniform`, a mixture by definition.
+        compositions: names of `COMPOSITIONS`, or "own" for those that each router was published with. Controls
+            and gates are run with the mixture alone: theirs is one adapter, none, or a sum of outputs by definition.
         settings: the oracle runs in non-ood only: in the others its adapter is out of reach.
 
     Raises:
@@ -63,7 +64,7 @@ def systems_of(routers: Sequence[str], compositions: Sequence[str], settings: Se
 
 
 def _compositions(router: str, asked: Sequence[str]) -> list[str]:
-    if router in CONTROLS:
+    if router in CONTROLS or router in GATES:
         return [MIXTURE]
     return [name for one in asked for name in (own_compositions(router) if one == OWN else (one,))]
 

@@ -13,7 +13,7 @@ so the cost is that of two thin QRs and an SVD of r × r. The first row is S₁ 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import lru_cache
 
 import torch
 
@@ -26,14 +26,17 @@ SingularRows = Callable[[str], Mapping[str, torch.Tensor]]
 """Adapter key → S Vᵀ by module, (min(r, d_in, d_out), d_in), fp32 on the CPU, the largest singular value first."""
 
 
-def singular_rows_of(read: ReadAdapter) -> SingularRows:
+def singular_rows_of(read: ReadAdapter, kept: int | None = None) -> SingularRows:
     """A function from key to singular rows, which takes each adapter apart once: give one to gates that share adapters.
+
+    Args:
+        read: gives an adapter's weights. kept: how many adapters' rows, the last asked for; all where left out.
 
     Raises:
         UnsupportedAdapter: by the function; the adapter is a DoRA, whose ΔW is not of low rank.
     """
 
-    @cache
+    @lru_cache(maxsize=kept)
     def rows(key: str) -> Mapping[str, torch.Tensor]:
         return {name: singular_rows(pair) for name, pair in plain(key, read(key)).modules.items()}
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from catalog.errors import SettingError
 from lorauter.routers.base import BaseRouter
+from lorauter.routers.by_weights import BY_WEIGHTS
 from lorauter.routers.classifier import ClassifierRouter, fit_classifier
 from lorauter.routers.clusters import ClustersRouter, fit_clusters
 from lorauter.routers.discriminant import DiscriminantRouter
 from lorauter.routers.lora_retriever import LoraRetrieverRouter
+from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter
 from lorauter.routers.oracle import OracleRouter
 from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
@@ -42,7 +44,8 @@ class RouterParts:
     Args:
         encoder: loads the sentence encoder on its first call. inputs: reads the tasks' validation inputs.
         truth: query → its true task, for the oracle. means: reads (task, adapter) → mean on the task.
-        pool: every admitted adapter, sorted, for routers that look at adapters and at no score.
+        pool: every admitted adapter, sorted, for routers that look at adapters and at no score. doras: those of them
+            that are DoRA, which gates cannot weigh.
         engine: loads the base on its first call, for routers that let it read the query. prompt_of: query → prompt as
             it is answered.
         fits: what was fitted on the inputs, by name; parts with other adapters of the same tasks share it.
@@ -55,6 +58,7 @@ class RouterParts:
     truth: Mapping[str, str]
     means: Callable[[], Mapping[tuple[str, str], float]] = dict
     pool: tuple[str, ...] = ()
+    doras: frozenset[str] = frozenset()
     engine: Callable[[], Engine] = no_engine
     prompt_of: Callable[[str], str] = str
     fits: dict[str, object] = field(default_factory=dict, compare=False)
@@ -64,6 +68,12 @@ class RouterParts:
         if name not in self.fits:
             self.fits[name] = fit()
         return cast("Fitted", self.fits[name])
+
+
+def _lorahub(parts: RouterParts) -> LoraHubRouter:
+    nearest = TaskEmbeddingRouter(parts.index, parts.encoder, 1, parts.options.temperature)
+    learned = LearnedMixtures(parts)
+    return LoraHubRouter(nearest, learned, learned.spent)
 
 
 ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
@@ -84,6 +94,8 @@ ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
         p.options.top_k,
         p.options.temperature,
     ),
+    **BY_WEIGHTS,
+    "lorahub": _lorahub,
     "uniform": lambda p: UniformRouter(p.index),
     "random": lambda p: RandomRouter(p.index),
     "oracle": lambda p: OracleRouter(p.index, p.truth),

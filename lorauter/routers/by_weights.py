@@ -1,61 +1,43 @@
-"""Routers that look at the base or at the adapters' weights. `BY_WEIGHTS` maps the names people use to them.
+"""Routers that look at the adapters' weights, or let the base read the query, and at no task or score.
 
-Knows: which there are, what each is built from. Does not know: snapshots, tasks, embeddings.
+Knows: which there are, what each is built from. Does not know: how they weigh (lorauter/gates, lorauter/routers/logo).
+
+All admitted adapters are candidates. Gates take no DoRA, whose ΔW is not of low rank: they leave those out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
-from lorauter.gates.arrow import ArrowGate
-from lorauter.gates.calibration import calibrate
-from lorauter.gates.lag import LagGate
-from lorauter.gates.seqr import SeqrGate
-from lorauter.gates.singular_rows import SingularRows, singular_rows_of
-from lorauter.gates.spectr import SpectrGate
-from lorauter.routers.logo import LogoRouter
+from lorauter.gates.named import GATES, named_gate
+from lorauter.routers.late import LateRouter
 from lorauter.routers.token_gate import TokenGateRouter
 
 if TYPE_CHECKING:
-    from lorauter.engine import Engine
+    from lorauter.routers import RouterParts
     from lorauter.routing import Router
 
 
-@dataclass(frozen=True)
-class WeightParts:
-    """What such a router may be built from.
-
-    Args:
-        engine: answers for the base, and reads the candidates. adapters: keys of the candidates; gates need them all
-            within the engine's capacity.
-        prompt_of: query → prompt as it is answered, for routers that let the base read it.
-        texts: ordinary prompts, for gates that calibrate; without any, none does.
-    """
-
-    engine: Engine
-    adapters: Sequence[str]
-    prompt_of: Callable[[str], str] = str
-    texts: Sequence[str] = ()
-
-    @cached_property
-    def singular(self) -> SingularRows:
-        """One for all gates: each adapter is taken apart once."""
-        return singular_rows_of(self.engine.weights_of)
+def gate_router(name: str, parts: RouterParts) -> TokenGateRouter:
+    """The gate of that name over all admitted adapters but DoRA."""
+    return TokenGateRouter(named_gate(name, (key for key in parts.pool if key not in parts.doras)))
 
 
-BY_WEIGHTS: dict[str, Callable[[WeightParts], Router | TokenGateRouter]] = {
-    "logo": lambda p: LogoRouter(p.engine, p.adapters, prompt_of=p.prompt_of),
-    "logo_entropy": lambda p: LogoRouter(p.engine, p.adapters, "entropy", prompt_of=p.prompt_of),
-    "arrow": lambda p: TokenGateRouter(ArrowGate(p.adapters, p.singular)),
-    "spectr": lambda p: TokenGateRouter(SpectrGate(p.adapters, p.singular)),
-    "lag": lambda p: TokenGateRouter(LagGate(p.adapters, p.singular)),
-    "seqr": lambda p: TokenGateRouter(_seqr(p)),
+def logo_router(signal: str, parts: RouterParts) -> LateRouter:
+    """LoGo with a name of its `SIGNALS` over all admitted adapters: one pass of the bare base a query."""
+
+    def make() -> Router:
+        from lorauter.routers.logo import LogoRouter
+
+        return LogoRouter(parts.engine(), parts.pool, signal, prompt_of=parts.prompt_of)
+
+    return LateRouter("logo" if signal == "norm" else f"logo_{signal}", make, passes=1.0)
+
+
+BY_WEIGHTS: Mapping[str, Callable[[RouterParts], Router]] = {
+    "logo": partial(logo_router, "norm"),
+    "logo_entropy": partial(logo_router, "entropy"),
+    **{name: partial(gate_router, name) for name in GATES},
 }
-
-
-def _seqr(parts: WeightParts) -> SeqrGate:
-    gate = SeqrGate(parts.adapters, parts.engine.weights_of)
-    return calibrate(gate, parts.engine, parts.texts) if parts.texts else gate

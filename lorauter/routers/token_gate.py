@@ -7,21 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lorauter.gates.named import NamedGate
 from lorauter.gating import GatedRoute, TokenGate
-from lorauter.routing import Masked
+from lorauter.routing import Masked, Route, Routed
 
 
 class TokenGateRouter:
-    """The same gate for every query.
+    """The same gate for every query; the base alone where the gate has no candidates.
 
     Args:
         gate: Arrow's, say. Rows that share it share its work in a batch.
     """
 
-    def __init__(self, gate: TokenGate) -> None:
+    def __init__(self, gate: TokenGate | NamedGate) -> None:
         self.name = gate.name
         self._gate = gate
 
-    def route(self, queries: Sequence[str], masked: Masked = None) -> list[GatedRoute]:
+    def route(self, queries: Sequence[str], masked: Masked = None) -> list[Routed]:
         """One route a query, for `Engine.answer` and `Engine.score_options`."""
-        return [GatedRoute(self._gate) for _ in queries]
+        return [GatedRoute(self._gate) if self._gate.adapters else Route(()) for _ in queries]

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+import lorauter
 from catalog.adapter import AdapterId
 from catalog.errors import SettingError
 from flows.answer_batch import answer_batch
@@ -349,3 +350,83 @@ def test_a_base_without_a_chat_template_is_told(published: Home, tmp_path: Path)
 
     with pytest.raises(SettingError, match="no chat template"):
         answer_batch(str(queries), str(out), template="chat", settings=settings_of(published))
+
+
+def test_a_gates_answers_are_stored_and_are_those_of_the_gate_itself(published: Home, tmp_path: Path) -> None:
+    from lorauter.gates.singular_rows import singular_rows_of
+    from lorauter.gates.spectr import SpectrGate
+    from lorauter.gating import GatedRoute
+
+    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
+    settings = settings_of(published)
+
+    first = answer_batch(str(queries), str(out), ["spectr"], settings=settings)
+    rows = rows_of(out)
+    out.unlink()
+    again = answer_batch(str(queries), str(out), ["spectr"], settings=settings)
+
+    assert (first["new"], again["new"], first["failed"]) == (len(rows), 0, 0)
+    assert [row["text"] for row in rows_of(out)] == [row["text"] for row in rows]
+    verdicts = current_snapshot(published.snapshots).read("adapters")
+    pool = sorted(row["adapter"] for row in verdicts if row["admitted"] and not row["dora"])
+    assert {row["composition"] for row in rows} == {'["gate:spectr", {}]'}
+    assert all(row["adapters"] == [{"adapter": key, "weight": None} for key in pool] for row in rows)
+    engine = published.engine(BASE, verdicts[0]["base_sha"])
+    gate = GatedRoute(SpectrGate(pool, singular_rows_of(engine.weights_of)))
+    templates = {task.name: task.template for task in published.tasks()}
+    prompts = [templates[row["task"]].replace("{input}", row["input"]) for row in rows]
+    assert [row["text"] for row in rows] == engine.answer(prompts, [gate] * len(rows), 3)
+
+
+def test_a_gates_candidates_are_those_that_can_still_be_had(published: Home, hub_folder: Path, tmp_path: Path) -> None:
+    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
+    lost = next(r["adapter"] for r in current_snapshot(published.snapshots).read("best") if r["adapter"])
+    repo = AdapterId.parse(lost).repo
+    folders = [hub_folder / repo, *(published.root / "hub").glob("models--" + repo.replace("/", "--"))]
+    for number, folder in enumerate(folders):
+        folder.rename(tmp_path / f"away-{number}")
+
+    try:
+        answer_batch(str(queries), str(out), ["arrow", "logo"], settings=settings_of(published))
+    finally:
+        for number, folder in enumerate(folders):
+            (tmp_path / f"away-{number}").rename(folder)
+
+    used = {row["router"]: {a["adapter"] for a in row["adapters"]} for row in rows_of(out)}
+    assert used["arrow"] and used["logo"] and lost not in used["arrow"] | used["logo"]
+    assert not [row for row in rows_of(out) if row["error"]]
+
+
+def test_a_gate_is_not_composed(published: Home, tmp_path: Path) -> None:
+    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
+
+    with pytest.raises(SettingError, match="'lag' weighs adapters token by token and cannot be composed"):
+        answer_batch(str(queries), str(out), ["lorauter", "lag"], compose="cat", settings=settings_of(published))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("router", ["logo", "lorahub"])
+def test_a_router_that_asks_the_base_is_loaded_with_an_engine(published: Home, tmp_path: Path, router: str) -> None:
+    snapshot, task = current_snapshot(published.snapshots), published.tasks()[0]
+    engine = published.engine(BASE, snapshot.read("tasks")[0]["base_sha"])
+    query, made = task.test[0].input, []
+
+    def loaded() -> Any:
+        made.append(router)
+        return engine
+
+    opened = lorauter.load(
+        snapshot.folder,
+        router=router,
+        encoder=lambda wanted: published.fetch_model(wanted.id, wanted.sha),
+        engine=loaded,
+        prompt_of=task.prompt,
+    )
+    assert made == []
+    route = opened.route([query])[0]
+
+    path, out = tmp_path / "q.jsonl", tmp_path / "a.parquet"
+    path.write_text(json.dumps({"id": "1", "input": query, "task": task.name}))
+    answer_batch(str(path), str(out), [router], settings=settings_of(published))
+    assert made == [router]
+    assert [(a["adapter"], a["weight"]) for a in rows_of(out)[0]["adapters"]] == list(route.mixture)

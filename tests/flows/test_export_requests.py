@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from catalog.errors import SettingError
 from flows.answer_batch import answer_batch
 from flows.cli import cli
+from flows.export_requests import ExportOptions
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
@@ -182,3 +184,8 @@ def test_a_second_export_finds_the_folders_of_the_first(export: Export, tmp_path
 
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == written
+
+
+def test_a_gate_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="'arrow' weighs adapters token by token and cannot be exported"):
+        ExportOptions("vllm", tmp_path / "adapters", router="arrow")

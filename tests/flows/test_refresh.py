@@ -269,8 +269,8 @@ def test_a_router_is_fitted_on_the_inputs_that_refresh_published(home: Home) -> 
     routes = open_router(home, snapshot, "discriminant").route([task.test[0].input for task in tasks])
 
     assert [route.tasks[0].task for route in routes] == [task.name for task in tasks]
-    published = [(row["task"], row["input"]) for row in snapshot.read("inputs")]
-    assert published == [(task.name, example.input) for task in tasks for example in task.validation]
+    published = [(row["task"], row["input"], row["target"]) for row in snapshot.read("inputs")]
+    assert published == [(task.name, e.input, e.target) for task in tasks for e in task.validation]
 
 
 def test_two_bases_live_side_by_side(home: Home) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,8 +21,9 @@ from lorauter.gates.seqr import SeqrGate
 from lorauter.gates.singular_rows import singular_rows_of
 from lorauter.gates.spectr import SpectrGate
 from lorauter.gating import TokenGate
-from lorauter.routers.by_weights import BY_WEIGHTS, WeightParts
-from lorauter.routing import Route
+from lorauter.routers import RouterParts
+from lorauter.routers.by_weights import BY_WEIGHTS
+from lorauter.routing import Route, RouterOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -238,7 +240,8 @@ def test_seqr_refuses_an_adapter_with_an_a_of_its_own(stranger: LoraPair) -> Non
 
 
 def test_every_router_by_weights_answers_with_what_it_routes(one_a: Engine) -> None:
-    parts = WeightParts(one_a, FROZEN, texts=PROMPTS)
+    unused: Any = None
+    parts = RouterParts(unused, unused, unused, RouterOptions(), {}, pool=FROZEN, engine=lambda: one_a)
 
     routers = {name: make(parts) for name, make in BY_WEIGHTS.items()}
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from catalog.errors import SettingError
+from catalog.errors import SettingError, SnapshotError
 from lorauter.engine import Engine
 from lorauter.mixture_search import Labelled, SearchOptions, drawn, loss_of, search_mixture
-from lorauter.routers.lorahub import LoraHubRouter
-from lorauter.routing import Mixture, Route, TaskMatch
+from lorauter.routers import RouterParts
+from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter, labelled
+from lorauter.routing import Mixture, Route, RouterOptions, TaskMatch
+from lorauter.task_index import TaskIndex, TaskInputs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -93,7 +97,7 @@ class Nearest:
 def test_a_query_gets_the_mixture_of_its_nearest_task() -> None:
     mixtures: dict[str, Mixture] = {"colours": (("wide", 0.4), ("narrow", -0.2)), "ways": ()}
 
-    routes = LoraHubRouter(Nearest(), mixtures).route(["ways", "colours"])
+    routes = LoraHubRouter(Nearest(), mixtures.__getitem__).route(["ways", "colours"])
 
     assert routes == [
         Route((), (TaskMatch("ways", 0.7, 1.0),), 0.7),
@@ -101,6 +105,42 @@ def test_a_query_gets_the_mixture_of_its_nearest_task() -> None:
     ]
 
 
-def test_a_task_without_a_mixture_is_told() -> None:
-    with pytest.raises(SettingError, match="No mixture was learned for the task 'ways'"):
-        LoraHubRouter(Nearest(), {}).route(["ways"])
+def inputs_of(targets: tuple[str | None, ...]) -> TaskInputs:
+    texts = tuple(f"text {n}" for n in range(len(targets)))
+    owners = np.asarray([n % 2 for n in range(len(targets))], dtype=np.int64)
+    return TaskInputs(texts, owners, np.zeros((len(texts), 2), dtype=np.float32), targets, ("{input} =", "Q: {input}"))
+
+
+def test_a_tasks_examples_are_its_own_in_its_own_template() -> None:
+    inputs = inputs_of(tuple(f"target {n}" for n in range(20)))
+
+    found = labelled(inputs, 1, seed=0)
+
+    assert len(found) == 5
+    assert set(found) < {Labelled(f"Q: text {n}", f"target {n}") for n in range(1, 20, 2)}
+    assert (labelled(inputs, 1, seed=0), labelled(inputs, 1, seed=1) != found) == (found, True)
+
+
+def test_a_snapshot_from_before_targets_were_kept_says_what_to_do() -> None:
+    with pytest.raises(SnapshotError, match="holds no targets") as caught:
+        labelled(inputs_of((None, None)), 0, seed=0)
+    assert "publish again" in caught.value.next_step
+
+
+def test_a_mixture_is_learned_once_for_a_task_and_its_candidates(tiny_engine: Engine) -> None:
+    unused: Any = None
+    names = TaskIndex("base", "sha", ("even", "odd"), unused, ("", ""), (None, None), unused)
+    inputs = inputs_of(("north", "red", "south", "blue"))
+    parts = RouterParts(
+        names, unused, lambda: inputs, RouterOptions(), {}, pool=("narrow", "wide"), engine=lambda: tiny_engine
+    )
+    few = SearchOptions(steps=6)
+    router = LoraHubRouter(Nearest(), LearnedMixtures(parts, few), LearnedMixtures(parts, few).spent)
+
+    first = router.route(["odd"])[0]
+
+    assert first.mixture == search_mixture(tiny_engine, parts.pool, labelled(inputs, 1, seed=0), few)
+    assert router.passes == 6 * 2  # two examples, one query
+    assert router.route(["odd"])[0] == first
+    assert LearnedMixtures(replace(parts, pool=("wide",)), few)("odd") != first.mixture
+    assert router.passes == (6 * 2 + 6 * 2) / 2

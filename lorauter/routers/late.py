@@ -1,0 +1,31 @@
+"""A router made when it is first asked: its parts are dear, or its module loads torch. Knows nothing of routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from lorauter.routing import Masked, Routed, Router
+
+
+class LateRouter:
+    """Another router, under its name.
+
+    Args:
+        make: makes it, on the first query.
+
+    Attributes:
+        passes: forward passes of the base that a query's route takes.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Router], passes: float = 0.0) -> None:
+        self.name, self.passes = name, passes
+        self._make = make
+
+    def route(self, queries: Sequence[str], masked: Masked = None) -> Sequence[Routed]:
+        """As the router's."""
+        return self._router.route(queries, masked) if queries else []
+
+    @cached_property
+    def _router(self) -> Router:
+        return self._make()

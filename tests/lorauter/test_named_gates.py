@@ -1,0 +1,95 @@
+"""Gates by name: data that a plan holds and the engine opens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from catalog.errors import SettingError, UnsupportedAdapter
+from lorauter import compositions
+from lorauter.engine import Engine
+from lorauter.gates.named import GATES, NamedGate, is_spelled, named_gate, read_spelled, spelled
+from lorauter.gates.opening import gates_of
+from lorauter.gates.singular_rows import singular_rows_of
+from lorauter.gates.spectr import SpectrGate
+from lorauter.gating import GatedRoute
+from lorauter.routers.token_gate import TokenGateRouter
+from lorauter.routing import Route
+
+PROMPTS = ["one day", "the long prompt of another row", "x"]
+CANDIDATES = ("linear", "narrow", "wide")
+
+
+def test_gates_of_one_name_and_the_same_candidates_are_equal_whatever_their_order() -> None:
+    one, other = named_gate("arrow", ["b@1", "a@1"]), named_gate("arrow", ["a@1", "b@1", "a@1"])
+
+    assert (one, hash(one)) == (other, hash(other))
+    assert one == NamedGate("arrow", ("a@1", "b@1")) != named_gate("lag", ["a@1", "b@1"])
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_a_gates_spelling_is_read_back_and_is_no_compositions(name: str) -> None:
+    gate = named_gate(name, CANDIDATES)
+
+    text = spelled(gate)
+
+    assert is_spelled(text) and read_spelled(text, CANDIDATES) == gate
+    with pytest.raises(SettingError, match="There is no composition 'gate:"):
+        compositions.read_spelled(text)
+
+
+def test_no_compositions_spelling_is_a_gates() -> None:
+    assert not any(is_spelled(compositions.spelled(name)) for name in compositions.COMPOSITIONS)
+
+
+def test_a_gate_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(SettingError, match="There is no gate 'fifth'"):
+        read_spelled('["gate:fifth", {}]', CANDIDATES)
+
+
+def test_a_named_gate_answers_as_the_gate_itself(tiny_engine: Engine) -> None:
+    gate = SpectrGate(CANDIDATES, singular_rows_of(tiny_engine.weights_of))
+
+    named = tiny_engine.score_options(PROMPTS, [["cat"]] * 3, [GatedRoute(named_gate("spectr", CANDIDATES))] * 3)
+
+    assert named == tiny_engine.score_options(PROMPTS, [["cat"]] * 3, [GatedRoute(gate)] * 3)
+    assert named != tiny_engine.score_options(PROMPTS, [["cat"]] * 3, [Route(())] * 3)
+
+
+def test_every_name_opens_once_as_the_gate_of_that_name(tiny_engine: Engine) -> None:
+    opened = gates_of(tiny_engine.weights_of, 3)
+
+    for name in ("arrow", "spectr", "lag"):
+        gate = opened(named_gate(name, CANDIDATES))
+        assert (gate.name, gate.adapters) == (name, CANDIDATES)
+        assert opened(named_gate(name, CANDIDATES)) is gate
+
+
+def test_what_a_gate_refuses_it_refuses_by_name(tiny_engine: Engine) -> None:
+    opened = gates_of(tiny_engine.weights_of, 3)
+
+    with pytest.raises(UnsupportedAdapter, match=r"narrow: The adapter's A at .* is not that of linear"):
+        opened(named_gate("seqr", CANDIDATES))
+    with pytest.raises(UnsupportedAdapter, match="dora: The adapter is a DoRA"):
+        opened(named_gate("arrow", ["dora", "wide"]))
+
+
+def test_more_candidates_than_the_engine_holds_name_the_setting(tiny_engine: Engine) -> None:
+    gate = named_gate("arrow", [f"a{n}" for n in range(tiny_engine.bank.capacity + 1)])
+
+    with pytest.raises(SettingError) as caught:
+        tiny_engine.generate(["x"], [gate], 1)
+
+    assert "LORAUTER_CAPACITY" in caught.value.next_step
+
+
+def test_a_gate_without_candidates_leaves_queries_to_the_base() -> None:
+    assert TokenGateRouter(named_gate("arrow", [])).route(["a", "b"]) == [Route(()), Route(())]
+
+
+def test_routers_are_named_without_torch() -> None:
+    told = "import sys, lorauter.routers; print('torch' in sys.modules)"
+
+    assert subprocess.check_output([sys.executable, "-c", told], text=True) == "False\n"
