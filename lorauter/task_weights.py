@@ -24,7 +24,8 @@ class TaskWeights:
 
     Args:
         tasks: places in the index, int64 (n, k). similarities: float32 (n, k).
-        weights: float64 (n, k), rows sum to 1, or to 0 where the base answers. confidence: float64 (n,).
+        weights: float64 (n, k), rows sum to 1, or to 0 where the base answers. confidence: float64 (n,), nan where no
+            task may get weight.
     """
 
     tasks: npt.NDArray[np.int64]
@@ -47,9 +48,9 @@ def weigh_tasks(similarities: Similarities, top_k: int, temperature: float) -> T
     """
     top = _top(similarities, min(top_k, similarities.shape[1]))
     found = np.take_along_axis(similarities, top, axis=1)
-    scaled = (found.astype(np.float64) - found[:, :1]) / temperature
-    shares = np.exp(scaled)
-    return TaskWeights(top, found, shares / shares.sum(axis=1, keepdims=True), found[:, 0].astype(np.float64))
+    highest = found[:, :1].astype(np.float64)
+    shares = np.exp((found - np.where(np.isfinite(highest), highest, 0.0)) / temperature)
+    return TaskWeights(top, found, to_one(shares), finite_or_nan(highest[:, 0]))
 
 
 def weigh_alike(similarities: Similarities, top_k: int) -> TaskWeights:
@@ -62,7 +63,18 @@ def weigh_alike(similarities: Similarities, top_k: int) -> TaskWeights:
     top = _top(similarities, min(top_k, similarities.shape[1]))
     found = np.take_along_axis(similarities, top, axis=1)
     shares = np.isfinite(found) * (1.0 - 1e-6 * np.arange(top.shape[1]))
-    return TaskWeights(top, found, shares / shares.sum(axis=1, keepdims=True), found[:, 0].astype(np.float64))
+    return TaskWeights(top, found, to_one(shares), finite_or_nan(found[:, 0].astype(np.float64)))
+
+
+def to_one(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Rows over their sums; a row of zeros stays: where every task is masked, the base answers."""
+    sums = shares.sum(axis=1, keepdims=True)
+    return np.asarray(shares / np.where(sums > 0, sums, 1.0))
+
+
+def finite_or_nan(highest: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Highest similarities as confidences; nan where no task may get weight."""
+    return np.where(np.isfinite(highest), highest, np.nan)
 
 
 def routes_of(weights: TaskWeights, tasks: Sequence[str], best: Sequence[str]) -> list[Route]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from catalog.errors import SettingError
 from lorauter.routing import Masked, Route
 from lorauter.task_index import TaskIndex, TaskInputs
 from lorauter.task_shares import nucleus_of, routes_of_shares
+from lorauter.task_weights import to_one
 
 if TYPE_CHECKING:
     from lorauter.encoder import Encoder
@@ -21,9 +23,18 @@ INVERSE_REGULARISATION = 100.0  # unit vectors are short: with scikit-learn's 1.
 
 
 def fit_classifier(inputs: TaskInputs) -> Any:
-    """Multinomial logistic regression on the sentence embeddings of the validation inputs."""
+    """Multinomial logistic regression on the sentence embeddings of the validation inputs.
+
+    Raises:
+        SettingError: the inputs are of one task only.
+    """
     from sklearn.linear_model import LogisticRegression
 
+    if not np.ptp(inputs.owners):
+        raise SettingError(
+            "The router classifier needs 2 tasks to tell apart.",
+            "Add some with `lorauter tasks add` and refresh, or use the router `lorauter`.",
+        )
     model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
     return model.fit(inputs.embeddings, inputs.owners)
 
@@ -54,7 +65,7 @@ class ClassifierRouter:
             for row, place in enumerate(self._index.places(masked)):
                 if place is not None:
                     probable[row, place] = 0.0
-            probable /= probable.sum(axis=1, keepdims=True)
+            probable = to_one(probable)
         return routes_of_shares(nucleus_of(probable, self._nucleus), probable, self._index)
 
     def _probabilities(self, queries: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:

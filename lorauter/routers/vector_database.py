@@ -61,7 +61,7 @@ class VectorDatabaseRouter:
 def shares_of_nearest(
     near: npt.NDArray[np.float32], owners: npt.NDArray[np.int64], tasks: int, neighbours: int, nucleus: float
 ) -> Shares:
-    """Shares of tasks, rows sum to 1.
+    """Shares of tasks, rows sum to 1, or to 0 where nothing may be retrieved.
 
     Args:
         near: cosines of queries to inputs, (queries, inputs), -inf for what must not be retrieved. owners: (inputs,).
@@ -69,7 +69,8 @@ def shares_of_nearest(
     rows = np.arange(len(near))[:, None]
     order = np.argsort(-near, axis=1, kind="stable")[:, :neighbours]
     found = near[rows, order].astype(np.float64)
-    mass = nucleus_of(np.exp((found - found[:, :1]) / TEMPERATURE), nucleus)
+    highest = np.where(np.isfinite(found[:, :1]), found[:, :1], 0.0)
+    mass = nucleus_of(np.exp((found - highest) / TEMPERATURE), nucleus)
     shares = np.zeros((len(near), tasks))
     np.add.at(shares, (rows, owners[order]), mass)
     return shares
