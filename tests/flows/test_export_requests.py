@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from catalog.errors import SettingError
 from flows.answer_batch import answer_batch
 from flows.cli import cli
+from flows.export_requests import ExportOptions
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
