@@ -74,10 +74,10 @@ def _lorahub(parts: RouterParts) -> LoraHubRouter:
 ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
     "lorauter": lambda p: TaskEmbeddingRouter(p.index, p.encoder, p.options.top_k, p.options.temperature),
     "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options),
-    **BY_WEIGHTS,
-    "lorahub": _lorahub,
     "uniform": lambda p: UniformRouter(p.index),
     "random": lambda p: RandomRouter(p.index),
     "oracle": lambda p: OracleRouter(p.index, p.truth),
     "base": lambda p: BaseRouter(),
+    **BY_WEIGHTS,
+    "lorahub": _lorahub,
 }
