@@ -94,10 +94,10 @@ ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
         p.options.top_k,
         p.options.temperature,
     ),
-    **BY_WEIGHTS,
-    "lorahub": _lorahub,
     "uniform": lambda p: UniformRouter(p.index),
     "random": lambda p: RandomRouter(p.index),
     "oracle": lambda p: OracleRouter(p.index, p.truth),
     "base": lambda p: BaseRouter(),
+    **BY_WEIGHTS,
+    "lorahub": _lorahub,
 }
