@@ -27,6 +27,7 @@ from flows.cli import cli
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
+from flows.route_text import explain_route
 from lorauter.stopping import cut_at_stop
 from warehouse.snapshots import current_snapshot
 from warehouse.tasks import read_tasks, store_task
@@ -430,3 +431,11 @@ def test_a_router_that_asks_the_base_is_loaded_with_an_engine(published: Home, t
     answer_batch(str(path), str(out), [router], settings=settings_of(published))
     assert made == [router]
     assert [(a["adapter"], a["weight"]) for a in rows_of(out)[0]["adapters"]] == list(route.mixture)
+
+
+def test_a_gates_route_is_told_by_its_candidates(published: Home) -> None:
+    verdicts = current_snapshot(published.snapshots).read("adapters")
+
+    lines = list(explain_route(published, "Which pet barks?", "lag", None, explain=False))
+
+    assert lines == [f"lag\t{key}" for key in sorted(row["adapter"] for row in verdicts if row["admitted"])]
