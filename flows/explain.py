@@ -24,6 +24,7 @@ OTHERS = 3  # runners-up told a task
 CONFIDENCE = {
     "lorauter": "cosine of the query to the nearest task, in [-1, 1]; no probability",
     "discriminant": "probability that the query's own task is in the snapshot, calibrated on held-out inputs",
+    "relatives": "probability that the query's own task is in the snapshot, calibrated on held-out inputs",
     "vector_database": "cosine of the query to the nearest validation input, in [-1, 1]; no probability",
     "loraretriever": "inner product of the query with the nearest task's mean input; no probability",
     "classifier": "probability of the likeliest task, were the query of one of them",

@@ -22,7 +22,7 @@ class Confidence:
 
     Args:
         own: highest cosines of held-out queries whose task is in the index. strangers: of queries whose task is not.
-        lost: share of queries like `own` that may be lost to the base, in [0, 1); 0: none goes there, ever.
+        lost: share of queries like `own` that may be below the floor, in [0, 1).
     """
 
     floor: float
@@ -39,7 +39,7 @@ class Confidence:
         if self._model.coef_[0, 0] < 0:  # few tasks, all alike: nothing can be told, and least of all the contrary
             self._model.coef_[:], self._model.intercept_[:] = 0.0, 0.0
         least_own = np.sort(own)[math.floor(lost * len(own))]
-        self.floor = min(float(least_own), float(np.quantile(strangers, STRANGERS))) if lost else -math.inf
+        self.floor = min(float(least_own), float(np.quantile(strangers, STRANGERS)))
 
     def of(self, highest: Similarities) -> Floats:
         """Probability, in [0, 1], by highest cosine: it never falls as the cosine grows."""

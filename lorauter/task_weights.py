@@ -40,11 +40,12 @@ def check_constants(top_k: int, temperature: float) -> None:
         raise SettingError(f"top_k {top_k} or temperature {temperature} is too small.", "Use 1 or more, and > 0.")
 
 
-def weigh_tasks(similarities: Similarities, top_k: int, temperature: float) -> TaskWeights:
+def weigh_tasks(similarities: Similarities, top_k: int, temperature: float | npt.NDArray[np.float64]) -> TaskWeights:
     """w = softmax(s / τ) over the K highest (LORAUTER, arXiv 2601.21795); of equal ones the first.
 
     Args:
-        similarities: (n, tasks), -inf for a task that may get no weight. top_k: K, at least 1. temperature: τ, above 0.
+        similarities: (n, tasks), -inf for a task that may get no weight. top_k: K, at least 1.
+        temperature: τ, above 0; one, or one a query (n, 1).
     """
     top = _top(similarities, min(top_k, similarities.shape[1]))
     found = np.take_along_axis(similarities, top, axis=1)

@@ -6,7 +6,7 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from catalog.errors import SettingError
@@ -79,6 +79,9 @@ def _lorahub(parts: RouterParts) -> LoraHubRouter:
 ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
     "lorauter": lambda p: TaskEmbeddingRouter(p.index, p.encoder, p.options.top_k, p.options.temperature),
     "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options, p.fitted),
+    "relatives": lambda p: DiscriminantRouter(
+        p.index, p.encoder, p.inputs, replace(p.options, fallback=0.0), p.fitted, "relatives"
+    ),
     "vector_database": lambda p: VectorDatabaseRouter(
         p.index, p.encoder, p.inputs, p.options.neighbours, p.options.nucleus
     ),

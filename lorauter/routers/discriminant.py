@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 LEAST_TASKS, LEAST_INPUTS = 3, 2  # one task is left out to calibrate, two remain; one input is held out, one remains
 FOLDS = 8
+LOST = 0.05  # share of own queries below the floor where none is left to the base
+EVENLY = 5.0  # times the temperature below the floor
 
 
 class Fits(Protocol):
@@ -46,8 +48,9 @@ class DiscriminantRouter:
     """Similarities are cosines in discriminant coordinates; top K and softmax as in LORAUTER (arXiv 2601.21795).
 
     Where the highest cosine, and with it the confidence that the query's own task is in the index, is below the
-    calibrated floor, the mixture is empty and every task's weight 0. Fitted on the tasks' validation inputs when the
-    first query comes, in seconds.
+    calibrated floor, the mixture is empty and every task's weight 0. A router that never leaves a query to the base
+    (`fallback` 0) weighs more evenly there: which relative of an unknown task is nearest says little.
+    Fitted on the tasks' validation inputs when the first query comes, in seconds.
 
     Args:
         encoder: loads the sentence encoder when first needed. inputs: reads the validation inputs. fitted: keeps what
@@ -57,8 +60,6 @@ class DiscriminantRouter:
         SettingError: on the first query, fewer than 3 tasks or 2 inputs of a task.
     """
 
-    name = "discriminant"
-
     def __init__(
         self,
         index: TaskIndex,
@@ -66,7 +67,9 @@ class DiscriminantRouter:
         inputs: Callable[[], TaskInputs],
         options: RouterOptions | None = None,
         fitted: Fits = fit_anew,
+        name: str = "discriminant",
     ) -> None:
+        self.name = name
         options = options or RouterOptions()
         check_constants(options.top_k, options.temperature)
         self.index = index
@@ -74,6 +77,7 @@ class DiscriminantRouter:
         self._inputs = inputs
         self._options = options
         self._fitted = fitted
+        self._lost = options.fallback or LOST
 
     def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """One route a query, in order. masked: a task a query that gets no weight, LORAUTER's OOD setting."""
@@ -86,10 +90,12 @@ class DiscriminantRouter:
         similarities = self.similarities(queries)
         if masked is not None:
             similarities = mask(similarities, self.index.places(masked))
-        found = weigh_tasks(similarities, self._options.top_k, self._options.temperature)
-        highest = found.similarities[:, 0]
-        known = highest >= self._confidence.floor
-        return replace(found, weights=found.weights * known[:, None], confidence=self._confidence.of(highest))
+        highest = similarities.max(axis=1)
+        known = (highest >= self._confidence.floor)[:, None]
+        temperature = self._options.temperature * np.where(known, 1.0, EVENLY)
+        found = weigh_tasks(similarities, self._options.top_k, temperature)
+        weights = found.weights * known if self._options.fallback else found.weights
+        return replace(found, weights=weights, confidence=self._confidence.of(highest))
 
     def similarities(self, queries: Sequence[str]) -> npt.NDArray[np.float32]:
         """Cosine in discriminant coordinates: float32 (queries, tasks)."""
@@ -97,11 +103,11 @@ class DiscriminantRouter:
 
     @cached_property
     def _discriminant(self) -> TaskDiscriminant:
-        return self._fitted(self.name, self._fit)
+        return self._fitted("discriminant", self._fit)
 
     @cached_property
     def _confidence(self) -> Confidence:
-        return self._fitted(f"{self.name}'s confidence", self._calibrate)
+        return self._fitted(f"discriminant's confidence {self._lost}", self._calibrate)
 
     def _fit(self) -> TaskDiscriminant:
         inputs = self._inputs()
@@ -115,4 +121,4 @@ class DiscriminantRouter:
 
     def _calibrate(self) -> Confidence:
         folds = min(FOLDS, len(self.index.tasks))
-        return Confidence(*self._discriminant.held_out(folds), lost=self._options.fallback)
+        return Confidence(*self._discriminant.held_out(folds), lost=self._lost)

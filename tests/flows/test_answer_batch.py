@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from flows.route_text import explain_route
 
 import lorauter
 from catalog.adapter import AdapterId
@@ -27,7 +28,6 @@ from flows.cli import cli
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
-from flows.route_text import explain_route
 from lorauter.stopping import cut_at_stop
 from warehouse.snapshots import current_snapshot
 from warehouse.tasks import read_tasks, store_task

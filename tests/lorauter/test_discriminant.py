@@ -87,6 +87,16 @@ def test_without_fallback_every_query_is_weighed() -> None:
     assert sum(match.weight for match in route.tasks) == pytest.approx(1.0)
 
 
+def test_without_fallback_an_unknown_tasks_relatives_weigh_more_evenly() -> None:
+    router = _router(RouterOptions(top_k=2, fallback=0.0))
+
+    known, unknown = router.route([FORMS["asks"].format("otter", "comet"), "x = 1;\ny = 2;\nz = 3;"])
+
+    gaps = [np.subtract(*(match.similarity for match in route.tasks)) for route in (known, unknown)]
+    ratios = [route.tasks[0].weight / route.tasks[1].weight for route in (known, unknown)]
+    assert ratios == pytest.approx([np.exp(gaps[0] / 0.2), np.exp(gaps[1] / 1.0)], rel=1e-4)
+
+
 def test_a_masked_task_is_no_part_of_the_route() -> None:
     route = _router(RouterOptions(fallback=0.0)).route([FORMS["asks"].format("otter", "comet")], masked=["asks"])[0]
 
