@@ -289,10 +289,30 @@ def publish(home: Path | None, base: str | None, endpoint: str | None, strategy:
 @_bases
 @_endpoint
 @_strategy
+@click.option("--config", help="Settings file, or the name of a preset.  [env: LORAUTER_CONFIG]")
+@click.option("--plan", is_flag=True, help="Tell what it will take, and start nothing.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="Of --plan.")
 @click.pass_obj
-def refresh(home: Path | None, bases: tuple[str, ...], endpoint: str | None, strategy: str | None) -> None:
-    """Crawl, validate, score and publish: the Prefect flow `refresh`, here and now."""
-    opened = _home(home, **_named(bases), endpoint=endpoint, strategy=strategy)
+def refresh(
+    home: Path | None, /, bases: tuple[str, ...], config: str | None, plan: bool, form: str, **flags: Any
+) -> None:
+    """Crawl, validate, score and publish: the Prefect flow `refresh`, here and now.
+
+    \b
+    lorauter refresh --base org/model
+    lorauter refresh --config llama-2-7b-flan48 --plan     # requests, bytes, evaluations, GPU hours, disk
+    lorauter refresh --config mine.toml
+
+    --plan makes no request. What ledger and tasks know is counted, the rest assumed (table [plan] of the settings).
+    """
+    if config:
+        from flows.presets import config_file
+
+        os.environ["LORAUTER_CONFIG"] = str(config_file(config))  # the flow and its shards read it too
+    if plan:
+        _tell_forecast(home, {**_named(bases), **flags}, form)
+        return
+    opened = _home(home, **_named(bases), **flags)
     opened.tasks()  # a missing task is better told before an hour of crawling
     _prepare_prefect(opened.root)
     from flows.refresh import refresh as flow
@@ -551,6 +571,21 @@ def _settings(home: Path | None) -> Any:
     from flows.settings import load_settings
 
     return load_settings(home=home)
+
+
+def _tell_forecast(home: Path | None, overrides: dict[str, Any], form: str) -> None:
+    from flows.forecast import forecast
+    from flows.forecast_table import as_json, show
+    from flows.home import Home
+    from flows.report import console
+    from flows.settings import load_settings
+
+    opened = Home(load_settings(home=home, **overrides))  # not open_home: a folder would be made
+    figures = forecast(opened)
+    if form == "json":
+        click.echo(as_json(opened.settings.base, figures))
+    else:
+        show(opened.settings.base, figures, console())
 
 
 def _named(bases: tuple[str, ...]) -> dict[str, Any]:

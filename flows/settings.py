@@ -2,11 +2,10 @@
 
 The first that says something wins.
 
-
 Knows: every setting's name and default. Does not know: what floors do with the frozen options it hands them.
 
     LORAUTER_HOME=~/catalog LORAUTER_POLICY__LICENCES=mit,apache-2.0 lorauter refresh
-    LORAUTER_CONFIG=my.toml lorauter refresh          # keys as below, tables [policy], [racing], [halving], [routing]
+    LORAUTER_CONFIG=my.toml lorauter refresh          # keys as below, tables [policy], [racing], [routing], [plan], …
 """
 
 from __future__ import annotations
@@ -29,6 +28,8 @@ from pydantic_settings import (
 from catalog.base_names import canonical
 from catalog.errors import SettingError
 from catalog.rules import Policy
+from flows.assumptions import Assumptions
+from flows.presets import config_file
 from flows.byte_size import bytes_of
 from lorauter.halving import HalvingOptions
 from lorauter.routing import RouterOptions
@@ -102,6 +103,8 @@ class Settings(BaseSettings):
         RouterOptions()
     )
 
+    plan: Assumptions = Assumptions()
+
     @field_validator("base", "bases")
     @classmethod
     def _with_owner(cls, value: Any) -> Any:
@@ -160,15 +163,11 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _toml_files(arguments: PydanticBaseSettingsSource) -> list[Path]:
-    """The file that LORAUTER_CONFIG names, then the home's own lorauter.toml."""
+    """The file or preset that LORAUTER_CONFIG names, then the home's own lorauter.toml."""
     found = []
     named = os.environ.get("LORAUTER_CONFIG")
     if named:
-        found.append(Path(named).expanduser())
-        if not found[0].is_file():
-            raise SettingError(
-                f"LORAUTER_CONFIG names {named}, which does not exist.", "Name a toml file, or unset it."
-            )
+        found.append(config_file(named))
     home = arguments().get("home") or os.environ.get("LORAUTER_HOME") or DEFAULT_HOME
     own = Path(home).expanduser() / "lorauter.toml"
     return [*found, own] if own.is_file() else found
