@@ -351,7 +351,7 @@ def sql(home: Path | None, query: str, form: str) -> None:
 
 @cli.command()
 @click.argument("text")
-@click.option("--router", default="lorauter", show_default=True)
+@click.option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
 @routing_options
 @click.option("--task", help="The true task of TEXT, for the router oracle.")
 @click.option("--explain", is_flag=True, help="Tasks, adapters with score and lift, and why others lost.")
@@ -381,7 +381,9 @@ def route(home: Path | None, /, text: str, **flags: Any) -> None:
 @cli.command()
 @click.option("--in", "source", type=_PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
 @click.option("--out", type=_PATH, required=True, help="Parquet file to write.")
-@click.option("--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="May be repeated.")
+@click.option(
+    "--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="See above. May be repeated."
+)
 @routing_options
 @click.option("--compose", default="mixture", show_default=True, help="How a route's adapters are put together.")
 @prompt_options
@@ -401,6 +403,10 @@ def answer(home: Path | None, /, source: Path, out: Path, routers: tuple[str, ..
     Two temperatures: --temperature and --top-k belong to the router and weigh adapters; --sample-temperature, --top-p
     and --sample-top-k draw tokens. Without --sample-temperature texts are greedy. A draw depends on the seed and on
     the row's own input, adapters and id, never on other rows.
+
+    Routers: lorauter, discriminant, relatives, vector_database, loraretriever, classifier, clusters (by the query's
+    text); logo, logo_entropy, arrow, spectr, lag, seqr (by adapters' weights); lorahub (learned mixtures); and the
+    controls uniform, random, oracle (needs column task) and base. docs/add-a-router.md tells what each needs.
 
     Compositions: mixture (of outputs: exact), selection (the heaviest adapter alone), cat, linear, fusion, ties,
     magnitude_prune, dare_linear, dare_ties (one merged adapter; docs/decisions/0011-compositions.md).
@@ -436,7 +442,7 @@ def answer(home: Path | None, /, source: Path, out: Path, routers: tuple[str, ..
 @click.option("--out", type=_PATH, required=True, help="File of requests to write, JSON lines.")
 @click.option("--for", "engine", type=click.Choice(["vllm", "lorax"]), required=True, help="Engine that shall answer.")
 @click.option("--adapters", type=_PATH, help="Folder for adapters that must be written.  [default: beside OUT]")
-@click.option("--router", default="lorauter", show_default=True)
+@click.option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
 @routing_options
 @click.option("--compose", default="selection", show_default=True, help="How a route becomes one adapter.")
 @prompt_options

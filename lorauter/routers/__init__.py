@@ -1,6 +1,25 @@
 """Routers, one small file a system. `ROUTERS` maps the names people use to them.
 
 Knows: which routers there are. Does not know: snapshots' files, engines.
+
+| name | source | needs besides the snapshot |
+|---|---|---|
+| lorauter | LORAUTER, arXiv 2601.21795 | encoder |
+| discriminant, relatives | ours | encoder |
+| vector_database | arXiv 2602.21222 | encoder |
+| loraretriever | LoraRetriever, arXiv 2402.09997 | encoder |
+| classifier | in the manner of DLP-LoRA, arXiv 2410.01497 | encoder |
+| clusters | LORAUTER without task labels | encoder |
+| logo, logo_entropy | LoGo, arXiv 2511.07129 | engine |
+| arrow | Arrow, arXiv 2405.11157 | engine that answers: it is a gate |
+| spectr | SpectR, arXiv 2504.03454 | engine that answers: it is a gate |
+| lag | LAG, arXiv 2507.05346 | engine that answers: it is a gate |
+| seqr | SEQR, arXiv 2509.18093 | engine that answers: it is a gate; adapters of one A |
+| lorahub | LoraHub, arXiv 2307.13269 | encoder, engine, nevergrad |
+| uniform, random, base | controls | nothing |
+| oracle | control | each query's true task |
+
+What each decides by, and how one is added: docs/add-a-router.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -91,3 +92,17 @@ def test_every_setting_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [n for n in Settings.model_fields if f"LORAUTER_{n.upper()}" not in readme]
     assert missing == []
+
+
+def test_every_list_of_routers_is_whole() -> None:
+    from lorauter import routers
+
+    table = re.findall(r"^\| ([\w, ]+?) \|", str(routers.__doc__), re.MULTILINE)[1:]
+    document = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/add-a-router.md").read_text("utf-8"), re.MULTILINE)
+    readme = (ROOT / "README.md").read_text("utf-8").partition("Routers, for `--router`")[2].partition("\n\n")[0]
+    answer = str(cli.commands["answer"].help).partition("Routers: ")[2].partition("\n\n")[0]
+
+    assert sorted(name for row in table for name in row.split(", ")) == sorted(routers.ROUTERS)
+    assert sorted(document) == sorted(routers.ROUTERS)
+    assert routers.ROUTERS.keys() - set(re.findall(r"`(\w+)`", readme)) == set()
+    assert routers.ROUTERS.keys() - set(re.findall(r"\w+", answer)) == set()

@@ -78,7 +78,7 @@ def weight_of(route: Any) -> float:
 
 
 @pytest.mark.parametrize("name", KNOW_TASKS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(parts=worlds, data=st.data())
 def test_a_masked_task_weighs_nothing_and_the_others_share_everything(
     name: str, parts: RouterParts, data: st.DataObject
@@ -111,7 +111,7 @@ def test_clusters_do_not_look_at_a_masked_tasks_scores(parts: RouterParts, data:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(parts=worlds)
 def test_a_route_does_not_depend_on_the_other_queries(name: str, parts: RouterParts) -> None:
     router, queries = ROUTERS[name](parts), parts.inputs().texts
