@@ -30,7 +30,7 @@ COMMANDS = {
         "why",
         "sql",
     ),
-    *("route", "answer", "export", "hub serve", "doctor"),
+    *("route", "answer", "export", "evaluate", "hub serve", "doctor"),
 }
 
 
