@@ -28,14 +28,7 @@ from flows.report import plain
 from flows.served import served
 from lorauter.compositions import read_spelled, spelled
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
-from lorauter.evaluation.systems import (
-    DEFAULT_ROUTERS,
-    OWN,
-    System,
-    check_names,
-    reference_of,
-    systems_of,
-)
+from lorauter.evaluation.systems import OWN, System, check_names, reference_of, systems_of
 from lorauter.loading import open_parts
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Mixture, Routed
@@ -55,7 +48,7 @@ class EvaluateOptions:
         snapshot: its folder; the published one where left out.
     """
 
-    routers: tuple[str, ...] = DEFAULT_ROUTERS
+    routers: tuple[str, ...]
     compositions: tuple[str, ...] = (OWN,)
     settings: tuple[str, ...] = SETTINGS
     tasks: tuple[str, ...] = ()

@@ -40,7 +40,7 @@ class _Names(click.ParamType[Any]):
     show_default=True,
     help="As for `answer --compose`, or own: those that each router was published with.",
 )
-@click.option("--settings", type=_Names(), default="non-ood,semi-ood,ood", show_default=True, help="See below.")
+@click.option("--settings", type=_Names(), default="non-ood,semi-ood,ood", show_default=True, help="See above.")
 @click.option("--items", type=click.IntRange(1), help="Most test examples a task, its first.  [default: all]")
 @click.option(
     "--reference", help="ROUTER or ROUTER+COMPOSITION that others are compared with.  [default: lorauter+mixture]"

@@ -18,7 +18,6 @@ from lorauter.routers.own_compositions import own_compositions
 ORACLE = "oracle"
 CONTROLS = (ORACLE, "uniform", "random", "base")
 OWN = "own"
-DEFAULT_ROUTERS = ("lorauter", "discriminant", "uniform", "random", ORACLE, "base")
 
 
 @dataclass(frozen=True, slots=True)
