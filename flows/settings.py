@@ -29,8 +29,8 @@ from catalog.base_names import canonical
 from catalog.errors import SettingError
 from catalog.rules import Policy
 from flows.assumptions import Assumptions
-from flows.presets import config_file
 from flows.byte_size import bytes_of
+from flows.presets import config_file
 from lorauter.halving import HalvingOptions
 from lorauter.routing import RouterOptions
 from lorauter.strategies import Exhaustive, Racing, Strategy, product_halving
