@@ -165,6 +165,7 @@ def _parts(home: Home, snapshot: Snapshot) -> RouterParts:
         base=home.settings.base,
         options=home.settings.routing,
         encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
+        encoder_dtype=home.settings.encoder_dtype,
     )
     return replace(parts, engine=lambda: engine_here(home, parts.index.base, parts.index.base_sha))
 

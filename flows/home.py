@@ -77,6 +77,7 @@ def open_router(
         gone=gone,
         engine=engine,
         prompt_of=prompt_of,
+        encoder_dtype=home.settings.encoder_dtype,
     )
 
 

@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     base_revision: str = Field("main", description="revision of the base")
     encoder: str = Field("sentence-transformers/all-MiniLM-L6-v2", description="sentence encoder id")
     encoder_revision: str = Field("main", description="revision of the encoder")
+    encoder_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="what queries are embedded in; task embeddings are float32 always"
+    )
     device: str = Field("auto", description="cuda, cuda:N or cpu")
     dtype: str = Field("auto", description="bfloat16, float16 or float32")
     scoring: Literal["here", "workers"] = Field("here", description="where scoring shards run")

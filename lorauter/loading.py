@@ -38,6 +38,7 @@ def load(
     gone: Collection[str] = (),
     engine: Callable[[], Engine] = no_engine,
     prompt_of: Callable[[str], str] = str,
+    encoder_dtype: str = "float32",
 ) -> Router:
     """A router over a snapshot folder.
 
@@ -51,6 +52,7 @@ def load(
             the next best.
         engine: gives one on the base, for routers that let the base read the query; called when first needed.
             prompt_of: for those, query → prompt as it is answered; left out, the query as it is.
+        encoder_dtype: what queries are embedded in; "auto" is bfloat16 where the machine is fast in it.
 
     Raises:
         SnapshotError: the folder is no snapshot, or damaged. SettingError: unknown router or base, or another
@@ -59,7 +61,7 @@ def load(
     if router not in ROUTERS:
         raise SettingError(f"There is no router {router!r}.", f"Choose one of: {', '.join(ROUTERS)}.")
     snapshot = open_snapshot(Path(folder))
-    parts = open_parts(snapshot, base=base, options=options, encoder=encoder, truth=truth)
+    parts = open_parts(snapshot, base=base, options=options, encoder=encoder, truth=truth, encoder_dtype=encoder_dtype)
     parts = replace(parts, engine=engine, prompt_of=prompt_of)
     return ROUTERS[router](parts_without(parts, snapshot, gone))
 
@@ -71,12 +73,13 @@ def open_parts(
     options: RouterOptions | None = None,
     encoder: str | Path | FindEncoder | None = None,
     truth: Mapping[str, str] | None = None,
+    encoder_dtype: str = "float32",
 ) -> RouterParts:
     """What the routers of one base of an opened snapshot are built from. Args and errors: as `load`."""
     index = load_index(snapshot, base)
     parts = RouterParts(
         index=index,
-        encoder=_encoder_loader(index.encoder, _finder(snapshot.folder, encoder)),
+        encoder=_encoder_loader(index.encoder, _finder(snapshot.folder, encoder), encoder_dtype),
         inputs=cache(lambda: load_inputs(snapshot, index)),
         options=options or RouterOptions(),
         truth={} if truth is None else truth,
@@ -95,14 +98,14 @@ def parts_without(parts: RouterParts, snapshot: Snapshot, gone: Collection[str])
     return replace(parts, index=without(parts.index, snapshot, out), pool=left)
 
 
-def _encoder_loader(wanted: EncoderId, find: FindEncoder) -> Callable[[], Encoder]:
+def _encoder_loader(wanted: EncoderId, find: FindEncoder, dtype: str) -> Callable[[], Encoder]:
     """Loads the encoder when first called, and keeps it."""
 
     @cache
     def loader() -> Encoder:
         from lorauter.encoder import Encoder
 
-        encoder = Encoder(find(wanted))
+        encoder = Encoder(find(wanted), dtype=dtype)
         if encoder.hash != wanted.hash:
             raise SettingError(
                 f"The encoder differs from {wanted.id} (hash {encoder.hash}, wanted {wanted.hash}).",

@@ -30,6 +30,7 @@ for name in [name for name in os.environ if name.startswith(("LORAUTER_", "HF_TO
     if name != "LORAUTER_TEST_DATA":  # names data that tests read, no setting
         del os.environ[name]
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads stall where other programs share the cores
+os.environ["LORAUTER_ENCODER_DTYPE"] = "float32"
 os.environ["LORAUTER_DTYPE"] = "float32"  # texts then depend on nothing but the row
 
 from flows.prefect_setup import prepare_prefect  # noqa: E402  (imports nothing of Prefect)

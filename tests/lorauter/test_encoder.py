@@ -71,3 +71,34 @@ def test_the_hash_follows_the_files_and_not_their_place(folder: Path, encoder: E
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no safetensors"):
         Encoder(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def fast(folder: Path) -> Encoder:
+    return Encoder(folder, device="cpu", dtype="bfloat16")
+
+
+def test_bfloat16_is_the_same_encoder_at_a_cosine_of_one(encoder: Encoder, fast: Encoder) -> None:
+    cosines = (fast.encode(TEXTS) * encoder.encode(TEXTS)).sum(axis=1)
+
+    assert (fast.id, fast.dtype) == (encoder.id, "bfloat16")
+    np.testing.assert_allclose(cosines, 1, atol=1e-3)
+
+
+def test_bfloat16_vectors_are_unit_float32_of_other_bits(encoder: Encoder, fast: Encoder) -> None:
+    vectors = fast.encode(TEXTS)
+
+    assert str(vectors.dtype) == "float32" and not np.array_equal(vectors, encoder.encode(TEXTS))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_a_bfloat16_vector_has_the_same_bits_in_every_batch(fast: Encoder) -> None:
+    texts = [f"{text} {number}" for number in range(9) for text in TEXTS]
+
+    together = fast.encode(texts)
+
+    np.testing.assert_array_equal(together, np.concatenate([fast.encode([text]) for text in texts]))
+
+
+def test_no_texts_give_no_bfloat16_vectors(fast: Encoder) -> None:
+    assert fast.encode([]).shape == (0, 384)
