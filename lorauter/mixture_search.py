@@ -11,6 +11,7 @@ more than 20, a seed draws which.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -107,5 +108,7 @@ def _minimum(loss: Loss, dimensions: int, options: SearchOptions) -> npt.NDArray
         raise SettingError("LoraHub's search needs nevergrad.", "pip install 'lorauter[lorahub]'") from error
     weights = nevergrad.p.Array(init=np.zeros(dimensions)).set_bounds(-options.bound, options.bound)
     weights.random_state.seed(options.seed)
-    found = nevergrad.optimizers.NGOpt(parametrization=weights, budget=options.steps).minimize(loss)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "COBYLA: Invalid RHOEND")  # NGOpt's own call of scipy
+        found = nevergrad.optimizers.NGOpt(parametrization=weights, budget=options.steps).minimize(loss)
     return np.asarray(found.value, dtype=np.float64)
