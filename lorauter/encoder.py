@@ -72,7 +72,7 @@ class Encoder:
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
             batch = max(1, TOKENS[self._model.device.type] // int(length))
-            vectors[rows] = self._batches([texts[row] for row in rows], batch)
+            vectors[rows] = self._batches([texts[row] for row in rows.tolist()], batch)
         return vectors
 
     def _batches(self, texts: Sequence[str], batch: int) -> Vectors:
