@@ -7,8 +7,10 @@ similarities become weights (lorauter/task_weights).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lorauter.nearest_tasks import NearestTasks
 from lorauter.routing import Masked, Route
 from lorauter.task_index import TaskIndex
 from lorauter.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
@@ -44,7 +46,15 @@ class TaskEmbeddingRouter:
 
     def weigh(self, queries: Sequence[str], masked: Masked = None) -> TaskWeights:
         """The same as arrays."""
-        similarities = self.index.similarities(self._encoder().encode(queries))
-        if masked is not None:
-            similarities = mask(similarities, self.index.places(masked))
+        vectors = self._encoder().encode(queries)
+        hidden = None if masked is None else self.index.places(masked)
+        if self._nearest is not None:
+            return self._nearest.weigh(vectors, hidden, self._top_k, self._temperature)
+        similarities = self.index.similarities(vectors)
+        if hidden is not None:
+            similarities = mask(similarities, hidden)
         return weigh_tasks(similarities, self._top_k, self._temperature)
+
+    @cached_property
+    def _nearest(self) -> NearestTasks | None:
+        return NearestTasks.where_it_pays(self.index.embeddings)
