@@ -11,13 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from flows.route_text import explain_route
 
 import lorauter
 from catalog.adapter import AdapterId
@@ -28,6 +28,7 @@ from flows.cli import cli
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
+from flows.route_texts import RouteOptions, tell_routes
 from lorauter.stopping import cut_at_stop
 from warehouse.snapshots import current_snapshot
 from warehouse.tasks import read_tasks, store_task
@@ -436,6 +437,9 @@ def test_a_router_that_asks_the_base_is_loaded_with_an_engine(published: Home, t
 def test_a_gates_route_is_told_by_its_candidates(published: Home) -> None:
     verdicts = current_snapshot(published.snapshots).read("adapters")
 
-    lines = list(explain_route(published, "Which pet barks?", "lag", None, explain=False))
+    told = StringIO()
+    tell_routes(published, ["Which pet barks?"], RouteOptions("lag"), told)
 
-    assert lines == [f"lag\t{key}" for key in sorted(row["adapter"] for row in verdicts if row["admitted"])]
+    assert told.getvalue().splitlines() == [
+        f"by token\t{key}" for key in sorted(row["adapter"] for row in verdicts if row["admitted"])
+    ]
