@@ -2,10 +2,10 @@
 
     python -m benchmarks.embed_cost [--texts FILE]… [--rows N] [--repeats N] [--encoder DIR] [--json OUT]
 
-A line of a file holds inputs or input; left out, the validation inputs of the demo's tasks. Ways take turns in one
-process and the best of the repeats counts, so `ratio`, to sentence-transformers' default of 32 texts a batch, holds on
-a machine that does other things besides; texts a second hold on a quiet one only. cosine is to those vectors. Threads
-are torch's: set OMP_NUM_THREADS.
+Texts are the validation inputs of the demo's tasks, and of files whose lines hold inputs or input. Ways take turns in
+one process and the best of the repeats counts, so `ratio`, to sentence-transformers' default of 32 texts a batch, holds
+on a machine that does other things besides; texts a second hold on a quiet one only. cosine is to those vectors.
+Threads are torch's: set OMP_NUM_THREADS.
 """
 
 from __future__ import annotations
@@ -95,10 +95,8 @@ def measure(ways: dict[str, Embed], texts: Sequence[str], repeats: int) -> list[
 
 
 def _sources(files: Sequence[Path]) -> list[tuple[str, tuple[str, ...]]]:
-    if files:
-        return [(path.stem, _texts(path)) for path in files]
     demo = [text for path in sorted(DEMO.glob("*/validation.jsonl")) for text in _texts(path)]
-    return [("demo", tuple(demo))]
+    return [("demo", tuple(demo)), *((path.stem, _texts(path)) for path in files)]
 
 
 def _mean_tokens(folder: Path, texts: Sequence[str]) -> int:
