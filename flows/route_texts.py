@@ -20,6 +20,7 @@ from flows.home import Home, open_router
 from flows.progress import say
 from flows.report import plain, printable
 from lorauter.filters import unmatched
+from lorauter.gating import GatedRoute
 from lorauter.routing import Routed, Router
 from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
 
@@ -90,9 +91,8 @@ def _check_task(snapshot: Snapshot, base: str, task: str | None) -> None:
 
 
 def _mixture(route: Routed) -> Iterator[str]:
-    gate = getattr(route, "gate", None)  # the module of GatedRoute imports torch, which most routers need not
-    if gate is not None:
-        yield from (f"token\t{adapter}" for adapter in gate.adapters)
+    if isinstance(route, GatedRoute):
+        yield from (f"token\t{adapter}" for adapter in route.gate.adapters)
     elif route.mixture:
         yield from (f"{weight:.3f}\t{adapter}" for adapter, weight in route.mixture)
     else:

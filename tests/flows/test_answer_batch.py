@@ -440,6 +440,5 @@ def test_a_gates_route_is_told_by_its_candidates(published: Home) -> None:
     told = StringIO()
     tell_routes(published, ["Which pet barks?"], RouteOptions("lag"), told)
 
-    assert told.getvalue().splitlines() == [
-        f"by token\t{key}" for key in sorted(row["adapter"] for row in verdicts if row["admitted"])
-    ]
+    admitted = sorted(row["adapter"] for row in verdicts if row["admitted"])
+    assert told.getvalue().splitlines() == [f"token\t{key}" for key in admitted]
