@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "2"  # 2: snapshots hold `scores`, and lifts over majority and shuffled targets
+SCHEMA_VERSION = "3"  # 2: snapshots hold `scores`, and lifts over majority and shuffled targets; 3: ASIDE
 
 
 def _field(name: str, kind: pa.DataType, about: str = "") -> pa.Field:
@@ -271,6 +271,37 @@ ANSWERS = _schema(
     _field("answer_seconds", pa.float64(), "mean of its chunk; null where all its answers were known"),
     _field("snapshot", pa.string()),
 )
+CHANGES = _schema(
+    *_BASE,
+    _field("task", pa.string()),
+    _field("adapter", pa.string()),
+    _field("change", pa.string(), "came, went, rose or fell, against the snapshot that was current before"),
+    _field("mean_before", pa.float64(), "mean metric there; null for one that came"),
+    _field("mean", pa.float64(), "mean metric now; null for one that went"),
+    _field("lift_before", pa.float64()),
+    _field("lift", pa.float64()),
+    _field("chosen_before", pa.bool_(), "whether it was the task's published one"),
+    _field("chosen", pa.bool_(), "whether it is now"),
+    _field("since", pa.string(), "id of the snapshot before"),
+)
+RUNS = _schema(
+    _field("run", pa.string(), "hash of its start and its base"),
+    *_BASE,
+    _field("command", pa.string(), "refresh, or the stage that was run alone"),
+    _field("started", _TIME),
+    _field("seconds", pa.float64(), "s, from start to publish"),
+    _field("listed", pa.int64(), "repos that the crawl met"),
+    _field("file_requests", pa.int64(), "requests for files, made in this run"),
+    _field("bytes", pa.int64(), "B of files that they brought"),
+    _field("spent", pa.int64(), "evaluations that the strategy asked for"),
+    _field("new", pa.int64(), "of them those that had to be made"),
+    _field("exhaustive", pa.int64(), "evaluations of every adapter on every example"),
+    _field("at", _TIME, "when it ended"),
+)
+SOURCES = _schema(
+    _field("table", pa.string(), "of the ledger"),
+    _field("fragment", pa.string(), "name of a fragment that was there when this was published"),
+)
 EVALUATION_ITEMS = _schema(
     _field("setting", pa.string(), "non-ood, semi-ood or ood"),
     _field("router", pa.string()),
@@ -315,6 +346,12 @@ SNAPSHOT = {
     "rungs": (_timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
     "adapters": (_timeless(VERDICTS), ("base", "base_sha", "adapter")),
 }
+ASIDE = {
+    "changes": (CHANGES, ("base", "base_sha", "task", "adapter")),
+    "runs": (RUNS, ("started", "run")),
+    "sources": (SOURCES, ("table", "fragment")),
+}
+"""Tables of a snapshot that its id leaves out: how it came about, in which time and history enter."""
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -4,10 +4,12 @@ Knows: how tables become an immutable folder named by their content, the pointer
 Does not know: how scores come about, how queries are routed.
 
     snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters}.parquet, views.sql, manifest.json
+    snapshots/<id>/{changes,runs,sources}.parquet    how it came about
     snapshots/current        the id of the published one, swapped atomically
 
-The id hashes the files' contents and the settings that made them; no time enters it, so the same ledger
-always gives the same id. A folder without a manifest is an interrupted publish and is never read.
+The id hashes the files' contents and the settings that made them. No time and no history enters it, so the same
+ledger always gives the same id: `changes`, `runs` and `sources` have checksums, but stay out of it. A folder
+without a manifest is an interrupted publish and is never read.
 """
 
 from __future__ import annotations
@@ -26,10 +28,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
 from warehouse.files import read_table, write_table, write_text
-from warehouse.schemas import SCHEMA_VERSION, SNAPSHOT, table_of
+from warehouse.schemas import ASIDE, SCHEMA_VERSION, SNAPSHOT, table_of
 
 _ABANDONED = 3600.0  # seconds
 _MANIFEST = "manifest.json"
@@ -59,19 +63,28 @@ class Snapshot:
         return rows
 
 
-def publish(root: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context: Mapping[str, Any]) -> Snapshot:
+Rows = Sequence[Mapping[str, Any]]
+
+
+def publish(
+    root: Path,
+    tables: Mapping[str, Rows | pa.Table],
+    context: Mapping[str, Any],
+    aside: Mapping[str, Rows | pa.Table] | None = None,
+) -> Snapshot:
     """Freeze tables as a snapshot under `root` and make it the current one.
 
     Args:
-        tables: rows by table name, the names of `schemas.SNAPSHOT`; what is left out is empty.
+        tables: rows, or an Arrow table, by table name, the names of `schemas.SNAPSHOT`; what is left out is empty.
         context: settings that made them (JSON values, no times); part of the id.
+        aside: the same for the names of `schemas.ASIDE`, which the id leaves out.
     """
     root.mkdir(parents=True, exist_ok=True)
     _sweep(root)
     work = Path(tempfile.mkdtemp(dir=root, prefix=".publish-"))
     try:
         work.chmod(0o755)  # mkdtemp's is for nobody else, and a snapshot is for all readers
-        snapshot_id = _fill(work, tables, context)
+        snapshot_id = _fill(work, {**tables, **(aside or {})}, context)
         opened = _install(work, root / snapshot_id)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -122,10 +135,9 @@ def _install(work: Path, folder: Path) -> Snapshot:
     return open_snapshot(folder)
 
 
-def _fill(work: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context: Mapping[str, Any]) -> str:
-    for name, (schema, keys) in SNAPSHOT.items():
-        rows = sorted(tables.get(name, ()), key=lambda row: tuple(row[key] for key in keys))
-        write_table(work / f"{name}.parquet", table_of(rows, schema))
+def _fill(work: Path, tables: Mapping[str, Rows | pa.Table], context: Mapping[str, Any]) -> str:
+    for name, (schema, keys) in {**SNAPSHOT, **ASIDE}.items():
+        write_table(work / f"{name}.parquet", _sorted(tables.get(name, ()), schema, keys))
     write_text(work / _VIEWS, views_sql())
     checksums = {path.name: _sha256(path) for path in sorted(work.iterdir())}
     snapshot_id = _content_id(checksums, context)
@@ -138,6 +150,13 @@ def _fill(work: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]], context
     }
     write_text(work / _MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return snapshot_id
+
+
+def _sorted(rows: Rows | pa.Table, schema: pa.Schema, keys: Sequence[str]) -> pa.Table:
+    if isinstance(rows, pa.Table):
+        order = [(key, "ascending") for key in keys]
+        return rows.select(schema.names).cast(schema).sort_by(order).replace_schema_metadata(schema.metadata)
+    return table_of(sorted(rows, key=lambda row: tuple(row[key] for key in keys)), schema)
 
 
 def views_sql() -> str:
@@ -171,7 +190,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _content_id(checksums: Mapping[str, str], context: Mapping[str, Any]) -> str:
-    return content_hash([SCHEMA_VERSION, checksums, context])
+    of_content = {name: checksum for name, checksum in checksums.items() if Path(name).stem not in ASIDE}
+    return content_hash([SCHEMA_VERSION, of_content, context])
 
 
 def _damaged(folder: Path, what: str) -> SnapshotError:

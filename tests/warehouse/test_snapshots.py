@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from catalog.errors import SnapshotError
-from warehouse.schemas import SCHEMA_VERSION
+from warehouse.schemas import SCHEMA_VERSION, SNAPSHOT, table_of
 from warehouse.snapshots import current_snapshot, open_snapshot, publish
 
 IN_BASE = {"base": "tiny/llama", "base_sha": "a" * 40}
@@ -51,6 +51,18 @@ def test_equal_content_has_one_id_whatever_its_order_and_time(tmp_path: Path) ->
     other = {name: rows[::-1] for name, rows in tables().items()}
     other["adapters"] = [{**row, "at": datetime.now(UTC)} for row in other["adapters"]]
     assert publish(tmp_path / "a", tables(), CONTEXT).id == publish(tmp_path / "b", other, CONTEXT).id
+
+
+def test_rows_and_an_arrow_table_have_one_id(tmp_path: Path) -> None:
+    as_arrow = {name: table_of(rows[::-1], SNAPSHOT[name][0]) for name, rows in tables().items()}
+    assert publish(tmp_path / "a", as_arrow, CONTEXT).id == publish(tmp_path / "b", tables(), CONTEXT).id
+
+
+def test_how_it_came_about_stays_out_of_the_id(tmp_path: Path) -> None:
+    changes = [{**IN_BASE, "task": "colours", "adapter": "ann/x@1", "change": "came", "mean": 0.5}]
+    told = publish(tmp_path / "a", tables(), CONTEXT, {"changes": changes})
+    assert told.id == publish(tmp_path / "b", tables(), CONTEXT).id
+    assert [(row["adapter"], row["change"]) for row in told.read("changes")] == [("ann/x@1", "came")]
 
 
 def test_another_value_or_context_has_another_id(tmp_path: Path) -> None:
