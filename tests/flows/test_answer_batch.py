@@ -27,11 +27,9 @@ from flows.answer_options import stops_given
 from flows.cli import cli
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.refresh import refresh
 from flows.route_texts import RouteOptions, tell_routes
 from lorauter.stopping import cut_at_stop
 from warehouse.snapshots import current_snapshot
-from warehouse.tasks import read_tasks, store_task
 
 BASE = "tiny/llama"
 
@@ -44,14 +42,11 @@ def hub_folder(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path) 
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, hub_folder: Path, tiny_tasks: Path) -> Iterator[Home]:
+def published(tmp_path_factory: pytest.TempPathFactory, hub_folder: Path, refreshed: Path) -> Iterator[Home]:
     """A home with a published snapshot."""
+    root = shutil.copytree(refreshed, tmp_path_factory.mktemp("published") / "home", symlinks=True)
     with serve_in_thread(hub_folder) as hub:
-        home = open_home(home=tmp_path_factory.mktemp("home"), endpoint=hub.endpoint, base=BASE, answer_rows=4)
-        for task in read_tasks(tiny_tasks):
-            store_task(home.task_folder, task)
-        refresh(home.reference)
-        yield home
+        yield open_home(home=root, endpoint=hub.endpoint, base=BASE, answer_rows=4)
 
 
 def settings_of(home: Home) -> dict[str, Any]:

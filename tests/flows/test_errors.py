@@ -15,31 +15,16 @@ from flows.cli import main
 from flows.home import Home, open_home
 from lorauter.routers import ROUTERS
 from warehouse.snapshots import current_snapshot
-from warehouse.tasks import read_tasks, store_task
 
 BASE = "tiny/llama"
 Told = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, tiny_tasks: Path) -> Path:
-    """A home with a published snapshot."""
-    from flows.mirror.server import serve_in_thread
-    from flows.refresh import refresh
-
-    with serve_in_thread(tiny_hub_folder) as hub:
-        home = open_home(home=tmp_path_factory.mktemp("published"), endpoint=hub.endpoint, base=BASE)
-        for task in read_tasks(tiny_tasks):
-            store_task(home.task_folder, task)
-        refresh(home.reference)
-    (home.root / "lorauter.toml").write_text(f'base = "{BASE}"\n')
-    return home.root
-
-
 @pytest.fixture
-def home(published: Path, tmp_path: Path) -> Home:
-    """A copy of the published home, to be damaged."""
-    shutil.copytree(published, tmp_path / "home", symlinks=True)
+def home(refreshed: Path, tmp_path: Path) -> Home:
+    """A copy of a published home, to be damaged."""
+    shutil.copytree(refreshed, tmp_path / "home", symlinks=True)
+    (tmp_path / "home" / "lorauter.toml").write_text(f'base = "{BASE}"\n')
     return open_home(home=tmp_path / "home")
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,24 +20,21 @@ from flows.evaluate import EvaluateOptions, Evaluation, evaluate, tasks_with_ite
 from flows.evaluate_figures import report_of, store
 from flows.generate import run_shards
 from flows.home import Home, open_home
-from flows.mirror.server import serve_in_thread
-from flows.refresh import refresh
 from warehouse.schemas import EVALUATION_ITEMS
 from warehouse.snapshots import current_snapshot
-from warehouse.tasks import read_tasks, store_task
+from warehouse.tasks import store_task
 
 BASE = "tiny/llama"
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, tiny_tasks: Path) -> Iterator[Home]:
+def published(tmp_path_factory: pytest.TempPathFactory, refreshed: Path) -> Home:
     """A home with a published snapshot. Its hub is gone: nothing here may ask it."""
-    with serve_in_thread(tiny_hub_folder) as hub:
-        home = open_home(home=tmp_path_factory.mktemp("home"), endpoint=hub.endpoint, base=BASE)
-        for task in read_tasks(tiny_tasks):
-            store_task(home.task_folder, replace(task, domain="sights" if task.name != "compass" else None))
-        refresh(home.reference)
-    yield home
+    root = shutil.copytree(refreshed, tmp_path_factory.mktemp("home") / "home", symlinks=True)
+    home = open_home(home=root, endpoint="http://127.0.0.1:9", base=BASE)
+    for task in home.tasks():
+        store_task(home.task_folder, replace(task, domain="sights" if task.name != "compass" else None))
+    return home
 
 
 def run(home: Home, *routers: str, **options: Any) -> Evaluation:

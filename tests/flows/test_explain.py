@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +21,8 @@ from flows.explain import Explainer
 from flows.explain_table import show_explanation
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.refresh import refresh
 from lorauter.routing import Route, TaskMatch
 from warehouse.snapshots import Snapshot, publish
-from warehouse.tasks import read_tasks, store_task
 
 BASE = {"base": "org/base", "base_sha": "1"}
 WON, SECOND, FILTERED, HOSTILE = "ann/won@a1", "bob/second:deep@b2", "cleo/big@c3", "evil/\x1b[31m[bold]red@d4"
@@ -235,13 +234,11 @@ COLOUR = "What colour is the 7 in the painting?"
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, tiny_tasks: Path) -> Iterator[Home]:
+def published(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, refreshed: Path) -> Iterator[Home]:
     """A home with a published snapshot; its lorauter.toml points at the hub."""
     with serve_in_thread(tiny_hub_folder) as hub:
-        opened = open_home(home=tmp_path_factory.mktemp("published"), endpoint=hub.endpoint, base=TINY)
-        for task in read_tasks(tiny_tasks):
-            store_task(opened.task_folder, task)
-        refresh(opened.reference)
+        root = shutil.copytree(refreshed, tmp_path_factory.mktemp("published") / "home", symlinks=True)
+        opened = open_home(home=root, endpoint=hub.endpoint, base=TINY)
         (opened.root / "lorauter.toml").write_text(f'base = "{TINY}"\nendpoint = "{hub.endpoint}"\n')
         yield opened
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,10 @@ from flows.cli import cli
 from flows.export_requests import ExportOptions
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.refresh import refresh
 from lorauter.engine import Engine
 from lorauter.routing import Route
 from warehouse.files import read_table
 from warehouse.snapshots import current_snapshot
-from warehouse.tasks import read_tasks, store_task
 
 BASE = "tiny/llama"
 QUERIES: list[dict[str, Any]] = [
@@ -35,15 +34,12 @@ Export = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, tiny_tasks: Path) -> Iterator[Home]:
+def published(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, refreshed: Path) -> Iterator[Home]:
     """A home with a published snapshot of three tasks, each with its own adapter."""
+    root = shutil.copytree(refreshed, tmp_path_factory.mktemp("published") / "home", symlinks=True)
     with serve_in_thread(tiny_hub_folder) as hub:
-        home = open_home(home=tmp_path_factory.mktemp("home"), endpoint=hub.endpoint, base=BASE)
-        (home.root / "lorauter.toml").write_text(f'base = "{BASE}"\nendpoint = "{hub.endpoint}"\n')
-        for task in read_tasks(tiny_tasks):
-            store_task(home.task_folder, task)
-        refresh(home.reference)
-        yield home
+        (root / "lorauter.toml").write_text(f'base = "{BASE}"\nendpoint = "{hub.endpoint}"\n')
+        yield open_home(home=root)
 
 
 @pytest.fixture

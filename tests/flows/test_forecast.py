@@ -13,11 +13,9 @@ from catalog.errors import SettingError
 from catalog.task import Task
 from flows.cli import cli
 from flows.forecast import Figure, forecast
-from flows.home import Home, open_home
+from flows.home import Home
 from flows.known import tokens_of
-from flows.mirror.server import serve_in_thread
 from flows.presets import config_file
-from flows.refresh import refresh
 from flows.settings import load_settings
 from warehouse.tasks import read_tasks, store_task
 
@@ -29,17 +27,6 @@ NOWHERE = "http://127.0.0.1:9"
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORAUTER_CONFIG", "")  # --config sets it for the process
     monkeypatch.delenv("LORAUTER_CONFIG")
-
-
-@pytest.fixture(scope="module")
-def refreshed(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, tiny_tasks: Path) -> Path:
-    """A home after a refresh; its hub has gone."""
-    with serve_in_thread(tiny_hub_folder) as hub:
-        home = open_home(home=tmp_path_factory.mktemp("refreshed"), endpoint=hub.endpoint, base=BASE)
-        for task in read_tasks(tiny_tasks):
-            store_task(home.task_folder, task)
-        refresh(home.reference)
-    return home.root
 
 
 def _home(root: Path, **settings: str) -> Home:

@@ -70,6 +70,13 @@ def home(tmp_path: Path, tiny_hub: str, tiny_tasks: Path) -> Home:
     return opened
 
 
+@pytest.fixture
+def published(tmp_path: Path, tiny_hub: str, refreshed: Path) -> Home:
+    """A home after one refresh, to be changed."""
+    root = shutil.copytree(refreshed, tmp_path / "published", symlinks=True)
+    return open_home(home=root, endpoint=tiny_hub, base=BASE)
+
+
 def test_refresh_judges_every_adapter_and_publishes_the_best_of_each_task(home: Home) -> None:
     from flows.refresh import refresh
 
@@ -149,24 +156,21 @@ def test_an_exhaustive_run_meets_every_selection_example(home: Home) -> None:
     assert len(scores) == len(sizes) * (len(adapters) + 1)
 
 
-def test_a_changed_task_costs_only_its_own_evaluations(home: Home) -> None:
+def test_a_changed_task_costs_only_its_own_evaluations(published: Home) -> None:
     from flows.refresh import refresh
 
-    refresh(home.reference)
-    before = set(home.ledger.read("outputs")["key"].to_pylist())
-    task = home.tasks()[0]
-    store_task(home.task_folder, replace(task, template="Question: {input}\nAnswer:"))
+    before = set(published.ledger.read("outputs")["key"].to_pylist())
+    task = published.tasks()[0]
+    store_task(published.task_folder, replace(task, template="Question: {input}\nAnswer:"))
 
-    refresh(home.reference)
+    refresh(published.reference)
 
-    made = [row for row in home.ledger.read("outputs").to_pylist() if row["key"] not in before]
+    made = [row for row in published.ledger.read("outputs").to_pylist() if row["key"] not in before]
     assert {row["task"] for row in made} == {task.name}
 
 
-def test_the_snapshot_says_how_far_a_score_is_above_every_control(home: Home) -> None:
-    from flows.refresh import refresh
-
-    snapshot = open_snapshot(Path(refresh(home.reference)["folder"]))
+def test_the_snapshot_says_how_far_a_score_is_above_every_control(published: Home) -> None:
+    snapshot = current_snapshot(published.snapshots)
 
     best = {row["task"]: row for row in snapshot.read("best")}
     tasks = {row["task"]: row for row in snapshot.read("tasks")}
@@ -202,12 +206,8 @@ def test_whoever_watches_prefect_sees_rungs_and_winners(home: Home) -> None:
     assert shown["score-progress"].data == 100.0
 
 
-def test_the_ledger_holds_raw_text_with_all_that_decided_it(home: Home) -> None:
-    from flows.refresh import refresh
-
-    refresh(home.reference)
-
-    rows = home.ledger.read("outputs").to_pylist()
+def test_the_ledger_holds_raw_text_with_all_that_decided_it(published: Home) -> None:
+    rows = published.ledger.read("outputs").to_pylist()
     assert {(r["base"], r["dtype"], r["engine"], r["decoding"]) for r in rows} == {
         (BASE, "float32", ENGINE_VERSION, "greedy")
     }
@@ -215,11 +215,10 @@ def test_the_ledger_holds_raw_text_with_all_that_decided_it(home: Home) -> None:
     assert all(r["prompt"].endswith("\nAnswer:") for r in rows)
 
 
-def test_answers_are_scored_rows_that_any_duckdb_reads(home: Home, tmp_path: Path, tiny_tasks: Path) -> None:
+def test_answers_are_scored_rows_that_any_duckdb_reads(published: Home, tmp_path: Path, tiny_tasks: Path) -> None:
     from flows.answer_batch import answer_batch
-    from flows.refresh import refresh
 
-    snapshot = refresh(home.reference)["snapshot"]
+    snapshot = current_snapshot(published.snapshots).id
     queries, out = tmp_path / "queries.jsonl", tmp_path / "answers.parquet"
     rows = [
         {"input": e.input, "task": t.name, "target": e.target, "metric": t.metric, "max_new_tokens": 3}
@@ -228,7 +227,9 @@ def test_answers_are_scored_rows_that_any_duckdb_reads(home: Home, tmp_path: Pat
     ]
     queries.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    outcome = answer_batch(str(queries), str(out), ["oracle", "lorauter", "base", "majority"], settings=home.reference)
+    outcome = answer_batch(
+        str(queries), str(out), ["oracle", "lorauter", "base", "majority"], settings=published.reference
+    )
 
     new = outcome["new"]
     assert outcome == {"answers": 4 * len(rows), "new": new, "failed": 0, "snapshot": snapshot, "out": str(out)}
@@ -260,26 +261,24 @@ def test_a_task_that_no_adapter_improves_publishes_the_base_and_routing_honours_
     assert sum(weight for _, weight in route.mixture) == pytest.approx(1 - route.tasks[0].weight)
 
 
-def test_a_router_is_fitted_on_the_inputs_that_refresh_published(home: Home) -> None:
-    from flows.refresh import refresh
+def test_a_router_is_fitted_on_the_inputs_that_refresh_published(published: Home) -> None:
+    snapshot = current_snapshot(published.snapshots)
+    tasks = published.tasks()
 
-    snapshot = open_snapshot(Path(refresh(home.reference)["folder"]))
-    tasks = home.tasks()
-
-    routes = open_router(home, snapshot, "discriminant").route([task.test[0].input for task in tasks])
+    routes = open_router(published, snapshot, "discriminant").route([task.test[0].input for task in tasks])
 
     assert [route.tasks[0].task for route in routes] == [task.name for task in tasks]
     published = [(row["task"], row["input"], row["target"]) for row in snapshot.read("inputs")]
     assert published == [(task.name, e.input, e.target) for task in tasks for e in task.validation]
 
 
-def test_two_bases_live_side_by_side(home: Home) -> None:
+def test_two_bases_live_side_by_side(published: Home) -> None:
     from flows.refresh import refresh
 
-    first = refresh(home.reference)
-    both = refresh({**home.reference, "base": "tiny/other"})
+    alone = current_snapshot(published.snapshots)
+    both = refresh({**published.reference, "base": "tiny/other"})
 
-    alone, together = (open_snapshot(Path(outcome["folder"])) for outcome in (first, both))
+    together = open_snapshot(Path(both["folder"]))
     for table in ("tasks", "inputs", "best", "rungs", "adapters"):
         assert [row for row in together.read(table) if row["base"] == BASE] == alone.read(table)
     other = load_index(together, "tiny/other")

@@ -41,10 +41,3 @@ def test_the_documents_gate_is_the_mixture_it_says(written: dict[str, Any], tiny
     even = tiny_engine.score_options(["north"], [["red", "cat"]], [Route(tuple((key, 0.25) for key in keys))])[0]
     assert isinstance(gate, TokenGate)
     assert found.totals == pytest.approx(even.totals, abs=1e-4)
-
-
-def test_the_table_has_every_router() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", DOCUMENT, re.MULTILINE)
-
-    assert set(routers.ROUTERS) <= set(rows)
-    assert len(rows) == len(set(rows))

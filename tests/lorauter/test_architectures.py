@@ -30,7 +30,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from benchmarks.tiny_world import byte_tokenizer
+from benchmarks.tiny_model import byte_tokenizer
 from catalog.errors import SettingError
 from lorauter.adapter_weights import read_adapter
 from lorauter.compositions.cat import cat

@@ -16,7 +16,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from benchmarks.tiny_world import byte_tokenizer
+from benchmarks.tiny_model import byte_tokenizer
 from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter.adapter_bank import AdapterBank
 from lorauter.adapter_weights import PREFIX, read_adapter
