@@ -96,12 +96,11 @@ def _download(home: Home, repo: str, layout: Layout, revision: str) -> Found:
 
 
 def _cluster(home: Home, task: Task, k: int) -> list[Task]:
-    from lorauter.encoder import Encoder
     from lorauter.task_clusters import cluster_tasks
 
     settings = home.settings
     sha, _ = home.hub.repo_files(settings.encoder, settings.encoder_revision)
-    encoder = Encoder(home.fetch_model(settings.encoder, sha), device=settings.device)
+    encoder = home.encoder(sha)
 
     def embed(examples: Sequence[Example]) -> Vectors:
         return encoder.encode([example.input for example in examples])

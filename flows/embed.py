@@ -30,15 +30,18 @@ class Embeddings:
         self._home = home
         settings = home.settings
         self._sha, _ = home.hub.repo_files(settings.encoder, settings.encoder_revision)
-        self._name = content_hash([settings.encoder, self._sha])
+        prompt = [settings.encoder_prompt] * bool(settings.encoder_prompt)
+        self._made_by = [settings.encoder, self._sha, *prompt]
+        self._name = content_hash(self._made_by)
 
     @property
     def identity(self) -> dict[str, str]:
-        """The encoder's id, commit and hash."""
+        """The encoder's id, commit, prompt and hash."""
         if not self._hash_file.exists():
             write_text(self._hash_file, self._encoder.hash)
         hash_ = self._hash_file.read_text(encoding="utf-8")
-        return {"id": self._home.settings.encoder, "sha": self._sha, "hash": hash_}
+        settings = self._home.settings
+        return {"id": settings.encoder, "sha": self._sha, "prompt": settings.encoder_prompt, "hash": hash_}
 
     def tasks(self, tasks: Sequence[Task]) -> Vectors:
         """t_j, the mean of the embeddings of each task's validation inputs: (tasks, d), not normalised."""
@@ -47,7 +50,7 @@ class Embeddings:
     def inputs(self, task: Task) -> Vectors:
         """Unit vectors of a task's validation inputs, in their order: (inputs, d)."""
         inputs = [e.input for e in task.validation]
-        path = self._store / f"{content_hash([self._home.settings.encoder, self._sha, 'inputs', inputs])}.npy"
+        path = self._store / f"{content_hash([*self._made_by, 'inputs', inputs])}.npy"
         if not path.exists():
             vectors = self._encoder.encode(inputs)
             write_atomically(path, lambda part: _save(part, vectors))
@@ -71,10 +74,7 @@ class Embeddings:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        from lorauter.encoder import Encoder
-
-        settings = self._home.settings
-        return Encoder(self._home.fetch_model(settings.encoder, self._sha), device=settings.device)
+        return self._home.encoder(self._sha)
 
     @property
     def _store(self) -> Path:

@@ -35,6 +35,7 @@ from warehouse.tasks import read_tasks
 
 if TYPE_CHECKING:
     from catalog.hub import Hub
+    from lorauter.encoder import Encoder
     from lorauter.engine import Engine
     from lorauter.routing import Router
     from warehouse.snapshots import Snapshot
@@ -130,6 +131,7 @@ class Home:
             "bases": ",".join(settings.bases),
             "targets": ",".join(settings.targets),
             "encoder": settings.encoder,
+            "encoder_prompt": settings.encoder_prompt,
             "strategy": settings.strategy,
         }
 
@@ -195,6 +197,14 @@ class Home:
             self.hub.download(repo, model_files(names), sha)
             done.touch()
         return folder
+
+    def encoder(self, sha: str) -> Encoder:
+        """The settings' sentence encoder at a commit, loaded, in float32: for vectors that are kept."""
+        from lorauter.encoder import Encoder
+
+        settings = self.settings
+        folder = self.fetch_model(settings.encoder, sha)
+        return Encoder(folder, prompt=settings.encoder_prompt, device=settings.device)
 
     def conditions(self, base: str, base_sha: str) -> Conditions:
         """What decides outputs here: base, dtype, engine version."""

@@ -63,6 +63,7 @@ def _task_row(base: Base, scores: TaskScores, encoder: dict[str, str], embedding
         "majority_score": mean(scores.report.majority).mean,
         "encoder": encoder["id"],
         "encoder_sha": encoder["sha"],
+        "encoder_prompt": encoder["prompt"],
         "encoder_hash": encoder["hash"],
         "embedding": embedding,
     }

@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     base_revision: str = Field("main", description="revision of the base")
     encoder: str = Field("sentence-transformers/all-MiniLM-L6-v2", description="sentence encoder id")
     encoder_revision: str = Field("main", description="revision of the encoder")
+    encoder_prompt: str = Field("", description="text put before whatever is embedded, as some encoders want it")
     encoder_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="what queries are embedded in; task embeddings are float32 always"
     )

@@ -105,7 +105,7 @@ def _encoder_loader(wanted: EncoderId, find: FindEncoder, dtype: str) -> Callabl
     def loader() -> Encoder:
         from lorauter.encoder import Encoder
 
-        encoder = Encoder(find(wanted), dtype=dtype)
+        encoder = Encoder(find(wanted), prompt=wanted.prompt, dtype=dtype)
         if encoder.hash != wanted.hash:
             raise SettingError(
                 f"The encoder differs from {wanted.id} (hash {encoder.hash}, wanted {wanted.hash}).",

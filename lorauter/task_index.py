@@ -6,9 +6,9 @@ query, how to weigh tasks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EncoderId:
-    """A sentence encoder: repo id, commit, and the hash of its weights and settings."""
+    """A sentence encoder: repo id, commit, the hash of its weights and settings, and the text put before every text."""
 
     id: str
     sha: str
     hash: str
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,12 @@ def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
         embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
         best=tuple(best[row["task"]] for row in rows),
         declared=tuple(_own(row["declared"], admitted) for row in rows),
-        encoder=EncoderId(rows[0]["encoder"], rows[0]["encoder_sha"], rows[0]["encoder_hash"]),
+        encoder=_encoder(rows[0]),
     )
+
+
+def _encoder(row: Mapping[str, Any]) -> EncoderId:
+    return EncoderId(row["encoder"], row["encoder_sha"], row["encoder_hash"], row.get("encoder_prompt") or "")
 
 
 def load_means(snapshot: Snapshot, index: TaskIndex) -> dict[tuple[str, str], float]:

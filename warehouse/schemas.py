@@ -193,6 +193,7 @@ TASKS = _schema(
     _field("majority_score", pa.float64(), "its metric on the examples that score the published adapter"),
     _field("encoder", pa.string()),
     _field("encoder_sha", pa.string(), "its commit"),
+    _field("encoder_prompt", pa.string(), "text put before whatever is embedded; null in rows of an older version"),
     _field("encoder_hash", pa.string(), "of its weights and settings: embeddings of two hashes do not compare"),
     _field("embedding", pa.list_(pa.float32()), "mean of the L2-normalised embeddings of the validation inputs"),
 )

@@ -272,6 +272,23 @@ def test_a_router_is_fitted_on_the_inputs_that_refresh_published(published: Home
     assert published == [(task.name, e.input, e.target) for task in tasks for e in task.validation]
 
 
+def test_an_encoders_prompt_is_published_and_put_before_queries_too(published: Home) -> None:
+    from flows.refresh import refresh
+
+    plain = current_snapshot(published.snapshots)
+    prompt = "Represent the question: "
+
+    snapshot = open_snapshot(Path(refresh({**published.reference, "encoder_prompt": prompt})["folder"]))
+
+    router = open_router(published, snapshot, "lorauter")
+    encoder = published.encoder(snapshot.read("tasks")[0]["encoder_sha"])
+    first = snapshot.read("inputs")[0]
+    assert {row["encoder_prompt"] for row in snapshot.read("tasks")} == {prompt}
+    assert {row["encoder_prompt"] for row in plain.read("tasks")} == {""}
+    assert first["embedding"] == pytest.approx(encoder.encode([prompt + first["input"]])[0].tolist(), abs=1e-5)
+    assert router.route([first["input"]])[0].tasks[0].task == first["task"]
+
+
 def test_two_bases_live_side_by_side(published: Home) -> None:
     from flows.refresh import refresh
 
