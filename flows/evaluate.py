@@ -29,6 +29,7 @@ from flows.served import served
 from lorauter.compositions import read_spelled, spelled
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
 from lorauter.evaluation.systems import OWN, System, check_names, reference_of, systems_of
+from lorauter.gating import GatedRoute
 from lorauter.loading import open_parts
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Mixture, Routed
@@ -59,7 +60,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A system's answer to one test example. `score`: 0 where there is no answer."""
+    """A system's answer to one test example. `score`: 0 where there is no answer. `gated`: by token, no weights."""
 
     task: str
     example: str
@@ -67,6 +68,7 @@ class Item:
     tasks: tuple[str, ...]
     answer: Answer
     score: float
+    gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,4 +235,4 @@ def _item(task: Task, example: Example, route: Routed, work: Work, answer: Answe
     metric = METRICS[task.metric]
     score = 0.0 if isinstance(answer, Failed) else metric.score(answer, example.target, example.options)
     behind = tuple(match.task for match in route.tasks if match.weight > 0)
-    return Item(task.name, example.id, work.mixture, behind, answer, score)
+    return Item(task.name, example.id, work.mixture, behind, answer, score, isinstance(route, GatedRoute))

@@ -109,6 +109,6 @@ def _row(system: System, item: Item) -> dict[str, Any]:
         "text": item.answer if isinstance(item.answer, str) else None,
         "score": item.score,
         "error": item.answer.error if isinstance(item.answer, Failed) else None,
-        "adapters": [{"adapter": key, "weight": weight} for key, weight in item.mixture],
+        "adapters": [{"adapter": key, "weight": None if item.gated else weight} for key, weight in item.mixture],
         "tasks": list(item.tasks),
     }

@@ -312,7 +312,11 @@ EVALUATION_ITEMS = _schema(
     _field("text", pa.string(), "raw answer; null where options were weighed"),
     _field("score", pa.float64(), "the task's metric; 0 where there is no answer"),
     _field("error", pa.string(), "why there is no answer; null where there is one"),
-    _field("adapters", pa.list_(pa.struct([("adapter", pa.string()), ("weight", pa.float64())]))),
+    _field(
+        "adapters",
+        pa.list_(pa.struct([("adapter", pa.string()), ("weight", pa.float64())])),
+        "weights are null where a gate weighs them token by token",
+    ),
     _field("tasks", _TEXTS, "tasks of weight above 0 behind the route, nearest first"),
 )
 

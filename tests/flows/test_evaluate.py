@@ -127,6 +127,16 @@ def test_the_settings_take_away_the_tasks_adapters_and_then_the_task(published: 
     assert reached == {"non-ood"}
 
 
+def test_a_gates_candidates_are_stored_without_weights(published: Home, tmp_path: Path) -> None:
+    options = ["--routers", "spectr", "--settings", "non-ood", "--items", "1", "--out", str(tmp_path)]
+
+    CliRunner(env=environment(published)).invoke(cli, ["--home", str(published.root), "evaluate", *options])
+
+    rows = pq.read_table(tmp_path / "items.parquet").to_pylist()
+    weights = {(row["router"], adapter["weight"]) for row in rows for adapter in row["adapters"]}
+    assert weights == {("spectr", None), ("oracle", 1.0)}
+
+
 def test_what_a_composition_refuses_scores_nothing_and_is_told(published: Home) -> None:
     found = run(published, "lorauter", compositions=("mixture", "ties"), settings=("non-ood",), items=2)
 
