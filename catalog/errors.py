@@ -6,6 +6,7 @@
     │   └── HubDown         nobody answers there, or our token is refused: no other request will go well either
     ├── TaskError           a task file is wrong: names the file, the line and the field
     ├── SnapshotError       a published catalog is missing, incomplete or damaged
+    ├── PublishRefused      the catalog would be much worse than the published one
     ├── UnsupportedAdapter  the engine cannot serve this adapter exactly, and says which feature
     ├── StorageError        the storage that machines share cannot be reached, or refuses us
     └── DiskError           no room, or no right to write
@@ -48,6 +49,10 @@ class TaskError(LorauterError):
 
 class SnapshotError(LorauterError):
     """A published catalog is missing, incomplete or damaged."""
+
+
+class PublishRefused(LorauterError):
+    """The catalog would be much worse than the published one; nothing was published."""
 
 
 class UnsupportedAdapter(LorauterError):

@@ -29,6 +29,7 @@ from flows.answer_options import (
     sampling_of,
     stops_given,
 )
+from flows.curate_command import curate_group
 from flows.evaluate_command import evaluate_command
 
 _PATH = PATH
@@ -39,6 +40,9 @@ _strategy = click.option(
     type=click.Choice(["racing", "halving", "exhaustive"]),
     help="Which evaluations to run: adapters race the leader, halve rung by rung, or meet every example."
     "  [default: racing]",
+)
+_force = click.option(
+    "--force", metavar="REASON", default="", help="Publish even a much worse catalog; the reason is kept."
 )
 _endpoint = click.option("--endpoint", help="Address of the hub.  [default: the public Hub]")
 _INTERRUPTED = "\nInterrupted. What was finished is kept; run the same command to go on."
@@ -273,16 +277,21 @@ def score(home: Path | None, base: str | None, endpoint: str | None, strategy: s
 @click.option("--base", help="Base model id.")
 @click.option("--endpoint", help="Address of the hub.")
 @_strategy
+@_force
 @click.pass_obj
-def publish(home: Path | None, base: str | None, endpoint: str | None, strategy: str | None) -> None:
-    """Freeze the scored catalog as an immutable snapshot and make it the current one."""
+def publish(home: Path | None, base: str | None, endpoint: str | None, strategy: str | None, force: str) -> None:
+    """Freeze the scored catalog as an immutable snapshot and make it the current one.
+
+    What people decided is honoured (`lorauter curate`). A catalog that covers fewer tasks, or lifts less, than the
+    published one by more than LORAUTER_GATE__COVERAGE_FALL or LORAUTER_GATE__LIFT_FALL is refused.
+    """
     from flows import generate, publish_catalog, read_bases, score_adapters
 
     _stop_at_once()
     opened = _home(home, base=base, endpoint=endpoint, strategy=strategy)
     judged = read_bases.read_base(opened)
     scores = score_adapters.score(opened, judged, generate.run_shards)
-    click.echo(publish_catalog.publish_catalog(opened, judged, scores).folder)
+    click.echo(publish_catalog.publish_catalog(opened, judged, scores, force).folder)
 
 
 @cli.command()
@@ -290,11 +299,12 @@ def publish(home: Path | None, base: str | None, endpoint: str | None, strategy:
 @_endpoint
 @_strategy
 @click.option("--config", help="Settings file, or the name of a preset.  [env: LORAUTER_CONFIG]")
+@_force
 @click.option("--plan", is_flag=True, help="Tell what it will take, and start nothing.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="Of --plan.")
 @click.pass_obj
 def refresh(
-    home: Path | None, /, bases: tuple[str, ...], config: str | None, plan: bool, form: str, **flags: Any
+    home: Path | None, /, bases: tuple[str, ...], config: str | None, force: str, plan: bool, form: str, **flags: Any
 ) -> None:
     """Crawl, validate, score and publish: the Prefect flow `refresh`, here and now.
 
@@ -317,7 +327,7 @@ def refresh(
     _prepare_prefect(opened.root)
     from flows.refresh import refresh as flow
 
-    outcome = flow(opened.reference)
+    outcome = flow(opened.reference, force)
     click.echo(outcome["folder"])
 
 
@@ -492,6 +502,7 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
 
 
 cli.add_command(evaluate_command)
+cli.add_command(curate_group)
 
 
 @cli.group()

@@ -7,14 +7,18 @@ rows (score_rows), how files are made whole (warehouse/snapshots).
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
-from catalog.errors import SnapshotError
+from catalog.curation import FORCE, Act, Curation
+from catalog.errors import PublishRefused, SnapshotError
 from catalog.metrics import majority_answer, mean
 from catalog.rules import RULES_VERSION, Base
+from flows.curate import record, whoami
 from flows.embed import Embeddings
 from flows.home import Home
 from flows.progress import say, stage
+from flows.publish_gate import Rows, check
 from flows.score_adapters import Scores, TaskScores
 from flows.score_rows import best_row, score_rows
 from flows.validate_adapters import verdicts
@@ -22,8 +26,14 @@ from warehouse.schemas import SNAPSHOT
 from warehouse.snapshots import Snapshot, current_snapshot, publish
 
 
-def publish_catalog(home: Home, base: Base, scores: Scores) -> Snapshot:
-    """Freeze verdicts, scores and task embeddings of a base and make them current, beside the other bases' own."""
+def publish_catalog(home: Home, base: Base, scores: Scores, force: str = "") -> Snapshot:
+    """Freeze verdicts, scores and task embeddings of a base and make them current, beside the other bases' own.
+
+    Args:
+        force: a person's reason to publish what the gate would refuse; it is kept in the ledger.
+
+    Raises PublishRefused where it is much worse than what is published (publish_gate).
+    """
     with stage("publish", len(scores.tasks), "tasks") as advance:
         embeddings = Embeddings(home)
         vectors, encoder = embeddings.tasks([s.task for s in scores.tasks]), embeddings.identity
@@ -33,11 +43,14 @@ def publish_catalog(home: Home, base: Base, scores: Scores) -> Snapshot:
             ],
             "inputs": [row for s in scores.tasks for row in _input_rows(base, s, embeddings)],
             "best": [best_row(base, s) for s in scores.tasks],
-            "scores": [row for s in scores.tasks for row in score_rows(base, s)],
+            "scores": [row for s in scores.tasks for row in score_rows(base, s, scores.curation)],
             "rungs": [{"base": base.id, "base_sha": base.sha, **row} for s in scores.tasks for row in s.race.rows],
-            "adapters": verdicts(home, base),
+            "adapters": [_judged(row, scores.curation) for row in verdicts(home, base)],
+            "curation": [_curated(base, act) for act in scores.curation.held],
         }
-        others, contexts = _other_bases(home, base)
+        current = _current(home)
+        _pass_gate(home, base, current, tables["best"], force)
+        others, contexts = _other_bases(current, base)
         for name, rows in tables.items():
             rows.extend(others.get(name, []))
         contexts[base.id] = _context(home, base)
@@ -79,14 +92,45 @@ def _input_rows(base: Base, scores: TaskScores, embeddings: Embeddings) -> list[
     ]
 
 
-def _other_bases(home: Home, base: Base) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
-    """Rows and contexts of the bases that the current snapshot holds beside this one."""
+def _judged(row: dict[str, Any], curation: Curation) -> dict[str, Any]:
+    """A verdict as it is published: the rules', unless a person banned the adapter."""
+    ban = curation.ban(row["adapter"])
+    if ban is None:
+        return row
+    findings = [{"reason": "banned", "evidence": str(ban)}, *(row["findings"] or ())]
+    return {**row, "admitted": False, "reason": "banned", "findings": findings}
+
+
+def _curated(base: Base, act: Act) -> dict[str, Any]:
+    told = {name: getattr(act, name) for name in ("kind", "adapter", "task", "author", "reason")}
+    return {"base": base.id, "base_sha": base.sha, **told, "decided": act.at}
+
+
+def _current(home: Home) -> Snapshot | None:
+    """What is published; None where nothing is, or where it cannot be read."""
     if not (home.snapshots / "current").exists():
-        return {}, {}
+        return None
     try:
-        current = current_snapshot(home.snapshots)
+        return current_snapshot(home.snapshots)
     except SnapshotError as error:
         say(f"{error.cause} What it held of other bases is not carried over: publish those again.")
+        return None
+
+
+def _pass_gate(home: Home, base: Base, current: Snapshot | None, best: Rows, force: str) -> None:
+    before = [row for row in current.read("best") if row["base"] == base.id] if current else []
+    try:
+        check(home.settings.gate, before, best)
+    except PublishRefused as refused:
+        if not force.strip():
+            raise
+        say(f"{refused.cause} Forced: {force}")
+        record(home.ledger, Act(FORCE, "", "", base.id, whoami(home), force.strip(), datetime.now(UTC)))
+
+
+def _other_bases(current: Snapshot | None, base: Base) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
+    """Rows and contexts of the bases that the current snapshot holds beside this one."""
+    if current is None:
         return {}, {}
     rows = {
         name: [row for row in current.read(name) if row["base"] != base.id] for name in SNAPSHOT if current.holds(name)

@@ -27,10 +27,11 @@ publish_task = task(publish_catalog, name="publish", cache_policy=NO_CACHE)
 
 
 @flow(name="refresh", log_prints=True, persist_result=False, validate_parameters=False)
-def refresh(settings: dict[str, Any] | None = None) -> dict[str, Any]:
+def refresh(settings: dict[str, Any] | None = None, force: str = "") -> dict[str, Any]:
     """Bring the catalog up to date and publish it. Returns the snapshot id and what the run cost.
 
     Args:
+        force: a reason to publish even a catalog that is much worse than the published one.
         settings: settings that outweigh the environment's, e.g. {"home": "/data/catalog", "base": "org/name"}.
     """
     home = open_home(**(settings or {}))
@@ -41,7 +42,7 @@ def refresh(settings: dict[str, Any] | None = None) -> dict[str, Any]:
     for id_ in home.bases():
         base = known.get(id_) or read_base(home, id_)
         scores = score(home, base, shard_runner(home))
-        snapshot = publish_task(home, base, scores)
+        snapshot = publish_task(home, base, scores, force)
         cost = {name: so_far + getattr(scores, name) for name, so_far in cost.items()}
     return {"snapshot": snapshot.id, "folder": str(snapshot.folder), "evaluations": cost}
 

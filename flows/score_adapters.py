@@ -12,6 +12,7 @@ from typing import Any
 
 from catalog.answer import Answer, Failed
 from catalog.controls import majority_scores, scores_of, shuffled_scores
+from catalog.curation import Act, Curation, choose, curation_of
 from catalog.metrics import METRICS, majority_answer
 from catalog.rules import Base
 from catalog.task import Example, Task, content_hash
@@ -47,35 +48,38 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class TaskScores:
-    """What scoring found for one task: its race, and its winner's report."""
+    """What scoring found for one task: its race, the report of what is published, and who decided that, if a person."""
 
     race: Finish
     report: Report
+    best: str
+    decided: Act | None = None
 
     @property
     def task(self) -> Task:
         """The task."""
         return self.race.task
 
-    @property
-    def best(self) -> str:
-        """Key of the published adapter, BASE where none improves on the base."""
-        return self.race.best
-
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of all tasks, and what they cost: evaluations needed, new ones, and those of an exhaustive run."""
+    """Scores of all tasks, and what they cost: evaluations needed, new ones, and those of an exhaustive run.
+
+    Args:
+        curation: what people decided, and these scores honour.
+    """
 
     tasks: tuple[TaskScores, ...]
     spent: int
     new: int
     exhaustive: int
+    curation: Curation
 
 
 def score(home: Home, base: Base, run: RunShards) -> Scores:
     """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
-    pool = _checked(verdicts(home, base))
+    curation = curation_of(map(Act.of, home.ledger.read("curation").to_pylist()), base.id)
+    pool = [key for key in _checked(verdicts(home, base)) if not curation.ban(key)]
     tasks = home.tasks()
     outputs = _Outputs(home, home.conditions(base.id, base.sha), run)
     entrances = _entrances(home, outputs.conditions, tasks)
@@ -84,13 +88,22 @@ def score(home: Home, base: Base, run: RunShards) -> Scores:
     with rungs("score") as lines:
         view = ShownOnPrefect(lines)
         finishes = run_races(entrances, pool, strategy, toward, outputs.evaluate, view)
-    reports = _reports(home, finishes, outputs)
+    published = [_published(curation, finish) for finish in finishes]
+    reports = _reports(home, finishes, [best for best, _ in published], outputs)
     home.ledger.stamp("rungs", [_of_base(row, base) for f in finishes for row in f.rows[len(f.rows) - f.new :]])
-    found = tuple(TaskScores(*pair) for pair in zip(finishes, reports, strict=True))
+    found = tuple(TaskScores(f, r, *p) for f, r, p in zip(finishes, reports, published, strict=True))
     view.won([{"task": s.task.name, "adapter": s.best or "(base)"} for s in found])
     spent = sum(len(values) for f in finishes for values in f.scores.values()) + outputs.reported
     exhaustive = sum((len(pool) + 1) * len(task.validation) for task in tasks)
-    return Scores(found, spent, outputs.new, exhaustive)
+    return Scores(found, spent, outputs.new, exhaustive, curation)
+
+
+def _published(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
+    """The adapter that a task publishes, and the act that decided it where the race did not."""
+    best, act, problem = choose(curation, finish.task.name, finish.best, finish.scores)
+    if problem:
+        say(problem)
+    return best, act
 
 
 def _checked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -149,23 +162,28 @@ class _Outputs:
         return answers
 
 
-def _reports(home: Home, finishes: Sequence[Finish], outputs: _Outputs) -> list[Report]:
-    """Winners and base on the examples that chose nothing."""
-    wanted = []
-    for finish in finishes:
-        _, examples = split_examples(finish.task, home.settings.report)
-        wanted += [Evaluation(finish.task, key, e) for key in dict.fromkeys((BASE, finish.best)) for e in examples]
+def _reports(home: Home, finishes: Sequence[Finish], best: Sequence[str], outputs: _Outputs) -> list[Report]:
+    """The published adapter of each task, and the base, on the examples that chose nothing."""
+    held_back = [split_examples(finish.task, home.settings.report)[1] for finish in finishes]
+    wanted = [
+        Evaluation(finish.task, key, example)
+        for finish, published, examples in zip(finishes, best, held_back, strict=True)
+        for key in dict.fromkeys((BASE, published))
+        for example in examples
+    ]
     with stage("report", len(wanted), "evaluations") as advance:
         answers = outputs.answers(wanted, advance)
     made = {(one.task.name, one.adapter, one.example): answer for one, answer in zip(wanted, answers, strict=True)}
     outputs.reported = len(wanted)
-    return [_report(finish, split_examples(finish.task, home.settings.report)[1], made) for finish in finishes]
+    rows = zip(finishes, best, held_back, strict=True)
+    return [_report(finish.task, published, examples, made) for finish, published, examples in rows]
 
 
-def _report(finish: Finish, examples: Sequence[Example], made: Mapping[tuple[str, str, Example], Answer]) -> Report:
-    task = finish.task
+def _report(
+    task: Task, published: str, examples: Sequence[Example], made: Mapping[tuple[str, str, Example], Answer]
+) -> Report:
     # A winner that fails only now answers nothing: a score of 0 is what it is worth.
-    own, base = ([made[task.name, key, example] for example in examples] for key in (finish.best, BASE))
+    own, base = ([made[task.name, key, example] for example in examples] for key in (published, BASE))
     majority = majority_answer([example.target for example in task.validation])
     return Report(
         own=tuple(scores_of(task, own, examples)),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from catalog.adapter import AdapterId
+from catalog.curation import Curation
 from catalog.metrics import Mean, mean
 from catalog.rules import Base
 from flows.race import BASE
@@ -37,18 +38,19 @@ def best_row(base: Base, scores: TaskScores) -> dict[str, Any]:
         **_lift("lift_over_majority", report.own, report.majority),
         "shuffled_score": mean(report.shuffled).mean,
         **_lift("lift_over_shuffled", report.own, report.shuffled),
+        "curation": str(scores.decided) if scores.decided else None,
         "selection_score": selected.mean,
         "selection_n": selected.n,
     }
 
 
-def score_rows(base: Base, scores: TaskScores) -> list[dict[str, Any]]:
-    """The rows of `scores`: every adapter that met an example, on the examples that it met."""
+def score_rows(base: Base, scores: TaskScores, curation: Curation) -> list[dict[str, Any]]:
+    """The rows of `scores`: every adapter that met an example, on the examples that it met. Who is banned has none."""
     race = scores.race
     last = {row["adapter"]: row for row in race.rows}
     rows = []
     for key, values in race.scores.items():
-        if not values or key not in last:
+        if not values or key not in last or (key and curation.ban(key, scores.task.name)):
             continue
         result, both = mean(values), min(len(values), len(race.scores[BASE]))
         rows.append(

@@ -31,6 +31,7 @@ from catalog.rules import Policy
 from flows.assumptions import Assumptions
 from flows.byte_size import bytes_of
 from flows.presets import config_file
+from flows.publish_gate import Gate
 from lorauter.halving import HalvingOptions
 from lorauter.routing import RouterOptions
 from lorauter.strategies import Exhaustive, Racing, Strategy, product_halving
@@ -107,6 +108,8 @@ class Settings(BaseSettings):
         RouterOptions()
     )
 
+    gate: Gate = Gate()
+    author: str = Field("", description="who pins, bans and notes adapters; the login name where unset")
     plan: Assumptions = Assumptions()
 
     @field_validator("base", "bases")

@@ -238,6 +238,7 @@ BEST = _schema(
     _field("shuffled_score", pa.float64(), "the adapter's answers against other examples' targets"),
     _field("lift_over_shuffled", pa.float64()),
     _field("lift_over_shuffled_standard_error", pa.float64()),
+    _field("curation", pa.string(), "a person's decision that chose it in the race's place; null where the race did"),
     _field("selection_score", pa.float64(), "mean on the examples that chose it: biased upwards"),
     _field("selection_n", pa.int32()),
 )
@@ -272,6 +273,20 @@ ANSWERS = _schema(
     _field("answer_seconds", pa.float64(), "mean of its chunk; null where all its answers were known"),
     _field("snapshot", pa.string()),
 )
+_ACT = (
+    _field("kind", pa.string(), "pin, ban or note; unpin and unban lift; force: published against the gate"),
+    _field("adapter", pa.string(), "repo, repo:path or a whole key"),
+    _field("task", pa.string(), '"" for every task'),
+    _field("author", pa.string(), "who decided"),
+    _field("reason", pa.string()),
+)
+CURATION = _schema(
+    _field("act", pa.string(), "hash of the rest"),
+    *_ACT,
+    _field("base", pa.string(), 'base model id, "" for all'),
+    _field("at", _TIME, "when it was decided"),
+)
+CURATED = _schema(*_BASE, *_ACT, _field("decided", _TIME, "when it was decided"))
 CHANGES = _schema(
     *_BASE,
     _field("task", pa.string()),
@@ -330,6 +345,7 @@ LEDGER = {
     "verdicts": VERDICTS,
     "rungs": RUNGS,
     "outputs": OUTPUTS,
+    "curation": CURATION,
 }
 KEYS = {
     "bases": ("base", "base_sha"),
@@ -341,6 +357,7 @@ KEYS = {
     "weights": ("adapter",),
     "verdicts": ("base", "base_sha", "adapter"),
     "outputs": ("key",),
+    "curation": ("act",),
 }
 ADDED_KEYS = {"race"}  # key columns that older versions did not write: they read as null
 SNAPSHOT = {
@@ -350,6 +367,7 @@ SNAPSHOT = {
     "scores": (SCORES, ("base", "base_sha", "task", "adapter")),
     "rungs": (_timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
     "adapters": (_timeless(VERDICTS), ("base", "base_sha", "adapter")),
+    "curation": (CURATED, ("base", "base_sha", "decided", "kind", "adapter", "task")),
 }
 ASIDE = {
     "changes": (CHANGES, ("base", "base_sha", "task", "adapter")),

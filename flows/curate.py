@@ -1,0 +1,87 @@
+"""Curate: a person's pins, bans and notes, kept in the ledger with author, reason and time.
+
+Knows: what an act must name to be taken. Does not know: how acts are honoured (score_adapters, publish_catalog).
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from catalog.adapter import AdapterId
+from catalog.curation import BAN, PIN, Act, curation_of
+from catalog.errors import SettingError
+from catalog.task import content_hash
+from flows.home import Home
+from warehouse.ledger import Ledger
+
+
+def curate(home: Home, kind: str, adapter: str, task: str, reason: str, author: str | None, base: str = "") -> Act:
+    """Record an act; the next score or publish honours it.
+
+    Args: as `catalog.curation.Act`. author: see `whoami` where left out.
+
+    Raises:
+        SettingError: no reason; a task that does not exist; a pin without task, of an adapter that nobody has seen,
+            that was rejected or is banned.
+    """
+    _check(home, kind, adapter, task, reason, base)
+    act = Act(kind, adapter, task, base, author or whoami(home), reason.strip(), datetime.now(UTC))
+    record(home.ledger, act)
+    return act
+
+
+def record(ledger: Ledger, act: Act) -> None:
+    """Add an act to the ledger."""
+    fields = {name: getattr(act, name) for name in Act.__slots__}
+    ledger.append("curation", [{"act": content_hash([repr(value) for value in fields.values()]), **fields}])
+
+
+def whoami(home: Home) -> str:
+    """Who decides here: the setting, or the login name."""
+    try:
+        return home.settings.author or getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
+
+
+def acts(home: Home) -> list[Act]:
+    """All acts, oldest first."""
+    return sorted(map(Act.of, home.ledger.read("curation").to_pylist()), key=lambda act: act.at)
+
+
+def holding(home: Home) -> Iterator[Act]:
+    """The acts that hold for any base of the settings, and for all, each once."""
+    known = acts(home)
+    yield from dict.fromkeys(act for base in home.bases() for act in curation_of(known, base).held)
+
+
+def _check(home: Home, kind: str, adapter: str, task: str, reason: str, base: str) -> None:
+    if not reason.strip():
+        raise SettingError("There is no reason.", 'Give one: --reason "why".')
+    if kind == PIN and not task:
+        raise SettingError("A pin is of one task.", "Name it: --task NAME.")
+    if task and task not in (known := [one.name for one in home.tasks()]):
+        raise SettingError(f"There is no task {task!r}.", f"Choose one of: {', '.join(known)}.")
+    if kind == PIN:
+        _check_pin(home, adapter, task, base)
+
+
+def _check_pin(home: Home, adapter: str, task: str, base: str) -> None:
+    rows = [row for row in _verdicts(home, adapter) if base in ("", row["base"])]
+    if not rows:
+        raise SettingError(f"{adapter} has not been seen.", "Check the name, or run `lorauter refresh` first.")
+    if not any(row["admitted"] for row in rows):
+        raise SettingError(f"{adapter} was rejected: {rows[-1]['reason']}.", f"See: lorauter why {rows[-1]['repo']}.")
+    for act in holding(home):
+        if act.kind == BAN and act.task in ("", task) and any(act.means(row["adapter"]) for row in rows):
+            raise SettingError(f"{adapter} is {act}.", "Lift that first: lorauter curate unban.")
+
+
+def _verdicts(home: Home, adapter: str) -> list[dict[str, Any]]:
+    index = home.ledger.index("verdicts")
+    meant = (key for key in index if adapter == key[2] or AdapterId.parse(key[2]).is_called(adapter))
+    return sorted(index.rows(meant), key=lambda row: row["at"])

@@ -1,0 +1,131 @@
+"""`lorauter curate` over a refreshed tiny home: the next publish honours what people decided; all real."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from catalog.adapter import AdapterId
+from flows.cli import cli
+from flows.home import Home, open_home
+from warehouse.snapshots import Snapshot, current_snapshot
+
+BASE = "tiny/llama"
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def home(tmp_path: Path, tiny_hub: str, refreshed: Path) -> Home:
+    """A home after one refresh, to be curated."""
+    root = shutil.copytree(refreshed, tmp_path / "home", symlinks=True)
+    (root / "lorauter.toml").write_text(f'base = "{BASE}"\nendpoint = "{tiny_hub}"\nauthor = "ann"\n')
+    return open_home(home=root)
+
+
+@pytest.fixture
+def run(home: Home) -> Run:
+    """Runs a command over the home."""
+    return lambda *words: CliRunner().invoke(cli, ["--home", str(home.root), *words])
+
+
+def done(result: Result) -> Result:
+    assert result.exception is None, result.exception
+    return result
+
+
+def chosen(snapshot: Snapshot) -> dict[str, str]:
+    """Task → name of the published adapter."""
+    return {row["task"]: row["adapter"].rpartition("@")[0] for row in snapshot.read("best")}
+
+
+def row_of(snapshot: Snapshot, table: str, **fields: Any) -> dict[str, Any]:
+    return next(row for row in snapshot.read(table) if all(row[name] == value for name, value in fields.items()))
+
+
+def test_a_pin_is_published_with_its_own_score_until_it_is_lifted(home: Home, run: Run) -> None:
+    before = current_snapshot(home.snapshots)
+    done(run("curate", "pin", "bob/animals", "--task", "colours", "--reason", "we like it"))
+    refused = run("publish")
+    done(run("publish", "--force", "a trial"))
+    pinned = current_snapshot(home.snapshots)
+    done(run("curate", "unpin", "bob/animals", "--task", "colours", "--reason", "enough"))
+
+    done(run("publish"))
+
+    assert "mean lift falls" in str(refused.exception) and "--force" in str(refused.exception)
+    assert chosen(pinned) == {**chosen(before), "colours": "bob/animals"}
+    best = row_of(pinned, "best", task="colours")
+    assert best["curation"].startswith("pinned by ann on ") and best["curation"].endswith(": we like it")
+    assert best["score"] < row_of(before, "best", task="colours")["score"] == 1.0
+    assert [(row["kind"], row["reason"]) for row in pinned.read("curation")] == [("pin", "we like it")]
+    assert current_snapshot(home.snapshots).id == before.id
+    assert {row["kind"] for row in home.ledger.read("curation").to_pylist()} == {"pin", "unpin", "force"}
+
+
+def test_a_banned_adapter_is_published_for_no_task(home: Home, run: Run) -> None:
+    done(run("curate", "ban", "ann/colours", "--reason", "stolen <weights>"))
+
+    done(run("publish", "--force", "it is stolen"))
+
+    snapshot = current_snapshot(home.snapshots)
+    verdict = next(row for row in snapshot.read("adapters") if AdapterId.parse(row["adapter"]).repo == "ann/colours")
+    assert chosen(snapshot)["colours"] != "ann/colours"
+    assert (verdict["admitted"], verdict["reason"]) == (False, "banned")
+    assert verdict["findings"][0]["evidence"].endswith(": stolen <weights>")
+    assert "ann/colours" not in {AdapterId.parse(r["adapter"]).name for r in snapshot.read("scores") if r["adapter"]}
+
+
+def test_a_ban_from_one_task_leaves_the_others_alone(home: Home, run: Run) -> None:
+    before = chosen(current_snapshot(home.snapshots))
+    done(run("curate", "ban", "ann/colours", "--task", "colours", "--reason", "trained on it"))
+
+    done(run("publish", "--force", "it was trained on it"))
+
+    snapshot = current_snapshot(home.snapshots)
+    met = {row["task"] for row in snapshot.read("scores") if row["adapter"].startswith("ann/colours@")}
+    assert {task: name for task, name in chosen(snapshot).items() if before[task] != name}.keys() == {"colours"}
+    assert met == {"animals", "compass"}
+    assert row_of(snapshot, "best", task="colours")["curation"].startswith("banned by ann on ")
+
+
+def test_a_note_stands_in_sql_and_changes_no_choice(home: Home, run: Run) -> None:
+    before = current_snapshot(home.snapshots)
+    done(run("curate", "note", "cleo/compass", "--reason", "see\tthe card", "--author", "bo"))
+
+    done(run("publish"))
+
+    snapshot = current_snapshot(home.snapshots)
+    assert chosen(snapshot) == chosen(before) and snapshot.id != before.id
+    told = done(run("sql", "SELECT kind, adapter, author FROM ledger_curation", "--format", "csv")).stdout
+    assert told.splitlines() == ["kind,adapter,author", "note,cleo/compass,bo"]
+    day = f"{snapshot.read('curation')[0]['decided']:%Y-%m-%d}"
+    assert done(run("curate", "list")).stdout == f"note\tcleo/compass\t*\t*\tbo\t{day}\tsee the card\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["pin", "zoe/unseen", "--task", "colours", "--reason", "x"], "zoe/unseen has not been seen."),
+        (["pin", "wild/zero-b", "--task", "colours", "--reason", "x"], "wild/zero-b was rejected: zero_b."),
+        (["pin", "ann/colours", "--task", "nothing", "--reason", "x"], "There is no task 'nothing'."),
+        (["ban", "ann/colours", "--reason", " "], "There is no reason."),
+    ],
+)
+def test_an_act_that_cannot_be_meant_is_refused(home: Home, run: Run, words: list[str], told: str) -> None:
+    result = run("curate", *words)
+
+    assert str(result.exception).startswith(told)
+    assert home.ledger.read("curation").num_rows == 0
+
+
+def test_a_banned_adapter_cannot_be_pinned(home: Home, run: Run) -> None:
+    done(run("curate", "ban", "ann/colours", "--reason", "no"))
+
+    result = run("curate", "pin", "ann/colours", "--task", "colours", "--reason", "yes")
+
+    assert "is banned by ann on" in str(result.exception) and "curate unban" in str(result.exception)
