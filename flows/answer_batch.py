@@ -34,7 +34,7 @@ from lorauter.decoding import spelled as spelled_decoding
 from lorauter.gating import GatedRoute
 from lorauter.routing import Route, Routed
 from warehouse.plans import Work
-from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
+from warehouse.snapshots import Snapshot
 
 MAJORITY = "majority"
 Row = dict[str, Any]
@@ -60,7 +60,7 @@ def answer_batch(
         queries: .jsonl, .csv or .parquet with a column `input`, and optionally id, task, target, metric,
             max_new_tokens. out: the Parquet file to write. routers: names of `lorauter.routers.ROUTERS`, or
             "majority": the most frequent validation target of the query's task, without a model.
-        snapshot: folder of a snapshot; the current one where left out. settings: as for `refresh`.
+        snapshot: a folder, an id or a date; the current one where left out. settings: as for `refresh`.
         template: how an input becomes a prompt, see flows/prompts. compose: a name of
             `lorauter.compositions.COMPOSITIONS`; density: of the merges that thin out.
         sampling: temperature, top_p, top_k and seed of `lorauter.decoding.Decoding`; greedy where left out. A row's
@@ -80,7 +80,7 @@ def answer_batch(
         refuse_gates(routers, "composed: it sums outputs by itself", "Leave --compose at mixture")
     composition, decoding = spelled(compose, CompositionOptions(density=density)), decoding_of(sampling or {})
     home = open_home(**(settings or {}))
-    opened = open_snapshot(Path(snapshot)) if snapshot else current_snapshot(home.snapshots)
+    opened = home.snapshot(snapshot)
     batch = _Batch(home, opened, routers, template, composition, decoding, stop)
     total = sum(1 for _ in read_queries(Path(queries)))
     parts, names = AnswerParts(Path(out)), []

@@ -31,6 +31,7 @@ from flows.answer_options import (
 )
 from flows.curate_command import curate_group
 from flows.evaluate_command import evaluate_command
+from flows.snapshot_commands import diff_command, snapshots_group
 
 _PATH = PATH
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -278,8 +279,9 @@ def score(home: Path | None, base: str | None, endpoint: str | None, strategy: s
 @click.option("--endpoint", help="Address of the hub.")
 @_strategy
 @_force
+@click.option("--with-weights", is_flag=True, default=None, help="The published adapters' files travel with it.")
 @click.pass_obj
-def publish(home: Path | None, base: str | None, endpoint: str | None, strategy: str | None, force: str) -> None:
+def publish(home: Path | None, /, force: str, **flags: Any) -> None:
     """Freeze the scored catalog as an immutable snapshot and make it the current one.
 
     What people decided is honoured (`lorauter curate`). A catalog that covers fewer tasks, or lifts less, than the
@@ -288,7 +290,7 @@ def publish(home: Path | None, base: str | None, endpoint: str | None, strategy:
     from flows import generate, publish_catalog, read_bases, score_adapters
 
     _stop_at_once()
-    opened = _home(home, base=base, endpoint=endpoint, strategy=strategy)
+    opened = _home(home, **flags)
     judged = read_bases.read_base(opened)
     scores = score_adapters.score(opened, judged, generate.run_shards)
     click.echo(publish_catalog.publish_catalog(opened, judged, scores, force).folder)
@@ -436,7 +438,7 @@ def answer(home: Path | None, /, source: Path, out: Path, routers: tuple[str, ..
         str(source),
         str(out),
         list(routers),
-        str(flags["snapshot"]) if flags["snapshot"] else None,
+        flags["snapshot"],
         flags["template"],
         compose,
         flags["density"],
@@ -503,6 +505,8 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
 
 cli.add_command(evaluate_command)
 cli.add_command(curate_group)
+cli.add_command(snapshots_group)
+cli.add_command(diff_command)
 
 
 @cli.group()

@@ -34,7 +34,7 @@ from lorauter.loading import open_parts
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing import Mixture, Routed
 from warehouse.plans import Conditions, Work
-from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
+from warehouse.snapshots import Snapshot
 
 Alter = Callable[[RouterParts], RouterParts]
 
@@ -46,7 +46,7 @@ class EvaluateOptions:
     Args:
         tasks: names; all of the snapshot that have test items where left out. items: most a task, the first ones; all
             where left out. reference: `ROUTER` or `ROUTER+COMPOSITION`, see `lorauter.evaluation.systems.reference_of`.
-        snapshot: its folder; the published one where left out.
+        snapshot: as `Home.snapshot`.
     """
 
     routers: tuple[str, ...]
@@ -55,7 +55,7 @@ class EvaluateOptions:
     tasks: tuple[str, ...] = ()
     items: int | None = None
     reference: str | None = None
-    snapshot: Path | None = None
+    snapshot: str | Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def evaluate(home: Home, options: EvaluateOptions, run: RunShards, altered: Alte
     """
     systems = systems_of(options.routers, options.compositions, options.settings)
     reference = reference_of(systems, options.reference)
-    snapshot = open_snapshot(options.snapshot) if options.snapshot else current_snapshot(home.snapshots)
+    snapshot = home.snapshot(options.snapshot)
     parts = _parts(home, snapshot)
     parts = altered(parts) if altered else parts
     conditions = home.conditions(parts.index.base, parts.index.base_sha)

@@ -33,7 +33,7 @@ from lorauter.export.adapters import ServedAdapter, ServedAdapters
 from lorauter.export.asked import Asked
 from lorauter.routing import Routed
 from warehouse.files import write_atomically
-from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
+from warehouse.snapshots import Snapshot
 
 ENGINES = ("vllm", "lorax")
 _TOLD = 5  # rows left out that are told one by one; the others only count
@@ -87,7 +87,7 @@ class Exported:
 
 
 def export_requests(
-    home: Home, queries: Path, out: Path, options: ExportOptions, snapshot: Path | None = None
+    home: Home, queries: Path, out: Path, options: ExportOptions, snapshot: str | Path | None = None
 ) -> Exported:
     """Write the requests of a file of queries as JSON lines, in its order. Rows that cannot be served are left out.
 
@@ -95,7 +95,7 @@ def export_requests(
         TaskError, SettingError: the queries cannot be read. UnsupportedAdapter: the adapters together are more than
             the engine can be started with; the file is written all the same.
     """
-    opened = open_snapshot(snapshot) if snapshot else current_snapshot(home.snapshots)
+    opened = home.snapshot(snapshot)
     export = _Export(home, opened, options)
     total = sum(1 for _ in read_queries(queries))
     with stage("export", total, "queries") as advance:

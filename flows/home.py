@@ -14,6 +14,7 @@ Knows: the layout, how settings become the floors' options. Does not know: stage
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ from catalog.target import Target
 from catalog.task import Task
 from flows.settings import Settings, load_settings
 from warehouse.ledger import Ledger
+from warehouse.manifest import weights_folder
 from warehouse.plans import Conditions
 from warehouse.storage import FolderStorage, Storage, open_storage
 from warehouse.storage_url import is_url
@@ -171,6 +173,13 @@ class Home:
                 f"{self.root} cannot be made ({error.strerror}).", "Set LORAUTER_HOME elsewhere."
             ) from error
 
+    def snapshot(self, which: str | Path | None = None) -> Snapshot:
+        """A snapshot: the published one, or what `warehouse.history.resolve` understands."""
+        from warehouse.history import resolve
+        from warehouse.snapshots import open_snapshot
+
+        return open_snapshot(resolve(self.snapshots, which))
+
     def tasks(self) -> list[Task]:
         """All tasks, by name. Raises TaskError where there are none."""
         if not any(self.task_folder.glob("*/task.json")):
@@ -178,13 +187,16 @@ class Home:
         return read_tasks(self.task_folder)
 
     def fetch_adapter(self, key: str) -> Path:
-        """Folder of an adapter's files, downloaded if need be."""
+        """Folder of an adapter's files: here, in a snapshot published with weights, or downloaded."""
         adapter = AdapterId.parse(key)
         folder = self.hub.local(adapter.repo, adapter.sha, adapter.path)
         names = [f"{adapter.path}/{n}" if adapter.path else n for n in (CONFIG_NAME, WEIGHTS_NAME)]
-        if not all((folder / Path(name).name).exists() for name in names):
+        if all((folder / Path(name).name).exists() for name in names):
+            return folder
+        published = next(self.snapshots.glob(f"*/{glob.escape(weights_folder(key))}"), None)
+        if published is None:
             self.hub.download(adapter.repo, names, adapter.sha)
-        return folder
+        return published or folder
 
     def fetch_model(self, repo: str, sha: str) -> Path:
         """Folder of a base model's or encoder's files, downloaded if need be."""

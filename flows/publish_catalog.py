@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from catalog.curation import FORCE, Act, Curation
@@ -19,10 +20,12 @@ from flows.embed import Embeddings
 from flows.home import Home
 from flows.progress import say, stage
 from flows.publish_gate import Rows, check
+from flows.report import plain
 from flows.score_adapters import Scores, TaskScores
 from flows.score_rows import best_row, score_rows
 from flows.validate_adapters import verdicts
-from warehouse.schemas import SNAPSHOT
+from warehouse.history import remove, spare
+from warehouse.schemas import LEDGER, SNAPSHOT
 from warehouse.snapshots import Snapshot, current_snapshot, publish
 
 
@@ -54,8 +57,11 @@ def publish_catalog(home: Home, base: Base, scores: Scores, force: str = "") -> 
         for name, rows in tables.items():
             rows.extend(others.get(name, []))
         contexts[base.id] = _context(home, base)
-        snapshot = publish(home.snapshots, tables, {"bases": contexts})
+        weights = _weights(home, tables["best"]) if home.settings.with_weights else {}
+        snapshot = publish(home.snapshots, tables, {"bases": contexts}, {"sources": _sources(home)}, weights)
         advance(len(scores.tasks))
+    for old in spare(home.snapshots, home.settings.keep_snapshots) if home.settings.keep_snapshots else ():
+        remove(old)
     return snapshot
 
 
@@ -124,7 +130,7 @@ def _pass_gate(home: Home, base: Base, current: Snapshot | None, best: Rows, for
     except PublishRefused as refused:
         if not force.strip():
             raise
-        say(f"{refused.cause} Forced: {force}")
+        say(plain(f"{refused.cause} Forced: {force}"))
         record(home.ledger, Act(FORCE, "", "", base.id, whoami(home), force.strip(), datetime.now(UTC)))
 
 
@@ -136,6 +142,17 @@ def _other_bases(current: Snapshot | None, base: Base) -> tuple[dict[str, list[d
         name: [row for row in current.read(name) if row["base"] != base.id] for name in SNAPSHOT if current.holds(name)
     }
     return rows, {name: made for name, made in current.context["bases"].items() if name != base.id}
+
+
+def _sources(home: Home) -> list[dict[str, str]]:
+    """The ledger's fragments that there are: what a snapshot was made from."""
+    return [{"table": table, "fragment": name} for table in LEDGER for name in home.ledger.names(table)]
+
+
+def _weights(home: Home, best: Rows) -> dict[str, Path]:
+    """The published adapters' folders."""
+    keys = sorted({row["adapter"] for row in best} - {""})
+    return {key: home.fetch_adapter(key) for key in keys}
 
 
 def _context(home: Home, base: Base) -> dict[str, Any]:

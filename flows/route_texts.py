@@ -22,7 +22,7 @@ from flows.report import plain, printable
 from lorauter.filters import unmatched
 from lorauter.gating import GatedRoute
 from lorauter.routing import Routed, Router
-from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot
+from warehouse.snapshots import Snapshot
 
 ORACLE = "oracle"
 
@@ -32,7 +32,7 @@ class RouteOptions:
     """What is asked.
 
     Args:
-        router: a name of `lorauter.routers.ROUTERS`. snapshot: its folder; None is the published one.
+        router: a name of `lorauter.routers.ROUTERS`. snapshot: as `Home.snapshot`.
         task: the texts' true task, which the oracle needs. explain: all that is behind a route, in place of the
             mixture alone. form: table, or json, which always holds all. many: each line of a mixture names its text.
 
@@ -41,7 +41,7 @@ class RouteOptions:
     """
 
     router: str = "lorauter"
-    snapshot: Path | None = None
+    snapshot: str | Path | None = None
     task: str | None = None
     explain: bool = False
     form: str = "table"
@@ -60,7 +60,7 @@ def tell_routes(home: Home, texts: Iterable[str], options: RouteOptions, out: IO
     Raises:
         SettingError: there is no such router or task, or the router cannot be had of this snapshot.
     """
-    snapshot = open_snapshot(options.snapshot) if options.snapshot else current_snapshot(home.snapshots)
+    snapshot = home.snapshot(options.snapshot)
     _check_task(snapshot, home.settings.base, options.task)
     for fault in unmatched(snapshot, home.settings.base, home.settings.routing):
         say(plain(fault))

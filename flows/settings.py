@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     )
 
     gate: Gate = Gate()
+    with_weights: bool = Field(False, description="whether the published adapters' files travel with a snapshot")
+    keep_snapshots: int = Field(0, ge=0, description="snapshots kept after a publish; 0: all")
     author: str = Field("", description="who pins, bans and notes adapters; the login name where unset")
     plan: Assumptions = Assumptions()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from flows.home import Home
@@ -19,17 +20,25 @@ def print_result(home: Home, query: str, form: str, out: IO[str]) -> None:
     with connect(_snapshot(home), home.ledger) as connection:
         cursor = run(connection, query)
         names = [column[0] for column in cursor.description or ()]
-        if form == "csv":
-            writer = csv.writer(out)
-            writer.writerow(names)
-            while rows := cursor.fetchmany(_ROWS):
-                writer.writerows(rows)
-        elif form == "json":
-            while rows := cursor.fetchmany(_ROWS):
-                for row in rows:
-                    out.write(json.dumps(dict(zip(names, row, strict=True)), default=str) + "\n")
-        else:
-            _print_table(names, cursor.fetchall(), out)
+        print_rows(names, _rows(cursor), form, out)
+
+
+def print_rows(names: Sequence[str], rows: Iterable[Sequence[Any]], form: str, out: IO[str]) -> None:
+    """Rows as a table, as CSV with a head, or as JSON, an object a line."""
+    if form == "csv":
+        writer = csv.writer(out)
+        writer.writerow(names)
+        writer.writerows(rows)
+    elif form == "json":
+        for row in rows:
+            out.write(json.dumps(dict(zip(names, row, strict=True)), default=str) + "\n")
+    else:
+        _print_table(names, rows, out)
+
+
+def _rows(cursor: Any) -> Iterator[Sequence[Any]]:
+    while rows := cursor.fetchmany(_ROWS):
+        yield from rows
 
 
 def _snapshot(home: Home) -> Snapshot | None:
@@ -39,7 +48,7 @@ def _snapshot(home: Home) -> Snapshot | None:
     return current_snapshot(home.snapshots)
 
 
-def _print_table(names: list[str], rows: list[tuple[Any, ...]], out: IO[str]) -> None:
+def _print_table(names: Sequence[str], rows: Iterable[Sequence[Any]], out: IO[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 

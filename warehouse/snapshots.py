@@ -1,11 +1,12 @@
 """Snapshots: the curated catalog, frozen. A folder of Parquet files whose manifest is written last.
 
-Knows: how tables become an immutable folder named by their content, the pointer to the current one, checksums.
-Does not know: how scores come about, how queries are routed.
+Knows: how tables become an immutable folder named by their content, and the current one.
+Does not know: how scores come about, how queries are routed, what was published before (warehouse/history).
 
-    snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters}.parquet, views.sql, manifest.json
+    snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters,curation}.parquet, views.sql, README.md, manifest.json
     snapshots/<id>/{changes,runs,sources}.parquet    how it came about
-    snapshots/current        the id of the published one, swapped atomically
+    snapshots/<id>/weights/<adapter>/                where it was published with weights
+    snapshots/current        the id of the published one, swapped atomically (warehouse/pointer)
 
 The id hashes the files' contents and the settings that made them. No time and no history enters it, so the same
 ledger always gives the same id: `changes`, `runs` and `sources` have checksums, but stay out of it. A folder
@@ -14,9 +15,7 @@ without a manifest is an interrupted publish and is never read.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import shutil
 import tempfile
 import time
@@ -31,14 +30,16 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.errors import SnapshotError
-from catalog.task import content_hash
-from warehouse.files import read_table, write_table, write_text
+from catalog.facts import CONFIG_NAME, WEIGHTS_NAME
+from warehouse.dataset_card import dataset_card
+from warehouse.diff import changes
+from warehouse.files import read_table, sync_folder, write_table, write_text
+from warehouse.manifest import CARD, MANIFEST, content_id, damaged, sha256, verify, weights_folder
+from warehouse.pointer import PUBLISHED, read_pointer, swap
 from warehouse.schemas import ASIDE, SCHEMA_VERSION, SNAPSHOT, table_of
 
 _ABANDONED = 3600.0  # seconds
-_MANIFEST = "manifest.json"
 _VIEWS = "views.sql"
-_ID = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,13 @@ class Snapshot:
         try:
             rows: list[dict[str, Any]] = read_table(self.folder / f"{table}.parquet").to_pylist()
         except ValueError as error:
-            raise _damaged(self.folder, str(error)) from error
+            raise damaged(self.folder, str(error)) from error
         return rows
+
+    def weights(self, key: str) -> Path | None:
+        """Folder of an adapter's files, where the snapshot was published with them."""
+        folder = self.folder / weights_folder(key)
+        return folder if folder.is_dir() else None
 
 
 Rows = Sequence[Mapping[str, Any]]
@@ -71,47 +77,42 @@ def publish(
     tables: Mapping[str, Rows | pa.Table],
     context: Mapping[str, Any],
     aside: Mapping[str, Rows | pa.Table] | None = None,
+    weights: Mapping[str, Path] | None = None,
 ) -> Snapshot:
     """Freeze tables as a snapshot under `root` and make it the current one.
 
     Args:
         tables: rows, or an Arrow table, by table name, the names of `schemas.SNAPSHOT`; what is left out is empty.
         context: settings that made them (JSON values, no times); part of the id.
-        aside: the same for the names of `schemas.ASIDE`, which the id leaves out.
+        aside: the same for the names of `schemas.ASIDE`, which the id leaves out. Left out, `changes` are those since
+            the current snapshot.
+        weights: adapter key → folder, whose files travel with the snapshot; part of the id.
     """
     root.mkdir(parents=True, exist_ok=True)
     _sweep(root)
     work = Path(tempfile.mkdtemp(dir=root, prefix=".publish-"))
     try:
         work.chmod(0o755)  # mkdtemp's is for nobody else, and a snapshot is for all readers
-        snapshot_id = _fill(work, {**tables, **(aside or {})}, context)
+        _fill(work, {**tables, **(aside or {})})
+        if "changes" not in (aside or {}):
+            _tell_changes(root, work)
+        copied = {key: _copy(folder, work / weights_folder(key)) for key, folder in sorted((weights or {}).items())}
+        snapshot_id = _seal(work, context, copied)
         opened = _install(work, root / snapshot_id)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    write_text(root / "current", snapshot_id + "\n")
+    swap(root, snapshot_id, PUBLISHED)
     return opened
 
 
 def current_snapshot(root: Path) -> Snapshot:
     """The published snapshot. Raises SnapshotError where none is, or where it is damaged."""
-    pointer = root / "current"
-    if not pointer.exists():
-        raise SnapshotError(f"Nothing is published in {root} yet.", "Run `lorauter refresh` or `lorauter publish`.")
-    name = pointer.read_text(encoding="utf-8", errors="replace").strip()
-    if not _ID.fullmatch(name):
-        raise SnapshotError(f"{pointer} names no snapshot.", "Publish again with `lorauter publish`.")
-    return open_snapshot(root / name)
+    return open_snapshot(root / read_pointer(root))
 
 
 def open_snapshot(folder: Path) -> Snapshot:
-    """Open a snapshot folder and verify every checksum. Raises SnapshotError naming the file at fault."""
-    manifest = _read_manifest(folder)
-    for name, checksum in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
-            raise _damaged(folder, f"{name} is missing")
-        if _sha256(path) != checksum:
-            raise _damaged(folder, f"the checksum of {name} does not match the manifest")
+    """Open a snapshot folder and verify every checksum but those of weights. Raises SnapshotError naming the file."""
+    manifest = verify(folder, weights=False)
     return Snapshot(manifest["id"], folder, manifest["context"], manifest["created"])
 
 
@@ -132,23 +133,48 @@ def _install(work: Path, folder: Path) -> Snapshot:
             return open_snapshot(folder)
         shutil.rmtree(folder)
         work.replace(folder)
+    sync_folder(folder.parent)
     return open_snapshot(folder)
 
 
-def _fill(work: Path, tables: Mapping[str, Rows | pa.Table], context: Mapping[str, Any]) -> str:
+def _fill(work: Path, tables: Mapping[str, Rows | pa.Table]) -> None:
     for name, (schema, keys) in {**SNAPSHOT, **ASIDE}.items():
         write_table(work / f"{name}.parquet", _sorted(tables.get(name, ()), schema, keys))
     write_text(work / _VIEWS, views_sql())
-    checksums = {path.name: _sha256(path) for path in sorted(work.iterdir())}
-    snapshot_id = _content_id(checksums, context)
+
+
+def _tell_changes(root: Path, work: Path) -> None:
+    """Write the changes since the current snapshot, if there is one and it is whole."""
+    before = None
+    with suppress(SnapshotError):
+        before = current_snapshot(root)
+    if before:
+        write_table(work / "changes.parquet", changes(before.folder, work))
+
+
+def _copy(folder: Path, into: Path) -> dict[str, str]:
+    """Copy an adapter's files; name → checksum. Links are followed: downloads are links into a cache."""
+    into.mkdir(parents=True)
+    for path in sorted(folder.iterdir()):
+        if path.name in (CONFIG_NAME, WEIGHTS_NAME):
+            shutil.copyfile(path, into / path.name)
+    return {path.name: sha256(path) for path in sorted(into.iterdir())}
+
+
+def _seal(work: Path, context: Mapping[str, Any], weights: Mapping[str, Mapping[str, str]]) -> str:
+    """Write card and manifest over what is there. Returns the id."""
+    write_text(work / CARD, dataset_card(work))
+    checksums = {path.name: sha256(path) for path in sorted(work.iterdir()) if path.is_file()}
+    snapshot_id = content_id(checksums, context, weights)
     manifest = {
         "id": snapshot_id,
         "schema": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "context": context,
         "files": checksums,
+        **({"weights": weights} if weights else {}),
     }
-    write_text(work / _MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    write_text(work / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return snapshot_id
 
 
@@ -162,45 +188,3 @@ def _sorted(rows: Rows | pa.Table, schema: pa.Schema, keys: Sequence[str]) -> pa
 def views_sql() -> str:
     """The SQL of the named views; it reads Parquet files of the folder it is run in."""
     return files("warehouse").joinpath(_VIEWS).read_text(encoding="utf-8")
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / _MANIFEST
-    if not path.is_file():
-        raise SnapshotError(
-            f"{folder} is no snapshot: it has no {_MANIFEST}.",
-            "Name a folder under snapshots/, or publish again with `lorauter publish`.",
-        )
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["schema"] != SCHEMA_VERSION:
-            raise SnapshotError(
-                f"{folder} has schema {manifest['schema']}, this version reads {SCHEMA_VERSION}.",
-                "Publish again with `lorauter publish`.",
-            )
-        if not isinstance(manifest["files"], dict) or any(Path(n).name != n for n in manifest["files"]):
-            raise _damaged(folder, "the manifest lists files outside the folder")
-        if not isinstance(manifest["context"], dict) or not isinstance(manifest["created"], str):
-            raise _damaged(folder, f"fields of {_MANIFEST} have the wrong type")
-        if manifest["id"] != _content_id(manifest["files"], manifest["context"]):
-            raise _damaged(folder, f"the id in {_MANIFEST} is not that of its content")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(folder, f"{_MANIFEST} is unreadable") from error
-    return dict(manifest)
-
-
-def _content_id(checksums: Mapping[str, str], context: Mapping[str, Any]) -> str:
-    of_content = {name: checksum for name, checksum in checksums.items() if Path(name).stem not in ASIDE}
-    return content_hash([SCHEMA_VERSION, of_content, context])
-
-
-def _damaged(folder: Path, what: str) -> SnapshotError:
-    return SnapshotError(
-        f"The snapshot {folder} is damaged: {what}.",
-        "Delete that folder and run `lorauter publish`: the ledger makes it anew without new evaluations.",
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -31,6 +31,8 @@ COMMANDS = {
         "why",
         "sql",
     ),
+    *("diff", "snapshots list", "snapshots verify", "snapshots rollback", "snapshots prune", "snapshots upload"),
+    *("curate pin", "curate unpin", "curate ban", "curate unban", "curate note", "curate list"),
     *("route", "answer", "export", "evaluate", "hub serve", "doctor"),
 }
 

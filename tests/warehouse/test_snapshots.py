@@ -44,7 +44,7 @@ def test_a_published_snapshot_is_current_and_sorted(tmp_path: Path) -> None:
     assert current_snapshot(tmp_path) == snapshot == open_snapshot(tmp_path / snapshot.id)
     assert [row["task"] for row in snapshot.read("best")] == ["animals", "colours"]
     assert snapshot.context == CONTEXT
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["current", snapshot.id])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["current", "swaps.jsonl", snapshot.id])
 
 
 def test_equal_content_has_one_id_whatever_its_order_and_time(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_folder_without_a_manifest_is_no_snapshot(folder: Path) -> None:
 
 def test_another_schema_is_told_apart_from_damage(folder: Path) -> None:
     edit(folder, schema="99")
-    with pytest.raises(SnapshotError, match=f"has schema 99, this version reads {SCHEMA_VERSION}. Publish again"):
+    with pytest.raises(SnapshotError, match=f"has schema 99, this version reads 2 and {SCHEMA_VERSION}. Publish again"):
         open_snapshot(folder)
 
 
