@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-noisy soak-demo soak-score soak-answer soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-noisy soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -56,6 +56,9 @@ soak-demo: $(VENV)/.whole  ## kill -9 the demo at 20 random moments; the snapsho
 
 soak-score: $(VENV)/.whole  ## 20 scoring runs killed at random moments; the scores must not change
 	$(BIN)/python -m benchmarks.soak_score --runs 20
+
+soak-publish: $(VENV)/.whole  ## 200 publishes under 8 readers, the publisher killed at 40 random moments; no reader may see a torn snapshot
+	$(BIN)/python -m benchmarks.soak_publish --publishes 200 --kills 40 --json benchmarks/results/soak-publish.json
 
 soak-answer: $(VENV)/.whole  ## a batch of answers killed at 20 random moments; its rows must not change
 	$(BIN)/python -m benchmarks.soak_answer --kills 20
