@@ -5,11 +5,12 @@ Does not know: how scores come about, how queries are routed.
 
     snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters}.parquet, views.sql, manifest.json
     snapshots/<id>/{changes,runs,sources}.parquet    how it came about
+    snapshots/<id>/views/<name>.parquet              answers of views, made from these
     snapshots/current        the id of the published one, swapped atomically
 
 The id hashes the files' contents and the settings that made them. No time and no history enters it, so the same
-ledger always gives the same id: `changes`, `runs` and `sources` have checksums, but stay out of it. A folder
-without a manifest is an interrupted publish and is never read.
+ledger always gives the same id: `changes`, `runs`, `sources` and the views' answers have checksums, but stay out of
+it. A folder without a manifest is an interrupted publish and is never read.
 """
 
 from __future__ import annotations
@@ -20,11 +21,10 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,16 @@ import pyarrow as pa
 
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
-from warehouse.files import read_table, write_table, write_text
-from warehouse.schemas import ASIDE, SCHEMA_VERSION, SNAPSHOT, table_of
+from warehouse.files import read_table, write_text
+from warehouse.schemas import ASIDE, SCHEMA_VERSION, SNAPSHOT
+from warehouse.sorted_tables import Rows, open_sorter, write_sorted
+from warehouse.views import FOLDER, keep_views, views_sql
 
 _ABANDONED = 3600.0  # seconds
 _MANIFEST = "manifest.json"
 _VIEWS = "views.sql"
 _ID = re.compile(r"[0-9a-f]{16}")
+_FILE = re.compile(rf"({FOLDER}/)?\w+\.\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,6 @@ class Snapshot:
         except ValueError as error:
             raise _damaged(self.folder, str(error)) from error
         return rows
-
-
-Rows = Sequence[Mapping[str, Any]]
 
 
 def publish(
@@ -136,10 +136,12 @@ def _install(work: Path, folder: Path) -> Snapshot:
 
 
 def _fill(work: Path, tables: Mapping[str, Rows | pa.Table], context: Mapping[str, Any]) -> str:
-    for name, (schema, keys) in {**SNAPSHOT, **ASIDE}.items():
-        write_table(work / f"{name}.parquet", _sorted(tables.get(name, ()), schema, keys))
+    with tempfile.TemporaryDirectory(dir=work) as spill, open_sorter(Path(spill)) as sorter:
+        for name, (schema, keys) in {**SNAPSHOT, **ASIDE}.items():
+            write_sorted(sorter, work / f"{name}.parquet", tables.get(name, ()), schema, keys)
+        keep_views(sorter, work)
     write_text(work / _VIEWS, views_sql())
-    checksums = {path.name: _sha256(path) for path in sorted(work.iterdir())}
+    checksums = {str(path.relative_to(work)): _sha256(path) for path in sorted(work.rglob("*.*"))}
     snapshot_id = _content_id(checksums, context)
     manifest = {
         "id": snapshot_id,
@@ -150,18 +152,6 @@ def _fill(work: Path, tables: Mapping[str, Rows | pa.Table], context: Mapping[st
     }
     write_text(work / _MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return snapshot_id
-
-
-def _sorted(rows: Rows | pa.Table, schema: pa.Schema, keys: Sequence[str]) -> pa.Table:
-    if isinstance(rows, pa.Table):
-        order = [(key, "ascending") for key in keys]
-        return rows.select(schema.names).cast(schema).sort_by(order).replace_schema_metadata(schema.metadata)
-    return table_of(sorted(rows, key=lambda row: tuple(row[key] for key in keys)), schema)
-
-
-def views_sql() -> str:
-    """The SQL of the named views; it reads Parquet files of the folder it is run in."""
-    return files("warehouse").joinpath(_VIEWS).read_text(encoding="utf-8")
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -178,7 +168,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
                 f"{folder} has schema {manifest['schema']}, this version reads {SCHEMA_VERSION}.",
                 "Publish again with `lorauter publish`.",
             )
-        if not isinstance(manifest["files"], dict) or any(Path(n).name != n for n in manifest["files"]):
+        if not isinstance(manifest["files"], dict) or not all(_FILE.fullmatch(n) for n in manifest["files"]):
             raise _damaged(folder, "the manifest lists files outside the folder")
         if not isinstance(manifest["context"], dict) or not isinstance(manifest["created"], str):
             raise _damaged(folder, f"fields of {_MANIFEST} have the wrong type")
@@ -190,8 +180,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _content_id(checksums: Mapping[str, str], context: Mapping[str, Any]) -> str:
-    of_content = {name: checksum for name, checksum in checksums.items() if Path(name).stem not in ASIDE}
+    of_content = {name: checksum for name, checksum in checksums.items() if _is_content(name)}
     return content_hash([SCHEMA_VERSION, of_content, context])
+
+
+def _is_content(name: str) -> bool:
+    return Path(name).parent.name != FOLDER and Path(name).stem not in ASIDE
 
 
 def _damaged(folder: Path, what: str) -> SnapshotError:
