@@ -117,7 +117,8 @@ class _Judging:
         base = self._bases.get(member.judged_for)
         run = [base.id, base.sha, base.source] if base else sorted(b.sha for b in self._bases.values())
         rules = [RULES_VERSION, repr(settings.policy), sorted(settings.aliases.items())]
-        return content_hash([member.judged_for, id_.key, member.content, read, run, rules], 32)
+        seen = [member.content, member.listing.last_modified]
+        return content_hash([member.judged_for, id_.key, seen, read, run, rules], 32)
 
     def _verdict(self, member: Member, raw: RawAdapter) -> dict[str, Any]:
         """The verdict by every rule before the download."""
@@ -131,6 +132,7 @@ class _Judging:
             "base": base.id if base else match.base or "",
             "base_sha": base.sha if base else "",
             **_identity(facts),
+            "last_modified": member.listing.last_modified or None,
             **asdict(profile(facts, base, match)),
             "rules_version": RULES_VERSION,
             "sound": not findings,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from warehouse.schemas import ASIDE, SCHEMA_VERSION
 
 MANIFEST = "manifest.json"
 CARD = "README.md"
+VIEWS = "views"
+"""The folder of what views answered."""
 READABLE = ("2", SCHEMA_VERSION)
 _APART = (*(f"{name}.parquet" for name in ASIDE), CARD)
+_FILE = re.compile(rf"({VIEWS}/)?\w[\w.]*")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -44,8 +48,12 @@ def content_id(
     checksums: Mapping[str, str], context: Mapping[str, Any], weights: Mapping[str, Any], schema: str = SCHEMA_VERSION
 ) -> str:
     """The id: a hash of the files' contents and of the settings that made them, how it came about left out."""
-    of_content = {name: checksum for name, checksum in checksums.items() if name not in _APART}
+    of_content = {name: checksum for name, checksum in checksums.items() if _is_content(name)}
     return content_hash([schema, of_content, context, *([weights] if weights else [])])
+
+
+def _is_content(name: str) -> bool:
+    return name not in _APART and not name.startswith(f"{VIEWS}/")
 
 
 def verify(folder: Path, weights: bool = True) -> dict[str, Any]:
@@ -93,8 +101,8 @@ def _check_form(folder: Path, manifest: dict[str, Any]) -> None:
             "Publish again with `lorauter publish`.",
         )
     weights = manifest.get("weights", {})
-    names = [name for files in (manifest["files"], *weights.values()) for name in files]
-    if not isinstance(manifest["files"], dict) or any(Path(name).name != name for name in names):
+    apart = [name for files in weights.values() for name in files if Path(name).name != name]
+    if not isinstance(manifest["files"], dict) or apart or not all(map(_FILE.fullmatch, manifest["files"])):
         raise damaged(folder, "the manifest lists files outside the folder")
     if not isinstance(manifest["context"], dict) or not isinstance(manifest["created"], str):
         raise damaged(folder, f"fields of {MANIFEST} have the wrong type")

@@ -136,6 +136,7 @@ VERDICTS = _schema(
     _field("other_tensors", pa.int32(), "tensors that are no LoRA pair"),
     _field("rank_mismatches", pa.int32(), "modules whose rank is not the config's"),
     _field("downloads", pa.int64()),
+    _field("last_modified", pa.string(), "of its repo, as the hub says, ISO 8601; null in rows of an older version"),
     _field("rules_version", pa.string()),
     _field("inputs", pa.string(), "hash of all that the rules before the download looked at"),
     _field("sound", pa.bool_(), "whether every rule before the download passed"),

@@ -5,12 +5,13 @@ Does not know: how scores come about, how queries are routed, what was published
 
     snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters,curation}.parquet, views.sql, README.md, manifest.json
     snapshots/<id>/{changes,runs,sources}.parquet    how it came about
+    snapshots/<id>/views/<name>.parquet              answers of views, made from these
     snapshots/<id>/weights/<adapter>/                where it was published with weights
     snapshots/current        the id of the published one, swapped atomically (warehouse/pointer)
 
 The id hashes the files' contents and the settings that made them. No time and no history enters it, so the same
-ledger always gives the same id: `changes`, `runs` and `sources` have checksums, but stay out of it. A folder
-without a manifest is an interrupted publish and is never read.
+ledger always gives the same id: `changes`, `runs`, `sources` and the views' answers have checksums, but stay out of
+it. A folder without a manifest is an interrupted publish and is never read.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,15 @@ from catalog.errors import SnapshotError
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME
 from warehouse.dataset_card import dataset_card
 from warehouse.diff import changes
-from warehouse.files import read_table, sync_folder, write_table, write_text
-from warehouse.manifest import CARD, MANIFEST, content_id, damaged, sha256, verify, weights_folder
+from warehouse.files import read_table, sync_folder, write_text
+from warehouse.manifest import CARD, MANIFEST, VIEWS, content_id, damaged, sha256, verify, weights_folder
 from warehouse.pointer import PUBLISHED, read_pointer, swap
-from warehouse.schemas import ASIDE, SCHEMA_VERSION, SNAPSHOT, table_of
+from warehouse.schemas import ASIDE, SCHEMA_VERSION, SNAPSHOT
+from warehouse.sorted_tables import Rows, open_sorter, write_sorted
+from warehouse.views import keep_views, views_sql
 
 _ABANDONED = 3600.0  # seconds
-_VIEWS = "views.sql"
+_VIEWS_SQL = "views.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,6 @@ class Snapshot:
         return folder if folder.is_dir() else None
 
 
-Rows = Sequence[Mapping[str, Any]]
-
-
 def publish(
     root: Path,
     tables: Mapping[str, Rows | pa.Table],
@@ -93,9 +92,8 @@ def publish(
     work = Path(tempfile.mkdtemp(dir=root, prefix=".publish-"))
     try:
         work.chmod(0o755)  # mkdtemp's is for nobody else, and a snapshot is for all readers
-        _fill(work, {**tables, **(aside or {})})
-        if "changes" not in (aside or {}):
-            _tell_changes(root, work)
+        given = {**tables, **(aside or {})}
+        _fill(work, given, None if "changes" in given else _before(root))
         copied = {key: _copy(folder, work / weights_folder(key)) for key, folder in sorted((weights or {}).items())}
         snapshot_id = _seal(work, context, copied)
         opened = _install(work, root / snapshot_id)
@@ -137,19 +135,21 @@ def _install(work: Path, folder: Path) -> Snapshot:
     return open_snapshot(folder)
 
 
-def _fill(work: Path, tables: Mapping[str, Rows | pa.Table]) -> None:
-    for name, (schema, keys) in {**SNAPSHOT, **ASIDE}.items():
-        write_table(work / f"{name}.parquet", _sorted(tables.get(name, ()), schema, keys))
-    write_text(work / _VIEWS, views_sql())
+def _fill(work: Path, tables: Mapping[str, Rows | pa.Table], before: Snapshot | None) -> None:
+    """Write tables and views. Where there is a snapshot before, `changes` are those since."""
+    with tempfile.TemporaryDirectory(dir=work) as spill, open_sorter(Path(spill)) as sorter:
+        for name, (schema, keys) in {**SNAPSHOT, **ASIDE}.items():
+            rows = changes(before.folder, work) if before and name == "changes" else tables.get(name, ())
+            write_sorted(sorter, work / f"{name}.parquet", rows, schema, keys)
+        keep_views(sorter, work)
+    write_text(work / _VIEWS_SQL, views_sql())
 
 
-def _tell_changes(root: Path, work: Path) -> None:
-    """Write the changes since the current snapshot, if there is one and it is whole."""
-    before = None
+def _before(root: Path) -> Snapshot | None:
+    """What is published until now, if it is whole."""
     with suppress(SnapshotError):
-        before = current_snapshot(root)
-    if before:
-        write_table(work / "changes.parquet", changes(before.folder, work))
+        return current_snapshot(root)
+    return None
 
 
 def _copy(folder: Path, into: Path) -> dict[str, str]:
@@ -164,7 +164,8 @@ def _copy(folder: Path, into: Path) -> dict[str, str]:
 def _seal(work: Path, context: Mapping[str, Any], weights: Mapping[str, Mapping[str, str]]) -> str:
     """Write card and manifest over what is there. Returns the id."""
     write_text(work / CARD, dataset_card(work))
-    checksums = {path.name: sha256(path) for path in sorted(work.iterdir()) if path.is_file()}
+    made = sorted(path for folder in (work, work / VIEWS) for path in folder.glob("*.*"))
+    checksums = {path.relative_to(work).as_posix(): sha256(path) for path in made}
     snapshot_id = content_id(checksums, context, weights)
     manifest = {
         "id": snapshot_id,
@@ -176,15 +177,3 @@ def _seal(work: Path, context: Mapping[str, Any], weights: Mapping[str, Mapping[
     }
     write_text(work / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return snapshot_id
-
-
-def _sorted(rows: Rows | pa.Table, schema: pa.Schema, keys: Sequence[str]) -> pa.Table:
-    if isinstance(rows, pa.Table):
-        order = [(key, "ascending") for key in keys]
-        return rows.select(schema.names).cast(schema).sort_by(order).replace_schema_metadata(schema.metadata)
-    return table_of(sorted(rows, key=lambda row: tuple(row[key] for key in keys)), schema)
-
-
-def views_sql() -> str:
-    """The SQL of the named views; it reads Parquet files of the folder it is run in."""
-    return files("warehouse").joinpath(_VIEWS).read_text(encoding="utf-8")

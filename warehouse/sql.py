@@ -9,7 +9,6 @@ milliseconds to open. External access is locked to the snapshot and the ledger, 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,8 @@ import duckdb
 from catalog.errors import SettingError, SnapshotError
 from warehouse.ledger import Ledger
 from warehouse.schemas import KEYS, LEDGER
-from warehouse.snapshots import Snapshot, views_sql
+from warehouse.snapshots import Snapshot
+from warehouse.views import create_views, quoted
 
 
 def connect(snapshot: Snapshot | None, ledger: Path | Ledger, extra: Path | None = None) -> duckdb.DuckDBPyConnection:
@@ -28,11 +28,11 @@ def connect(snapshot: Snapshot | None, ledger: Path | Ledger, extra: Path | None
     folders = [str(opened.root), *([str(extra)] if extra else [])]
     if snapshot is not None:
         folders.append(str(snapshot.folder))
-        connection.execute(_with_folder(views_sql(), snapshot.folder))
+        create_views(connection, snapshot.folder)
     for table in LEDGER:
         if fragments := opened.fragments(table):
             _add_ledger_view(connection, table, fragments)
-    connection.execute(f"SET allowed_directories = [{', '.join(_quoted(f + os.sep) for f in folders)}]")
+    connection.execute(f"SET allowed_directories = [{', '.join(quoted(f + os.sep) for f in folders)}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -69,23 +69,10 @@ def _add_ledger_view(connection: duckdb.DuckDBPyConnection, table: str, fragment
 
 def _ledger_view(table: str, fragments: Sequence[Path]) -> str:
     """Files by name, not by pattern: a folder may be called `a[1]*`."""
-    listed = ", ".join(_quoted(str(path)) for path in fragments)
+    listed = ", ".join(quoted(str(path)) for path in fragments)
     source = f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
     if "at" not in LEDGER[table].names:
         return f"CREATE VIEW ledger_{table} AS SELECT * FROM {source}"
     keys = ", ".join(KEYS[table])
     latest = f'QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY "at" DESC) = 1'
     return f"CREATE VIEW ledger_{table} AS SELECT * FROM {source} {latest}"
-
-
-def _with_folder(sql: str, folder: Path) -> str:
-    """The views with whole file names, for a session that runs elsewhere; folders named `key=value` add nothing."""
-
-    def located(match: re.Match[str]) -> str:
-        return f"read_parquet({_quoted(str(folder / match[1]))}, hive_partitioning = false)"
-
-    return re.sub(r"read_parquet\('(\w+\.parquet)'\)", located, sql)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

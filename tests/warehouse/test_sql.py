@@ -14,6 +14,7 @@ from catalog.errors import SettingError, SnapshotError
 from warehouse.ledger import Ledger
 from warehouse.snapshots import publish
 from warehouse.sql import connect, run
+from warehouse.views import all_views
 
 T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -71,9 +72,8 @@ def test_a_home_may_be_called_anything(tmp_path: Path, name: str) -> None:
 def test_an_unknown_name_lists_the_known_ones(connection: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(SettingError, match="advters") as caught:
         run(connection, "SELECT * FROM advters")
-    assert caught.value.next_step == (
-        "The names that exist: adapters, best, catalog, funnel, ledger_repos, rejections, rungs, scores, tasks."
-    )
+    names = (*(view.name for view in all_views()), "ledger_repos")
+    assert caught.value.next_step == f"The names that exist: {', '.join(sorted(names))}."
 
 
 def test_before_the_first_refresh_there_are_no_names(tmp_path: Path) -> None:
