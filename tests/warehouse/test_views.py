@@ -213,7 +213,7 @@ def test_a_snapshot_without_a_table_has_the_other_views(snapshot: Snapshot, tmp_
     without_last_modified = f"COPY (SELECT * EXCLUDE last_modified FROM '{snapshot.folder}/adapters.parquet')"
     duckdb.execute(f"{without_last_modified} TO '{older}/adapters.parquet'")
     with connect(Snapshot("", older, {}, ""), tmp_path / "ledger") as connection:
-        lacking = {"changes", "runs", "sources", "inputs", "cost", "rising"}
+        lacking = {"changes", "runs", "sources", "inputs", "curation", "cost", "rising"}
         names = {name for (name,) in run(connection, "SELECT name FROM views").fetchall()}
         assert names == {view.name for view in all_views()} - lacking
         assert run(connection, "SELECT task, last_modified, days FROM freshness").fetchall() == [
