@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-noisy soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -35,6 +35,9 @@ bench-crawl: $(VENV)/.whole  ## requests, bytes, seconds and memory of the crawl
 
 bench-stream: $(VENV)/.whole  ## answers to files of 1,000 to 100,000 queries: rows a second and memory; about 15 minutes
 	$(BIN)/python -m benchmarks.stream_answers --json benchmarks/results/stream-answers.json
+
+bench-warehouse: $(VENV)/.whole  ## publish and every view at 10,000 to 1,000,000 adapters, against pandas and SQLite; about 5 minutes, 4 GB of disk
+	$(BIN)/python -m benchmarks.warehouse --json benchmarks/results/warehouse.json --plot benchmarks/results/warehouse.svg
 
 # Off-task adapters are trained on BIG-Bench Hard, found under LORAUTER_TEST_DATA, unless a folder of others is named.
 NOISY := $(LORAUTER_HOME)/noisy

@@ -50,7 +50,7 @@ def soak(root: Path, publishes: int, readers: int, kills: int, chance: random.Ra
     watching = [_start("--reader", str(root), stdout=subprocess.PIPE) for _ in range(readers)]
     done = killed = 0
     while done < publishes:
-        seconds = chance.uniform(0.5, 3.0) if killed < kills else 3600.0
+        seconds = chance.uniform(0.0, 2.0) if killed < kills else 3600.0
         done, was_killed = _publish_until(root, done, publishes, seconds)
         killed += was_killed
         print(f"{done}/{publishes} published, {killed} kills", file=sys.stderr, flush=True)
@@ -86,9 +86,10 @@ def tables(number: int) -> dict[str, list[dict[str, Any]]]:
 def _publish_until(root: Path, done: int, publishes: int, seconds: float) -> tuple[int, bool]:
     """Run a publisher until it has done all, or is killed after so many seconds. Returns what is done."""
     process = _start("--publisher", str(root), str(done), stdout=subprocess.PIPE)
+    assert process.stdout
+    done += bool(process.stdout.readline())  # loading takes long where readers use all cores
     timer = Timer(seconds, process.kill)
     timer.start()
-    assert process.stdout
     while done < publishes and process.stdout.readline():
         done += 1
     timer.cancel()

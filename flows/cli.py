@@ -32,6 +32,7 @@ from flows.answer_options import (
 from flows.curate_command import curate_group
 from flows.evaluate_command import evaluate_command
 from flows.snapshot_commands import diff_command, snapshots_group
+from flows.sql_command import sql_command
 
 _PATH = PATH
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -344,21 +345,7 @@ def why(home: Path | None, repo: str) -> None:
         click.echo(line)
 
 
-@cli.command()
-@click.argument("query")
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-@click.pass_obj
-def sql(home: Path | None, query: str, form: str) -> None:
-    """Run a QUERY over the published snapshot and the ledger, read-only.
-
-    \b
-    Views: catalog, best, tasks, adapters, rejections, scores, rungs, funnel, ledger_*
-    lorauter sql "FROM catalog"
-    lorauter sql "SELECT reason, adapters FROM rejections" --format csv
-    """
-    from flows.sql_output import print_result
-
-    print_result(_home(home), query, form, sys.stdout)
+cli.add_command(sql_command)
 
 
 @cli.command()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import IO
-
 from catalog.errors import SettingError
 from flows.home import Home
 from flows.sql_output import print_rows
@@ -12,7 +10,7 @@ from warehouse.diff import changes
 _SHOWN = ("task", "change", "adapter", "lift_before", "lift", "mean_before", "mean", "chosen_before", "chosen")
 
 
-def tell_diff(home: Home, before: str, now: str, *, task: str | None, least: float, form: str, out: IO[str]) -> None:
+def tell_diff(home: Home, before: str, now: str, *, task: str | None, least: float, form: str) -> None:
     """Print the changes from one snapshot to another, task by task, the largest first."""
     old, new = (home.snapshot(which) for which in (before, now))
     rows = changes(old.folder, new.folder, least).to_pylist()
@@ -21,4 +19,4 @@ def tell_diff(home: Home, before: str, now: str, *, task: str | None, least: flo
         raise SettingError(f"There is no task {task!r} in either.", f"Choose one of: {', '.join(sorted(known))}.")
     wanted = [row for row in rows if task in (None, row["task"])]
     wanted.sort(key=lambda row: (row["task"], -abs((row["lift"] or 0.0) - (row["lift_before"] or 0.0)), row["adapter"]))
-    print_rows(list(_SHOWN), [tuple(row[name] for name in _SHOWN) for row in wanted], form, out)
+    print_rows(_SHOWN, (tuple(row[name] for name in _SHOWN) for row in wanted), form)

@@ -141,7 +141,7 @@ def diff_command(home: Path | None, /, before: str, now: str, **flags: Any) -> N
     """
     from flows.diff import tell_diff
 
-    tell_diff(_home(home), before, now, out=sys.stdout, **flags)
+    tell_diff(_home(home), before, now, **flags)
 
 
 def _home(home: Path | None) -> Any:

@@ -27,8 +27,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from catalog.errors import SnapshotError
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME
 from warehouse.dataset_card import dataset_card
@@ -37,7 +35,7 @@ from warehouse.files import read_table, sync_folder, write_text
 from warehouse.manifest import CARD, MANIFEST, VIEWS, content_id, damaged, sha256, verify, weights_folder
 from warehouse.pointer import PUBLISHED, read_pointer, swap
 from warehouse.schemas import ASIDE, SCHEMA_VERSION, SNAPSHOT
-from warehouse.sorted_tables import Rows, open_sorter, write_sorted
+from warehouse.sorted_tables import Rows, Stored, open_sorter, write_sorted
 from warehouse.views import keep_views, views_sql
 
 _ABANDONED = 3600.0  # seconds
@@ -73,15 +71,16 @@ class Snapshot:
 
 def publish(
     root: Path,
-    tables: Mapping[str, Rows | pa.Table],
+    tables: Mapping[str, Rows | Stored],
     context: Mapping[str, Any],
-    aside: Mapping[str, Rows | pa.Table] | None = None,
+    aside: Mapping[str, Rows | Stored] | None = None,
     weights: Mapping[str, Path] | None = None,
 ) -> Snapshot:
     """Freeze tables as a snapshot under `root` and make it the current one.
 
     Args:
-        tables: rows, or an Arrow table, by table name, the names of `schemas.SNAPSHOT`; what is left out is empty.
+        tables: rows, or an Arrow table or dataset, by table name, the names of `schemas.SNAPSHOT`; what is left out
+            is empty.
         context: settings that made them (JSON values, no times); part of the id.
         aside: the same for the names of `schemas.ASIDE`, which the id leaves out. Left out, `changes` are those since
             the current snapshot.
@@ -135,7 +134,7 @@ def _install(work: Path, folder: Path) -> Snapshot:
     return open_snapshot(folder)
 
 
-def _fill(work: Path, tables: Mapping[str, Rows | pa.Table], before: Snapshot | None) -> None:
+def _fill(work: Path, tables: Mapping[str, Rows | Stored], before: Snapshot | None) -> None:
     """Write tables and views. Where there is a snapshot before, `changes` are those since."""
     with tempfile.TemporaryDirectory(dir=work) as spill, open_sorter(Path(spill)) as sorter:
         for name, (schema, keys) in {**SNAPSHOT, **ASIDE}.items():

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from warehouse.files import write_atomically
 from warehouse.schemas import table_of
 
 Rows = Sequence[Mapping[str, Any]]
+Stored: TypeAlias = pa.Table | ds.Dataset
+"""What Arrow holds already: in memory, or in files that are read a part at a time."""
 GROUP = 32_768  # rows of a row group
 _LOOKED_UP = "adapter"  # the column that people ask for by value
 _MEMORY = "1GB"  # that sorting may take before it spills
@@ -32,13 +35,12 @@ def open_sorter(spill: Path) -> duckdb.DuckDBPyConnection:
 
 
 def write_sorted(
-    sorter: duckdb.DuckDBPyConnection, path: Path, rows: Rows | pa.Table, schema: pa.Schema, keys: Sequence[str]
+    sorter: duckdb.DuckDBPyConnection, path: Path, rows: Rows | Stored, schema: pa.Schema, keys: Sequence[str]
 ) -> None:
     """Write rows under a schema in the order of their keys, atomically. Equal rows in any order give equal bytes."""
-    table = rows.select(schema.names) if isinstance(rows, pa.Table) else table_of(rows, schema)
-    sorter.register("given", table)
-    order = ", ".join(f'"{key}" NULLS LAST' for key in keys)
-    reader = sorter.sql(f"FROM given ORDER BY {order}").to_arrow_reader(GROUP)
+    sorter.register("given", rows if isinstance(rows, pa.Table | ds.Dataset) else table_of(rows, schema))
+    columns, order = (", ".join(f'"{name}"' for name in names) for names in (schema.names, keys))
+    reader = sorter.sql(f"SELECT {columns} FROM given ORDER BY {order}").to_arrow_reader(GROUP)
 
     def write(part: Path) -> None:
         with pq.ParquetWriter(part, schema, **_layout(schema)) as writer:

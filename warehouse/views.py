@@ -12,7 +12,7 @@ view over a table that a snapshot of an older version lacks is left out, and a c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -20,14 +20,16 @@ from importlib.resources import files
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from warehouse.files import column_names, write_atomically
 from warehouse.manifest import VIEWS
+from warehouse.parquet_sources import Source, by_duckdb, quoted
 from warehouse.schemas import ASIDE, SNAPSHOT
 
 _HEAD = "-- Named views over a snapshot. Run in the snapshot's folder: duckdb -init views.sql\n"
 _NAME = re.compile(r"CREATE OR REPLACE VIEW (\w+) AS\s")
-_FILE = re.compile(r"read_parquet\('(\w+\.parquet)'\)")
+_TABLES = {name: schema for name, (schema, _) in {**SNAPSHOT, **ASIDE}.items()}
 _COLUMN = re.compile(r"--   (\w+): (.+)")
 
 
@@ -84,34 +86,21 @@ def views_sql() -> str:
 def _shown(view: View) -> str:
     made = f"-- Made when published, by:\n{_commented(view.definition)}\n" if view.kept else ""
     source = f"SELECT * FROM read_parquet('{view.file}')" if view.kept else view.definition
-    return f"{made}CREATE OR REPLACE VIEW {view.name} AS {source};\n" + "\n".join(_comments(view))
+    return f"{made}CREATE OR REPLACE VIEW {view.name} AS {source};\n" + "\n".join(
+        comments(view.name, view.question, _meanings(view))
+    )
 
 
 def _commented(sql: str) -> str:
     return "\n".join(f"--   {line}" for line in sql.splitlines())
 
 
-def _comments(view: View) -> Iterator[str]:
-    yield f"COMMENT ON VIEW {view.name} IS {quoted(view.question)};"
-    for column, about in _meanings(view).items():
-        yield f'COMMENT ON COLUMN {view.name}."{column}" IS {quoted(about)};'
-
-
-def _meanings(view: View) -> dict[str, str]:
-    """Of a table's columns those of its schema."""
-    if view.table is None:
-        return view.columns
-    schema, _ = {**SNAPSHOT, **ASIDE}[view.table]
-    told = {field.name: (field.metadata or {}).get(b"about", b"").decode() for field in schema}
-    return {name: about for name, about in told.items() if about}
-
-
-def create_views(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+def create_views(connection: duckdb.DuckDBPyConnection, folder: Path, source: Source = by_duckdb) -> None:
     """Create the views that a snapshot's folder has the tables for, in a session that runs anywhere."""
     for view in all_views():
         with suppress(duckdb.CatalogException, duckdb.BinderException, FileNotFoundError):
-            connection.execute(f"CREATE VIEW {view.name} AS {_located(connection, view, folder)}")
-            for comment in _comments(view):
+            connection.execute(f"CREATE VIEW {view.name} AS {_located(connection, view, folder, source)}")
+            for comment in comments(view.name, view.question, _meanings(view)):
                 connection.execute(comment)
 
 
@@ -123,6 +112,23 @@ def keep_views(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
             write_atomically(folder / view.file, _writer(connection, view.name))
 
 
+def comments(view: str, question: str, columns: Mapping[str, str]) -> Iterator[str]:
+    """Statements that tell a view's question and the meaning of its columns."""
+    yield f"COMMENT ON VIEW {view} IS {quoted(question)};"
+    for column, about in columns.items():
+        yield f'COMMENT ON COLUMN {view}."{column}" IS {quoted(about)};'
+
+
+def meanings(schema: pa.Schema) -> dict[str, str]:
+    """What a schema says of its columns."""
+    told = {field.name: (field.metadata or {}).get(b"about", b"").decode() for field in schema}
+    return {name: about for name, about in told.items() if about}
+
+
+def _meanings(view: View) -> dict[str, str]:
+    return view.columns if view.table is None else meanings(_TABLES[view.table])
+
+
 def _writer(connection: duckdb.DuckDBPyConnection, name: str) -> Callable[[Path], None]:
     def write(part: Path) -> None:
         connection.execute(f"COPY (FROM {name}) TO {quoted(str(part))} (FORMAT parquet, COMPRESSION zstd)")
@@ -130,31 +136,20 @@ def _writer(connection: duckdb.DuckDBPyConnection, name: str) -> Callable[[Path]
     return write
 
 
-def _located(connection: duckdb.DuckDBPyConnection, view: View, folder: Path) -> str:
-    """What a view reads, with whole file names; folders named `key=value` add no columns."""
+def _located(connection: duckdb.DuckDBPyConnection, view: View, folder: Path, source: Source) -> str:
+    """What a view reads, with whole file names."""
     if view.kept and (folder / view.file).is_file():
-        return f"SELECT * FROM {_reader(folder / view.file)}"
-    for file in _FILE.findall(view.definition):
-        if not (folder / file).is_file():
-            raise FileNotFoundError(file)
-    if view.table:
-        lacking = _lacking(connection, view.table, folder / f"{view.table}.parquet")
-        return f"SELECT *{lacking} FROM {_reader(folder / f'{view.table}.parquet')}"
-    return view.definition
+        return f"SELECT * FROM {source([folder / view.file], None)}"
+    if view.table is None:
+        return view.definition
+    path = folder / f"{view.table}.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    return f"SELECT *{_lacking(connection, view.table, path)} FROM {source([path], None)}"
 
 
 def _lacking(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> str:
     """Columns that an older version did not write, as nulls."""
-    schema, _ = {**SNAPSHOT, **ASIDE}[table]
-    written = column_names(path)
+    schema, written = _TABLES[table], column_names(path)
     types = zip(schema.names, connection.from_arrow(schema.empty_table()).types, strict=True)
     return "".join(f', CAST(NULL AS {kind}) AS "{name}"' for name, kind in types if name not in written)
-
-
-def _reader(path: Path) -> str:
-    return f"read_parquet({quoted(str(path))}, hive_partitioning = false)"
-
-
-def quoted(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"

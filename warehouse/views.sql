@@ -34,14 +34,11 @@ CREATE OR REPLACE VIEW sources AS SELECT * FROM read_parquet('sources.parquet');
 --   base_score: the base's mean on the same
 --   lift: score - base_score
 --   licence: as its card says
---   size: B of its weights
---   downloads: of its repo
---   last_modified: when its repo last changed on the hub
 -- kept
 CREATE OR REPLACE VIEW catalog AS
 SELECT task, CASE adapter WHEN '' THEN '(base)' ELSE adapter END AS adapter,
        score, standard_error, n, base_score, lift, lift_standard_error, lift_over_majority, lift_over_shuffled,
-       base, licence, size, downloads, last_modified
+       base, licence
 FROM best LEFT JOIN adapters USING (base, base_sha, adapter) ORDER BY lift DESC, task, base;
 
 -- Which adapters do best on a task? The 100 best of each: the published one first, then who came furthest in the race.
@@ -211,7 +208,7 @@ ORDER BY tasks DESC, admitted DESC, base, licence;
 CREATE OR REPLACE VIEW freshness AS
 SELECT base, task, adapter, try_cast(last_modified AS TIMESTAMP) AS last_modified,
        date_diff('day', try_cast(last_modified AS TIMESTAMP)::DATE, current_date) AS days, downloads
-FROM catalog WHERE adapter <> '(base)'
+FROM (FROM best WHERE adapter <> '') LEFT JOIN adapters USING (base, base_sha, adapter)
 ORDER BY last_modified NULLS FIRST, base, task;
 
 -- Which adapters are the same weights under several names? They are stored and scored once.
@@ -255,7 +252,7 @@ ORDER BY took DESC, gained DESC NULLS LAST, lift DESC, base, task, adapter;
 --   name: of the view
 --   question: that it answers
 CREATE OR REPLACE VIEW views AS
-SELECT view_name AS name, comment AS question FROM duckdb_views() WHERE NOT internal ORDER BY name;
+SELECT view_name AS name, comment AS question FROM duckdb_views() WHERE NOT internal AND NOT temporary ORDER BY name;
 
 -- What do the columns of tables and views mean? Ask with WHERE "table" = '…'.
 --   table: or view
@@ -265,4 +262,4 @@ CREATE OR REPLACE VIEW columns AS
 SELECT table_name AS "table", column_name AS "column", data_type AS type,
        coalesce(comment, CASE column_name WHEN 'base' THEN 'base model id' WHEN 'task' THEN 'its name'
                          WHEN 'adapter' THEN 'its key, repo[:path]@sha, "" is the base alone' END) AS about
-FROM duckdb_columns() WHERE NOT internal ORDER BY table_name, column_index;
+FROM duckdb_columns() WHERE NOT internal AND database_name <> 'temp' ORDER BY table_name, column_index;

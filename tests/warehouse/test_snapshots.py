@@ -12,11 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from catalog.errors import SnapshotError
 from warehouse.schemas import SCHEMA_VERSION, SNAPSHOT, table_of
 from warehouse.snapshots import current_snapshot, open_snapshot, publish
+from warehouse.sorted_tables import GROUP
 
 IN_BASE = {"base": "tiny/llama", "base_sha": "a" * 40}
 CONTEXT = {"policy": {"max_rank": 64}}
@@ -53,9 +57,24 @@ def test_equal_content_has_one_id_whatever_its_order_and_time(tmp_path: Path) ->
     assert publish(tmp_path / "a", tables(), CONTEXT).id == publish(tmp_path / "b", other, CONTEXT).id
 
 
-def test_rows_and_an_arrow_table_have_one_id(tmp_path: Path) -> None:
+def test_rows_an_arrow_table_and_files_have_one_id(tmp_path: Path) -> None:
     as_arrow = {name: table_of(rows[::-1], SNAPSHOT[name][0]) for name, rows in tables().items()}
-    assert publish(tmp_path / "a", as_arrow, CONTEXT).id == publish(tmp_path / "b", tables(), CONTEXT).id
+    for name, table in as_arrow.items():
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=1)
+    as_files = {name: ds.dataset(tmp_path / f"{name}.parquet") for name in as_arrow}
+    found = [publish(tmp_path / str(n), one, CONTEXT).id for n, one in enumerate((tables(), as_arrow, as_files))]
+    assert len(set(found)) == 1
+
+
+def test_many_rows_in_any_order_have_one_id(tmp_path: Path) -> None:
+    """More than a row group, given in parts of other sizes."""
+    rows = [{**IN_BASE, "task": "colours", "adapter": f"ann/x{n}@1", "mean": n / 7} for n in range(GROUP + 1)]
+    whole = table_of(rows, SNAPSHOT["scores"][0])
+    parts = pa.concat_tables([whole.slice(20_000), whole.slice(0, 7), whole.slice(7, 19_993)])
+    assert publish(tmp_path, {"scores": whole}, {}).id == publish(tmp_path, {"scores": parts}, {}).id
+    written = pq.ParquetFile(tmp_path / current_snapshot(tmp_path).id / "scores.parquet")
+    assert [written.metadata.row_group(n).num_rows for n in range(2)] == [GROUP, 1]
+    assert written.read()["adapter"].to_pylist() == sorted(row["adapter"] for row in rows)
 
 
 def test_how_it_came_about_stays_out_of_the_id(tmp_path: Path) -> None:
