@@ -288,13 +288,13 @@ def publish(home: Path | None, /, force: str, **flags: Any) -> None:
     What people decided is honoured (`lorauter curate`). A catalog that covers fewer tasks, or lifts less, than the
     published one by more than LORAUTER_GATE__COVERAGE_FALL or LORAUTER_GATE__LIFT_FALL is refused.
     """
-    from flows import generate, publish_catalog, read_bases, score_adapters
+    from flows import generate, publish_catalog, read_bases, run_record, score_adapters
 
     _stop_at_once()
-    opened = _home(home, **flags)
+    opened, run = _home(home, **flags), run_record.Run.begin("publish")
     judged = read_bases.read_base(opened)
     scores = score_adapters.score(opened, judged, generate.run_shards)
-    click.echo(publish_catalog.publish_catalog(opened, judged, scores, force).folder)
+    click.echo(publish_catalog.publish_catalog(opened, judged, scores, run, force).folder)
 
 
 @cli.command()

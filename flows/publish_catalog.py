@@ -21,6 +21,7 @@ from flows.home import Home
 from flows.progress import say, stage
 from flows.publish_gate import Rows, check
 from flows.report import plain
+from flows.run_record import Run
 from flows.score_adapters import Scores, TaskScores
 from flows.score_rows import best_row, score_rows
 from flows.validate_adapters import verdicts
@@ -29,10 +30,11 @@ from warehouse.schemas import LEDGER, SNAPSHOT
 from warehouse.snapshots import Snapshot, current_snapshot, publish
 
 
-def publish_catalog(home: Home, base: Base, scores: Scores, force: str = "") -> Snapshot:
+def publish_catalog(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -> Snapshot:
     """Freeze verdicts, scores and task embeddings of a base and make them current, beside the other bases' own.
 
     Args:
+        run: what began and ends here; what it took is published and kept in the ledger.
         force: a person's reason to publish what the gate would refuse; it is kept in the ledger.
 
     Raises PublishRefused where it is much worse than what is published (publish_gate).
@@ -58,7 +60,10 @@ def publish_catalog(home: Home, base: Base, scores: Scores, force: str = "") -> 
             rows.extend(others.get(name, []))
         contexts[base.id] = _context(home, base)
         weights = _weights(home, tables["best"]) if home.settings.with_weights else {}
-        snapshot = publish(home.snapshots, tables, {"bases": contexts}, {"sources": _sources(home)}, weights)
+        took = run.row(base, scores)
+        came_about = {"sources": _sources(home), "runs": [*home.ledger.read("runs").to_pylist(), took]}
+        snapshot = publish(home.snapshots, tables, {"bases": contexts}, came_about, weights)
+        home.ledger.append("runs", [took])
         advance(len(scores.tasks))
     for old in spare(home.snapshots, home.settings.keep_snapshots) if home.settings.keep_snapshots else ():
         remove(old)

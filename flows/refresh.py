@@ -6,6 +6,7 @@ Runs embedded (`lorauter refresh`) and, unchanged, as a deployment of prefect.ya
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow, task
@@ -16,6 +17,7 @@ from flows.generate import RunShards
 from flows.home import Home, open_home
 from flows.publish_catalog import publish_catalog
 from flows.read_bases import read_base
+from flows.run_record import Run
 from flows.score_adapters import score
 from flows.score_shards import run_shards_here, run_shards_on_workers
 from flows.validate_adapters import validate
@@ -35,14 +37,16 @@ def refresh(settings: dict[str, Any] | None = None, force: str = "") -> dict[str
         settings: settings that outweigh the environment's, e.g. {"home": "/data/catalog", "base": "org/name"}.
     """
     home = open_home(**(settings or {}))
-    crawl_task(home)
+    run = Run.begin("refresh")
+    run = replace(run, listed=crawl_task(home).listed)
     judged = validate_task(home)
     cost = {"spent": 0, "exhaustive": 0, "new": 0}
     known = {base.id: base for base in judged.bases}
     for id_ in home.bases():
         base = known.get(id_) or read_base(home, id_)
         scores = score(home, base, shard_runner(home))
-        snapshot = publish_task(home, base, scores, force)
+        snapshot = publish_task(home, base, scores, run, force)
+        run = Run.begin("refresh")  # the next base took what comes from here
         cost = {name: so_far + getattr(scores, name) for name, so_far in cost.items()}
     return {"snapshot": snapshot.id, "folder": str(snapshot.folder), "evaluations": cost}
 

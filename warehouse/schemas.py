@@ -1,6 +1,7 @@
 """Every table, declared once as an Arrow schema.
 
-Knows: names, types and meaning of columns (field metadata `about`). Does not know: who writes or reads them.
+Knows: names, types, meanings, units and sources of columns (field metadata `about`, `unit`, `source`). Does not
+know: who writes or reads them.
 A base model is always the pair (base, base_sha); an adapter is its key `repo[:path]@sha`, "" is the base alone.
 """
 
@@ -11,11 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from warehouse.field_notes import notes
+
 SCHEMA_VERSION = "3"  # 2: snapshots hold `scores`, and lifts over majority and shuffled targets; 3: ASIDE
 
 
 def _field(name: str, kind: pa.DataType, about: str = "") -> pa.Field:
-    return pa.field(name, kind, metadata={"about": about} if about else None)
+    return pa.field(name, kind, metadata=notes(name, about))
 
 
 def _schema(*fields: pa.Field) -> pa.Schema:
@@ -307,9 +310,9 @@ RUNS = _schema(
     _field("command", pa.string(), "refresh, or the stage that was run alone"),
     _field("started", _TIME),
     _field("seconds", pa.float64(), "s, from start to publish"),
-    _field("listed", pa.int64(), "repos that the crawl met"),
+    _field("listed", pa.int64(), "repos that the crawl met; 0 where none was made"),
     _field("file_requests", pa.int64(), "requests for files, made in this run"),
-    _field("bytes", pa.int64(), "B of files that they brought"),
+    _field("bytes", pa.int64(), "B of listings, configs, headers and cards; weights are not counted"),
     _field("spent", pa.int64(), "evaluations that the strategy asked for"),
     _field("new", pa.int64(), "of them those that had to be made"),
     _field("exhaustive", pa.int64(), "evaluations of every adapter on every example"),
@@ -347,6 +350,7 @@ LEDGER = {
     "rungs": RUNGS,
     "outputs": OUTPUTS,
     "curation": CURATION,
+    "runs": RUNS,
 }
 KEYS = {
     "bases": ("base", "base_sha"),
@@ -359,6 +363,7 @@ KEYS = {
     "verdicts": ("base", "base_sha", "adapter"),
     "outputs": ("key",),
     "curation": ("act",),
+    "runs": ("run",),
 }
 ADDED_KEYS = {"race"}  # key columns that older versions did not write: they read as null
 SNAPSHOT = {

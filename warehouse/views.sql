@@ -225,7 +225,7 @@ FROM adapters WHERE duplicate_of IS NOT NULL GROUP BY ALL ORDER BY copies DESC, 
 -- What did each refresh cost? The last first.
 --   seconds: s, from start to publish
 --   file_requests: requests for files
---   bytes: B of files that they brought
+--   bytes: B of listings, configs, headers and cards; weights are not counted
 --   spent: evaluations that the strategy asked for
 --   new: of them those that had to be made
 --   exhaustive: evaluations of every adapter on every example

@@ -11,7 +11,18 @@ import pytest
 
 from catalog.errors import SnapshotError
 from warehouse.ledger import Ledger
-from warehouse.schemas import KEYS, LEDGER, MADE, PLAN, SNAPSHOT
+from warehouse.schemas import (
+    ANSWERS,
+    ASIDE,
+    BEST,
+    EVALUATION_ITEMS,
+    KEYS,
+    LEDGER,
+    MADE,
+    PLAN,
+    SNAPSHOT,
+    VERDICTS,
+)
 
 T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -110,4 +121,12 @@ def test_every_table_has_its_key_among_its_columns() -> None:
     assert all(set(KEYS[name]) <= set(schema.names) for name, schema in LEDGER.items())
     assert all(set(keys) <= set(schema.names) for schema, keys in SNAPSHOT.values())
     assert not any("at" in schema.names for schema, _ in SNAPSHOT.values())
+
+
+def test_every_column_says_what_it_means() -> None:
+    tables = [*LEDGER.values(), *(schema for schema, _ in {**SNAPSHOT, **ASIDE}.values()), ANSWERS, EVALUATION_ITEMS]
+    silent = {field.name for schema in tables for field in schema if not field.metadata.get(b"about")}
+    assert silent == set()
+    assert BEST.field("lift").metadata[b"unit"] == b"points of the metric, -1 to 1"
+    assert VERDICTS.field("licence").metadata[b"source"] == b"model card"
     assert {*PLAN.names, *MADE} == {*LEDGER["outputs"].names, "shard"}
