@@ -39,7 +39,7 @@ SCORES = 5  # an adapter
 SIZES = (10_000, 100_000, 1_000_000)
 LIMITS = {"p95_ms": 200, "publish_seconds": 60, "peak_mib": 4096}
 _CORES = 2
-_PATIENCE = 10.0  # seconds that pandas and SQLite may take for one question
+_PATIENCE = 5.0  # seconds that pandas and SQLite may take for one question
 _DRAWN = 200  # adapters that are asked for
 
 
@@ -144,7 +144,7 @@ def _live(work: Path, _: int, runs: int) -> dict[str, Any]:
     bare.mkdir()
     for path in current_snapshot(work / "snapshots").folder.glob("*.parquet"):
         (bare / path.name).hardlink_to(path)
-    return _asked(Snapshot("", bare, {}, ""), work, min(runs, 10))
+    return _asked(Snapshot("", bare, {}, ""), work, min(runs, 5))
 
 
 def _asked(snapshot: Any, work: Path, runs: int) -> dict[str, Any]:

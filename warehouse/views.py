@@ -109,7 +109,9 @@ def keep_views(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     create_views(connection, folder)
     for view in all_views():
         if view.kept:
-            write_atomically(folder / view.file, _writer(connection, view.name))
+            path = folder / view.file
+            write_atomically(path, _writer(connection, view.name))
+            connection.execute(f"CREATE OR REPLACE VIEW {view.name} AS FROM {by_duckdb([path])}")  # for those over it
 
 
 def comments(view: str, question: str, columns: Mapping[str, str]) -> Iterator[str]:
