@@ -122,9 +122,9 @@ def comments(view: str, question: str, columns: Mapping[str, str]) -> Iterator[s
 
 
 def meanings(schema: pa.Schema) -> dict[str, str]:
-    """What a schema says of its columns."""
-    told = {field.name: (field.metadata or {}).get(b"about", b"").decode() for field in schema}
-    return {name: about for name, about in told.items() if about}
+    """What a schema says of its columns: their meaning, and the unit where there is one."""
+    told = {field.name: {key.decode(): text.decode() for key, text in field.metadata.items()} for field in schema}
+    return {name: notes["about"] + (f" [{notes['unit']}]" if "unit" in notes else "") for name, notes in told.items()}
 
 
 def _meanings(view: View) -> dict[str, str]:
