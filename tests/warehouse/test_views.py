@@ -139,7 +139,9 @@ ANSWERS = {
         ("adapter", "VARCHAR", 'its key, repo[:path]@sha, "" is the base alone'),
         ("task", "VARCHAR", "the one"),
     ],
-    """SELECT about FROM columns WHERE "table" = 'best' AND "column" = 'lift'""": [("score - base_score [points of the metric, -1 to 1]",)],
+    """SELECT about FROM columns WHERE "table" = 'best' AND "column" = 'lift'""": [
+        ("score - base_score [points of the metric, -1 to 1]",)
+    ],
 }
 
 
