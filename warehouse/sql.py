@@ -25,7 +25,7 @@ from warehouse.ledger import Ledger
 from warehouse.parquet_sources import Source, by_arrow, by_duckdb, quoted
 from warehouse.schemas import KEYS, LEDGER
 from warehouse.snapshots import Snapshot
-from warehouse.views import comments, create_views, meanings
+from warehouse.views import comments, create_views, lacking, meanings
 
 _ROWS = 32_768  # of a result in memory at a time
 _QUESTIONS = {
@@ -149,7 +149,8 @@ def _add_ledger_view(
     connection: duckdb.DuckDBPyConnection, table: str, fragments: Sequence[Path], source: Source
 ) -> None:
     try:
-        connection.execute(f"CREATE VIEW ledger_{table} AS {_latest(table, source(fragments, LEDGER[table]))}")
+        rows = _whole(connection, source(fragments, LEDGER[table]), LEDGER[table])
+        connection.execute(f"CREATE VIEW ledger_{table} AS {_latest(table, rows)}")
         shown = {name for (name, *_) in connection.execute(f"DESCRIBE ledger_{table}").fetchall()}
         told = {name: about for name, about in meanings(LEDGER[table]).items() if name in shown}
         for comment in comments(f"ledger_{table}", _QUESTIONS.get(table, ""), told):
@@ -159,6 +160,12 @@ def _add_ledger_view(
             f"The ledger's table {table} is damaged: {str(error).partition(chr(10))[0][:300]}.",
             "Delete the file it names; the next refresh makes its rows anew.",
         ) from error
+
+
+def _whole(connection: duckdb.DuckDBPyConnection, source: str, schema: pa.Schema) -> str:
+    """The source with the columns that no fragment of an older version has, as nulls."""
+    written = {name for (name, *_) in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
+    return f"(SELECT *{lacking(connection, schema, written)} FROM {source})"
 
 
 def _latest(table: str, source: str) -> str:

@@ -12,7 +12,7 @@ view over a table that a snapshot of an older version lacks is left out, and a c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -147,11 +147,11 @@ def _located(connection: duckdb.DuckDBPyConnection, view: View, folder: Path, so
     path = folder / f"{view.table}.parquet"
     if not path.is_file():
         raise FileNotFoundError(path)
-    return f"SELECT *{_lacking(connection, view.table, path)} FROM {source([path], None)}"
+    written = column_names(path)
+    return f"SELECT *{lacking(connection, _TABLES[view.table], written)} FROM {source([path], None)}"
 
 
-def _lacking(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> str:
-    """Columns that an older version did not write, as nulls."""
-    schema, written = _TABLES[table], column_names(path)
+def lacking(connection: duckdb.DuckDBPyConnection, schema: pa.Schema, written: Collection[str]) -> str:
+    """Columns of a schema that an older version did not write, as nulls, to follow the others of a SELECT."""
     types = zip(schema.names, connection.from_arrow(schema.empty_table()).types, strict=True)
     return "".join(f', CAST(NULL AS {kind}) AS "{name}"' for name, kind in types if name not in written)
