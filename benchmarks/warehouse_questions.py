@@ -75,7 +75,7 @@ SQLITE = {
         WHERE adapter <> '' ORDER BY last_modified""",
     "duplicates": """SELECT duplicate_of, count(*) AS copies, sum(size) FROM adapters
         WHERE duplicate_of IS NOT NULL GROUP BY 1 ORDER BY copies DESC LIMIT 20""",
-    "rising": """SELECT task, adapter, change, mean - mean_before AS gained FROM changes
+    "rising": """SELECT task, adapter, change, lift - lift_before AS gained FROM changes
         WHERE adapter <> '' AND (change = 'rose' OR change = 'came' AND lift > 0) ORDER BY gained DESC LIMIT 20""",
 }
 """Those that are work for another store; `?` as above."""
@@ -105,7 +105,7 @@ COLUMNS = {
         "last_modified",
     ],
     "best": ["task", "adapter", "score", "base_score", "lift", "lift_standard_error", "lift_over_majority", "n"],
-    "changes": ["task", "adapter", "change", "mean_before", "mean", "lift", "chosen_before", "chosen"],
+    "changes": ["task", "adapter", "change", "lift_before", "lift", "chosen_before", "chosen"],
 }
 """What those questions read."""
 
@@ -199,7 +199,7 @@ def _rising(frames: Frames, _: str) -> pd.DataFrame:
     found = frames["changes"]
     rose = (found["change"] == "rose") | ((found["change"] == "came") & (found["lift"] > 0))
     kept = found[(found["adapter"] != "") & rose]
-    return kept.assign(gained=kept["mean"] - kept["mean_before"]).nlargest(20, "gained")
+    return kept.assign(gained=kept["lift"] - kept["lift_before"]).nlargest(20, "gained")
 
 
 def _tasks_of(frames: Frames, adapter: str) -> pd.DataFrame:

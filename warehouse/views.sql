@@ -238,12 +238,12 @@ FROM runs ORDER BY started DESC, base;
 
 -- Which adapters rose, or came with a gain, since the snapshot before? Those that took a task first.
 --   change: rose or came
---   gained: mean - mean_before; null for one that came
+--   gained: lift - lift_before; null for one that came
 --   took: whether it is now the task's published one, and was not
 --   since: id of the snapshot before
 -- kept
 CREATE OR REPLACE VIEW rising AS
-SELECT base, task, adapter, change, mean_before, mean, mean - mean_before AS gained, lift_before, lift,
+SELECT base, task, adapter, change, lift_before, lift, lift - lift_before AS gained, mean_before, mean,
        coalesce(chosen, false) AND NOT coalesce(chosen_before, false) AS took, since
 FROM changes WHERE adapter <> '' AND (change = 'rose' OR change = 'came' AND lift > 0)
 ORDER BY took DESC, gained DESC NULLS LAST, lift DESC, base, task, adapter;

@@ -65,9 +65,16 @@ def aside() -> dict[str, list[dict[str, Any]]]:
     change = {**BASE, "task": "colours", "mean": 0.75, "lift": 0.5, "since": "0" * 16}
     return {
         "changes": [
-            {**change, "adapter": NARROW, "change": "rose", "mean_before": 0.5, "chosen_before": False, "chosen": True},
+            {
+                **change,
+                "adapter": NARROW,
+                "change": "rose",
+                "lift_before": 0.25,
+                "chosen_before": False,
+                "chosen": True,
+            },
             {**change, "adapter": WIDE, "change": "came"},
-            {**change, "adapter": WEAK, "change": "fell", "mean_before": 1.0},
+            {**change, "adapter": WEAK, "change": "fell", "lift_before": 1.0},
         ],
         "runs": [{**BASE, "run": "1", "command": "refresh", "started": STARTED, "spent": 25, "exhaustive": 100}],
     }
