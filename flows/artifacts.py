@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from flows.progress import Advance, say
 from flows.rungs import RungView
 
-PROGRESS, RUNGS, WINNERS = "score-progress", "score-rungs", "score-best"
+PROGRESS, RUNGS, WINNERS, PAGE = "score-progress", "score-rungs", "score-best", "catalog-page"
 _EVERY_S = 5.0
 
 
@@ -65,6 +66,18 @@ class ShownOnPrefect:
             self._watched = False
             say(f"Prefect's page shows no more of this run ({type(error).__name__}); the run goes on.")
         return None
+
+
+def link_page(page: Path) -> None:
+    """Link to the page of what was published, for those who watch there."""
+    if not within_a_flow_run():
+        return
+    from prefect.artifacts import create_link_artifact
+
+    try:
+        create_link_artifact(page.as_uri(), link_text=page.name, key=PAGE, description="The catalog as one HTML file.")
+    except Exception as error:
+        say(f"Prefect's page has no link to {page} ({type(error).__name__}); the run goes on.")
 
 
 def within_a_flow_run() -> bool:

@@ -31,6 +31,7 @@ from flows.answer_options import (
 )
 from flows.curate_command import curate_group
 from flows.evaluate_command import evaluate_command
+from flows.report_command import report_command
 from flows.snapshot_commands import diff_command, snapshots_group
 from flows.sql_command import sql_command
 
@@ -491,6 +492,7 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
 
 
 cli.add_command(evaluate_command)
+cli.add_command(report_command)
 cli.add_command(curate_group)
 cli.add_command(snapshots_group)
 cli.add_command(diff_command)

@@ -12,9 +12,11 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import link_page
 from flows.crawl_hub import crawl
 from flows.generate import RunShards
 from flows.home import Home, open_home
+from flows.page.write import page_beside
 from flows.publish_catalog import publish_catalog
 from flows.read_bases import read_base
 from flows.run_record import Run
@@ -48,6 +50,8 @@ def refresh(settings: dict[str, Any] | None = None, force: str = "") -> dict[str
         snapshot = publish_task(home, base, scores, run, force)
         run = Run.begin("refresh")  # the next base took what comes from here
         cost = {name: so_far + getattr(scores, name) for name, so_far in cost.items()}
+    if page := page_beside(home, snapshot):
+        link_page(page)
     return {"snapshot": snapshot.id, "folder": str(snapshot.folder), "evaluations": cost}
 
 

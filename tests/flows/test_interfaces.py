@@ -32,6 +32,7 @@ COMMANDS = {
         "sql",
     ),
     *("diff", "snapshots list", "snapshots verify", "snapshots rollback", "snapshots prune", "snapshots upload"),
+    "report",
     *("curate pin", "curate unpin", "curate ban", "curate unban", "curate note", "curate list"),
     *("route", "answer", "export", "evaluate", "hub serve", "doctor"),
 }

@@ -212,6 +212,8 @@ def test_whoever_watches_prefect_sees_rungs_and_winners(home: Home) -> None:
     }
     assert [row["rung"] for row in rungs] == list(range(1, len(rungs) + 1))
     assert shown["score-progress"].data == 100.0
+    page = home.root / "reports" / f"{current_snapshot(home.snapshots).id}.html"
+    assert page.as_uri() in str(shown["catalog-page"].data) and page.read_text().startswith("<!doctype html>")
 
 
 def test_the_ledger_holds_raw_text_with_all_that_decided_it(published: Home) -> None:

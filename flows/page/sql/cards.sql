@@ -1,0 +1,2 @@
+-- The words of adapters' cards.
+SELECT adapter, text FROM ledger_cards WHERE text <> ''
