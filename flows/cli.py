@@ -29,6 +29,7 @@ from flows.answer_options import (
     sampling_of,
     stops_given,
 )
+from flows.compact_command import compact_command
 from flows.curate_command import curate_group
 from flows.evaluate_command import evaluate_command
 from flows.report_command import report_command
@@ -493,6 +494,7 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
 
 cli.add_command(evaluate_command)
 cli.add_command(report_command)
+cli.add_command(compact_command)
 cli.add_command(curate_group)
 cli.add_command(snapshots_group)
 cli.add_command(diff_command)

@@ -11,7 +11,7 @@ An older version's fragment may lack columns: they read as null.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
@@ -22,12 +22,13 @@ import pyarrow.compute as pc
 
 from catalog.errors import SnapshotError
 from catalog.task import content_hash
+from warehouse.compacted import current_paths, is_compacted, originals_of
 from warehouse.files import column_names, read_table, table_writer
 from warehouse.schemas import ADDED_KEYS, KEYS, LEDGER, table_of
 from warehouse.storage import Storage, storage_at
 
 Row = Mapping[str, Any]
-_SUFFIX = ".parquet"
+SUFFIX = ".parquet"
 
 
 class Ledger:
@@ -40,6 +41,11 @@ class Ledger:
     def root(self) -> Path:
         """The folder of the fragments on this machine."""
         return self._files.folder
+
+    @property
+    def storage(self) -> Storage:
+        """Where the tables lie, one folder each."""
+        return self._files
 
     def append(self, table: str, rows: Sequence[Row], name: str | None = None) -> None:
         """Add rows as one fragment. The name is a hash of the rows unless given; a name that exists is kept."""
@@ -71,9 +77,11 @@ class Ledger:
         return {files[file] for file in self._files.present(files)}
 
     def names(self, table: str, prefix: str = "") -> set[str]:
-        """Names of all fragments that start so, by one listing."""
-        listed = (Path(file) for file in self._files.names(table) if file.startswith(prefix))
-        return {file.stem for file in listed if file.suffix == _SUFFIX}
+        """Names of all fragments ever added that start so; those that were compacted since too."""
+        listed = {Path(file).stem for file in self._files.names(table) if Path(file).suffix == SUFFIX}
+        made = {name for name in listed if is_compacted(name)}
+        inside = [originals_of(self._files.local(_file(table, name))) for name in made]
+        return {name for name in (listed - made).union(*inside) if name.startswith(prefix)}
 
     def has_any(self, table: str, prefix: str) -> bool:
         """Whether a fragment exists whose name starts so."""
@@ -91,12 +99,12 @@ class Ledger:
     ) -> Iterator[dict[str, Any]]:
         """All rows, current or not, whose columns hold the given value, or one of them; one fragment in memory.
 
-        Only fragments whose name starts with `prefix` are read.
+        Only fragments whose name starts with `prefix` are read, and those that hold such a one compacted.
         """
         wanted = pa.schema([LEDGER[table].field(c) for c in dict.fromkeys((*equal, *columns))])
         among = {c: pa.array([v] if isinstance(v, str) else v, wanted.field(c).type) for c, v in equal.items()}
         for path in self.fragments(table):
-            if not path.name.startswith(prefix):
+            if prefix and not any(name.startswith(prefix) for name in _names_in(path)):
                 continue
             found = self.read_fragment(path, wanted)
             for column, values in among.items():
@@ -112,8 +120,12 @@ class Ledger:
         return sorted(self.index(table).rows(), key=lambda row: [str(row[column]) for column in KEYS[table]])
 
     def fragments(self, table: str) -> list[Path]:
-        """The fragment files of a table on this machine, by name."""
-        return [path for path in self._files.locals(table) if path.suffix == _SUFFIX]
+        """The fragment files of a table on this machine that count (warehouse/compacted), by name."""
+        return current_paths(self.paths(table))
+
+    def paths(self, table: str) -> list[Path]:
+        """All fragment files of a table on this machine, by name; some may be replaced by a compacted one."""
+        return [path for path in self._files.locals(table) if path.suffix == SUFFIX]
 
     def read_fragment(self, path: Path, schema: pa.Schema) -> pa.Table:
         """One fragment under a schema; columns that an older version did not write are null.
@@ -220,8 +232,13 @@ def fingerprint(row: Row) -> str:
     return content_hash([repr(value) for name, value in row.items() if name not in ("at", "content")], 32)
 
 
+def _names_in(path: Path) -> Collection[str]:
+    """The fragment's name; of a compacted one those that it holds."""
+    return originals_of(path) if is_compacted(path.stem) else (path.stem,)
+
+
 def _file(table: str, name: str) -> str:
-    return f"{table}/{name}{_SUFFIX}"
+    return f"{table}/{name}{SUFFIX}"
 
 
 def _fragment_name(table: pa.Table) -> str:
