@@ -629,7 +629,7 @@ def _say_what_next(root: Path) -> None:
     program = "lorauter" if shutil.which("lorauter") else sys.argv[0]
     prefix = f"{program} --home {root}"
     click.echo("\nNext:")
-    for line in ('sql "FROM catalog"', 'sql "FROM rejections"', "tasks list", "doctor"):
+    for line in ('sql "FROM catalog"', "sql --list", "report --out report.html", "evaluate --items 5", "doctor"):
         click.echo(f"  {prefix} {line}")
     click.echo(f'  {prefix} route "Who gets the parcel that Ann sent to Tom?" --explain')
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,11 @@ def snapshot(home: Home) -> Snapshot:
         "rungs": [_rung(task, key, 1, bool(key)) for task in ("letters", "numbers") for key in (ANN, BOB, "")],
         "adapters": [_verdict(ANN, licence=HOSTILE), _verdict(BOB), _verdict(EVE, reason="hostile_name")],
     }
-    return publish(home.snapshots, tables, {})
+    change = {"task": "letters", "adapter": ANN, "change": "rose", "lift_before": 0.1, "lift": 0.4, "since": "f" * 16}
+    began = datetime(2026, 11, 22, tzinfo=UTC)
+    took = {"run": "1", "command": "refresh", "started": began, "seconds": 61.0, "spent": 4321, "new": 12, "at": began}
+    aside = {"changes": [{**BASE, **change}], "runs": [{**BASE, **took}]}
+    return publish(home.snapshots, tables, {}, aside)
 
 
 @pytest.fixture
@@ -106,6 +111,13 @@ def test_the_numbers_of_the_page_are_those_of_sql(home: Home, snapshot: Snapshot
     ]
     assert shown == wanted
     assert f"Of {seen} adapters seen" in page.read_text("utf-8") and f"{rejected} rejected" in page.read_text("utf-8")
+
+
+def test_changes_and_runs_stand_on_the_page(page: Path) -> None:
+    html = page.read_text(encoding="utf-8")
+
+    assert "<td>rose</td>" in html and '<td class="number">4321</td>' in html
+    assert "1 rose" in html
 
 
 def test_what_strangers_wrote_is_text(page: Path) -> None:
@@ -208,6 +220,18 @@ def test_in_a_browser_nothing_fails_and_nothing_is_asked(browse: Browse, page: P
     assert {url for url in asked if not url.startswith(("data:", "chrome:"))} == {page.as_uri()}
     assert browser.title.startswith("lorauter catalog")
     assert len(_texts(browser, ".chart svg")) + len(_texts(browser, ".chart canvas")) >= 6
+
+
+def test_in_a_browser_the_heatmap_shows_the_lifts_of_sql(
+    browse: Browse, page: Path, home: Home, snapshot: Snapshot
+) -> None:
+    with connect(snapshot, home.ledger) as connection:
+        asked = "SELECT round(lift, 3) FROM scores WHERE adapter <> '' ORDER BY adapter, task"
+        wanted = [f"{lift:+.3f}" for (lift,) in run(connection, asked).fetchall()]
+
+    cells = _texts(browse(page), "#heat tbody td:not(:nth-child(2))")  # the second is the row's best
+
+    assert [cell.replace("★", "").strip() for cell in cells] == wanted
 
 
 def test_in_a_browser_the_heatmap_sorts_and_search_finds(browse: Browse, page: Path) -> None:

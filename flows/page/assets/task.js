@@ -92,7 +92,7 @@ function drawQuality() {
   const { quality } = world;
   const rows = range(quality.rung.length);
   const last = rows.length - 1;
-  at("quality-says").textContent = last < 0 ? "No race was run." : `After each rung: how good the leaders of that moment are known to be now, on the examples that chose. After ${count(quality.evaluations[last])} evaluations their mean lift is ${signed(quality.lift[last])}.`;
+  at("quality-says").textContent = last < 0 ? "No race was run." : `After each rung: how good the leaders of that moment are known to be now, on the examples that chose, which flatter. After ${count(quality.evaluations[last])} evaluations their mean lift is ${signed(quality.lift[last])}.`;
   draw(at("quality-chart"), "quality", rows.map((row) => ({ rung: quality.rung[row], evaluations: quality.evaluations[row], lift: real(quality.lift[row]) })));
   dataTable(at("quality-table"), "Leaders' lift by evaluations", [
     { label: "rung", className: "number", value: (row) => quality.rung[row], show: (row) => quality.rung[row] },
