@@ -103,11 +103,14 @@ def test_a_second_refresh_asks_for_no_file_and_makes_no_output(home: Home) -> No
     assert COUNT.file - files_before == 0
     assert second["snapshot"] == first["snapshot"]
     runs = sorted(home.ledger.read("runs").to_pylist(), key=lambda row: row["started"])
-    assert [(run["command"], run["new"], run["listed"]) for run in runs] == [
-        ("refresh", first["evaluations"]["new"], runs[0]["listed"]),
-        ("refresh", 0, 1),
+    assert [(run["command"], run["new"]) for run in runs] == [
+        ("refresh", first["evaluations"]["new"]),
+        ("refresh", 0),
     ]
-    assert runs[0]["file_requests"] > 0 == runs[1]["file_requests"] and runs[0]["seconds"] > runs[1]["seconds"] > 0
+    assert runs[0]["file_requests"] > 0 == runs[1]["file_requests"]
+    assert (
+        runs[0]["listed"] > runs[1]["listed"]
+    )  # of what changed in one second nobody can tell which the last crawl saw
     told = [row["run"] for row in current_snapshot(home.snapshots).read("runs")]
     assert told == [runs[0]["run"]]  # an equal catalog keeps its folder
 
