@@ -108,9 +108,7 @@ def test_a_second_refresh_asks_for_no_file_and_makes_no_output(home: Home) -> No
         ("refresh", 0),
     ]
     assert runs[0]["file_requests"] > 0 == runs[1]["file_requests"]
-    assert (
-        runs[0]["listed"] > runs[1]["listed"]
-    )  # of what changed in one second nobody can tell which the last crawl saw
+    assert runs[0]["listed"] > runs[1]["listed"]  # what changed in the mark's own second is listed again
     told = [row["run"] for row in current_snapshot(home.snapshots).read("runs")]
     assert told == [runs[0]["run"]]  # an equal catalog keeps its folder
 
