@@ -17,6 +17,7 @@ from typing import Any
 from catalog.adapter import AdapterId
 
 PIN, BAN, NOTE, UNPIN, UNBAN, FORCE = "pin", "ban", "note", "unpin", "unban", "force"
+_DONE = {PIN: "pinned", BAN: "banned", NOTE: "noted", UNPIN: "unpinned", UNBAN: "unbanned", FORCE: "forced"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,7 @@ class Act:
 
     def __str__(self) -> str:
         """`pinned by ann on 2026-11-22: reason`."""
-        done = {PIN: "pinned", BAN: "banned", NOTE: "noted", FORCE: "forced"}.get(self.kind, self.kind)
-        return f"{done} by {self.author} on {self.at:%Y-%m-%d}: {self.reason}"
+        return f"{_DONE[self.kind]} by {self.author} on {self.at:%Y-%m-%d}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def _command(kind: str) -> Callable[..., None]:
 
         act = curate(open_home(home=home), kind, adapter, **flags)
         about = f" on {act.task}" if act.task else ""
-        click.echo(printable(f"{act.adapter}{about} {act} The next `lorauter publish` honours it."), err=True)
+        click.echo(printable(f"{act.adapter}{about} {act}. The next `lorauter publish` honours it."), err=True)
 
     command.__doc__ = _HELP[kind]
     return command
