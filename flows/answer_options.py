@@ -38,17 +38,18 @@ def _bytes(_: click.Context, __: click.Parameter, written: str | None) -> int | 
         raise click.BadParameter(f"{error}.") from None
 
 
+snapshot_option = click.option(
+    "--snapshot",
+    "--as-of",
+    metavar="DATE|ID|FOLDER",
+    help="What was published on a day or at a time, an id or its beginning, or a folder.  [default: the current]",
+)
 routing_options = _all(
     click.option("--top-k", type=click.IntRange(1), help="Tasks that a route weighs.  [default: 3]"),
     click.option(
         "--temperature", type=click.FloatRange(0, min_open=True), help="Of the weights' softmax.  [default: 0.2]"
     ),
-    click.option(
-        "--snapshot",
-        "--as-of",
-        metavar="DATE|ID|FOLDER",
-        help="What was published on a day or at a time, an id or its beginning, or a folder.  [default: the current]",
-    ),
+    snapshot_option,
     click.option("--licence", "licences", multiple=True, help="Use adapters of this licence only. May be repeated."),
     click.option("--max-bytes", callback=_bytes, help="Use adapters up to this size only, e.g. 50MB or 1.5GiB."),
     click.option("--author", "authors", multiple=True, help="Use adapters of this author only. May be repeated."),

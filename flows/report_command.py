@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from flows.answer_options import PATH
+from flows.answer_options import PATH, snapshot_option
 
 
 @click.command("report")
 @click.option("--out", type=PATH, required=True, help="File to write, e.g. report.html.")
-@click.option("--snapshot", "--as-of", metavar="DATE|ID|FOLDER", help="Which snapshot.  [default: the current]")
+@snapshot_option
 @click.pass_obj
 def report_command(home: Path | None, /, out: Path, snapshot: str | None) -> None:
     """Write the catalog as one HTML file: funnel, heatmap, brackets, task map, licences, a card for every adapter.

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from flows.answer_options import snapshot_option
+
 
 @click.group("snapshots")
 def snapshots_group() -> None:
@@ -99,27 +101,30 @@ def snapshots_prune(home: Path | None, keep: int | None, days: float | None, dry
 
 @snapshots_group.command("upload")
 @click.argument("repo")
-@click.option("--snapshot", "--as-of", "which", metavar="DATE|ID|FOLDER", help="Which one.  [default: the current]")
+@snapshot_option
 @click.option("--private", is_flag=True, help="Make a private data set, where there is none yet.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def snapshots_upload(home: Path | None, repo: str, which: str | None, private: bool, yes: bool) -> None:
+def snapshots_upload(home: Path | None, repo: str, snapshot: str | None, private: bool, yes: bool) -> None:
     """Upload a snapshot to the hub as the data set REPO (org/name), in one commit.
 
     The folder is a data set as it is: README.md is its card, every table a configuration. LORAUTER_TOKEN must be able
     to write.
     """
     from catalog.upload import upload_folder
+    from warehouse.history import size_of
     from warehouse.manifest import verify
 
     opened = _home(home)
-    snapshot = opened.snapshot(which)
-    verify(snapshot.folder)
-    size = sum(path.stat().st_size for path in snapshot.folder.rglob("*") if path.is_file())
-    click.echo(f"{snapshot.folder}: {size:,} bytes to the data set {repo} at {opened.settings.endpoint}.", err=True)
+    found = opened.snapshot(snapshot)
+    verify(found.folder)
+    click.echo(
+        f"{found.folder}: {size_of(found.folder):,} bytes to the data set {repo} at {opened.settings.endpoint}.",
+        err=True,
+    )
     if not yes:
         click.confirm("What that data set holds now is replaced. Upload?", abort=True, err=True)
-    click.echo(upload_folder(opened.hub.options, snapshot.folder, repo, private, f"Snapshot {snapshot.id}"))
+    click.echo(upload_folder(opened.hub.options, found.folder, repo, private, f"Snapshot {found.id}"))
 
 
 @click.command("diff")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from flows.answer_options import PATH
+from flows.answer_options import PATH, snapshot_option
 
 FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 
@@ -27,7 +27,7 @@ FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parque
     help="JSON is an object a line.  [default: by the ending of --out, else table]",
 )
 @click.option("--out", type=PATH, help="File to write, whole or not at all.  [default: stdout]")
-@click.option("--as-of", metavar="DATE|ID|FOLDER", help="What was published then.  [default: the current]")
+@snapshot_option
 @click.option("--write", is_flag=True, help="Allow CREATE in memory, and files in the current folder.")
 @click.pass_obj
 def sql_command(home: Path | None, /, query: str | None, file: Any, listed: bool, **flags: Any) -> None:
@@ -56,7 +56,7 @@ def sql_command(home: Path | None, /, query: str | None, file: Any, listed: bool
     form = flags["form"] or FORMATS.get(out.suffix if out else "", "table")
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: name a file with --out, or pipe it.")
-    options = SqlOptions(form, out, flags["write"], flags["as_of"])
+    options = SqlOptions(form, out, flags["write"], flags["snapshot"])
     asked = _query(query, file, listed)
     opened = open_home(home=home)
     if asked is None:

@@ -61,13 +61,13 @@ def compact(
     """
     began = clock()
     files = ledger.storage.sub(table)
-    ages = {Path(name).stem: began - changed / 1e9 for name, (_, changed) in files.stamps().items()}
-    sizes = {Path(name).stem: size for name, (size, _) in files.stamps().items()}
+    stamps = {Path(name).stem: stamp for name, stamp in files.stamps().items()}
+    ages = {name: began - changed / 1e9 for name, (_, changed) in stamps.items()}
     removed = _remove_old(ledger, table, ages, grace, dry_run)
     small = [
         path
         for path in ledger.fragments(table)
-        if sizes.get(path.stem, SMALL) < SMALL and ages.get(path.stem, 0.0) >= young
+        if path.stem in stamps and stamps[path.stem][0] < SMALL and ages[path.stem] >= young
     ]
     if len(small) < LEAST:
         return Compacted(table, 0, 0, removed)

@@ -36,7 +36,7 @@ class Kept:
 def kept(root: Path) -> list[Kept]:
     """All snapshots under a root, oldest first. `size`: bytes of the files."""
     current = read_pointer(root) if is_published(root) else None
-    found = [_kept(folder, folder.name == current) for folder in root.glob("*/") if ID.fullmatch(folder.name)]
+    found = [_kept(folder, folder.name == current) for folder in _folders(root)]
     return sorted(found, key=lambda one: (one.created, one.id))
 
 
@@ -57,7 +57,7 @@ def resolve(root: Path, which: str | Path | None) -> Path:
     moment = _moment(name)
     if moment is not None:
         return _at(root, moment, name)
-    found = sorted(one.id for one in kept(root) if len(name) >= _LEAST_PREFIX and one.id.startswith(name))
+    found = sorted(one.name for one in _folders(root) if len(name) >= _LEAST_PREFIX and one.name.startswith(name))
     if len(found) != 1:
         said = f"begins several snapshots: {', '.join(found)}" if found else "is no snapshot here"
         raise SettingError(f"{name} {said}.", "See: lorauter snapshots list.")
@@ -92,8 +92,17 @@ def remove(snapshot: Kept) -> None:
     shutil.rmtree(snapshot.folder)
 
 
+def _folders(root: Path) -> list[Path]:
+    return [folder for folder in root.glob("*/") if ID.fullmatch(folder.name)]
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files of a snapshot."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def _kept(folder: Path, current: bool) -> Kept:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = size_of(folder)
     try:
         manifest = read_manifest(folder)
     except SnapshotError as error:

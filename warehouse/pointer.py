@@ -53,9 +53,8 @@ def is_published(root: Path) -> bool:
 
 def swap(root: Path, snapshot_id: str, why: str) -> None:
     """Point to a snapshot. To the one that is published already: nothing happens."""
-    untold = [one for one in swaps(root) if one not in _logged(root)]
-    if untold:
-        _log(root, untold[0])
+    for untold in swaps(root)[len(_logged(root)) :]:
+        _log(root, untold)
     if is_published(root) and _read(root) == snapshot_id:
         return
     write_text(root / _CURRENT, snapshot_id + "\n")

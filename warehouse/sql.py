@@ -38,6 +38,8 @@ _QUESTIONS = {
     "verdicts": "Was an adapter admitted, and which rules failed?",
     "rungs": "Who met how many examples in a race, and who went on?",
     "outputs": "What did an adapter, or the base, answer to an example?",
+    "curation": "What did people pin, ban and note, and what lifted it?",
+    "runs": "What did each run take?",
 }
 
 
