@@ -104,11 +104,13 @@ def _join(ledger: Ledger, paths: Sequence[Path], schema: pa.Schema, names: Seque
     """All rows in the order of the fragments, one row group in memory; columns that old ones lack are null."""
     told = schema.with_metadata({**(schema.metadata or {}), KEY: json.dumps(list(names)).encode("utf-8")})
     held: list[pa.Table] = []
+    waiting = 0
     with pq.ParquetWriter(part, told, compression="zstd", write_page_checksum=True) as writer:
         for path in paths:
             held.append(ledger.read_fragment(path, schema))
-            if sum(one.num_rows for one in held) >= _ROWS:
+            waiting += held[-1].num_rows
+            if waiting >= _ROWS:
                 writer.write_table(pa.concat_tables(held).cast(told))
-                held = []
+                held, waiting = [], 0
         if held:
             writer.write_table(pa.concat_tables(held).cast(told))
