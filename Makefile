@@ -10,7 +10,7 @@ demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answ
 	$(BIN)/lorauter demo
 
 test: check  ## set-up, all checks and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.whole  ## lint, types, import contracts
 	$(BIN)/ruff check .

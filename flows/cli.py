@@ -35,6 +35,7 @@ from flows.evaluate_command import evaluate_command
 from flows.report_command import report_command
 from flows.snapshot_commands import diff_command, snapshots_group
 from flows.sql_command import sql_command
+from flows.upgrade_command import upgrade_command
 
 _PATH = PATH
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -498,6 +499,7 @@ cli.add_command(compact_command)
 cli.add_command(curate_group)
 cli.add_command(snapshots_group)
 cli.add_command(diff_command)
+cli.add_command(upgrade_command)
 
 
 @cli.group()

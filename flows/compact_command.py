@@ -38,5 +38,5 @@ def compact_command(home: Path | None, tables: tuple[str, ...], dry_run: bool) -
             found.append(compact(ledger, table, dry_run=dry_run))
             advance(1)
     for one in found:
-        joined = f"{one.joined} files into {min(one.joined, 1)}"
+        joined = f"{one.joined} files into {one.made}"
         click.echo(f"{one.table}\t{joined}\t{one.rows} rows\t{one.removed} old files removed")

@@ -12,6 +12,7 @@ from catalog.errors import LorauterError
 from catalog.target import Target
 from flows.home import Home
 from warehouse.files import write_text
+from warehouse.migrations import pending
 
 _LEAST_GIB = 5
 _PACKAGES = ("torch", "transformers", "peft", "huggingface_hub", "prefect", "duckdb", "pyarrow")
@@ -50,7 +51,8 @@ def _look(name: str, look: Callable[[Home], str], home: Home) -> Check:
 
 
 def _home(home: Home) -> str:
-    return str(home.root)
+    waiting = pending(home.storage)
+    return f"{home.root}{', of an older layout: lorauter upgrade makes it quicker' if waiting else ''}"
 
 
 def _disk(home: Home) -> str:

@@ -2,12 +2,14 @@
 
     home/hub/          downloads, laid out as huggingface_hub does
     home/ledger/       everything ever seen (warehouse/ledger)
+    home/format.json   which layout the ledger has (warehouse/migrations)
     home/plans/        shards of work begun (warehouse/plans), heartbeats of those who work on them
     home/tasks/        the tasks (warehouse/tasks)
     home/snapshots/    published catalogs (warehouse/snapshots)
     home/cache/        copies from the shared storage; may be deleted at any time
 
-Where machines share a storage, `ledger` and `plans` lie there, and every machine has a home of its own for the rest.
+Where machines share a storage, `ledger`, `format.json` and `plans` lie there, and every machine has a home of its own
+for the rest.
 
 Knows: the layout, how settings become the floors' options. Does not know: stages.
 """
@@ -30,6 +32,7 @@ from catalog.task import Task
 from flows.settings import Settings, load_settings
 from warehouse.ledger import Ledger
 from warehouse.manifest import weights_folder
+from warehouse.migrations import begin, check_format
 from warehouse.plans import Conditions
 from warehouse.storage import FolderStorage, Storage, open_storage
 from warehouse.storage_url import is_url
@@ -44,9 +47,11 @@ if TYPE_CHECKING:
 
 
 def open_home(**overrides: Any) -> Home:
-    """The home of the settings, `overrides` on top, its folder made."""
+    """The home of the settings, `overrides` on top, its folder made. Raises SnapshotError if a newer version wrote."""
     home = Home(load_settings(**overrides))
     home.ensure()
+    begin(home.storage)
+    check_format(home.storage)
     return home
 
 

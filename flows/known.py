@@ -74,7 +74,8 @@ def known_of(home: Home) -> Known:
 
 def _verdicts(home: Home, base: str, pool: set[str]) -> list[dict[str, Any]]:
     """Those for the base's commit that was judged for last."""
-    rows = [row for row in home.ledger.current("verdicts") if row["base"] == base and row["adapter"] in pool]
+    index = home.ledger.index("verdicts", within=base)
+    rows = list(index.rows(key for key in index if key[0] == base and key[2] in pool))
     latest = max(rows, key=lambda row: row["at"])["base_sha"] if rows else None
     return [row for row in rows if row["base_sha"] == latest]
 
@@ -91,9 +92,9 @@ def _tasks(home: Home) -> tuple[Task, ...]:
 
 def _raced(home: Home, tasks: tuple[Task, ...], admitted: set[str]) -> int:
     hashes = {task.hash for task in tasks}
-    rows = home.ledger.where("rungs", {"task_hash": sorted(hashes)}, ["base", "task_hash", "adapter"]) if hashes else []
-    base = home.settings.base
-    return len({(r["task_hash"], r["adapter"]) for r in rows if r["base"] == base and r["adapter"] in admitted})
+    asked = {"base": home.settings.base, "task_hash": sorted(hashes)}
+    rows = home.ledger.where("rungs", asked, ["task_hash", "adapter"]) if hashes else ()
+    return len({(row["task_hash"], row["adapter"]) for row in rows if row["adapter"] in admitted})
 
 
 def _parameters(home: Home, base: str) -> int | None:

@@ -124,7 +124,8 @@ def _entrances(home: Home, conditions: Conditions, tasks: Sequence[Task]) -> lis
     names = [content_hash([repr(conditions), task.hash, strategy, settings.report]) for task in tasks]
     columns = [name for name in LEDGER["rungs"].names if name != "at"]
     rows: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(home.ledger.where("rungs", {"race": names}, columns), key=lambda row: int(row["rung"])):
+    found = home.ledger.where("rungs", {"base": conditions.base, "race": names}, columns)
+    for row in sorted(found, key=lambda row: int(row["rung"])):
         rows.setdefault(row["race"], []).append(row)
     return [
         Entrance(task, split_examples(task, settings.report)[0], name, rows.get(name, ()))

@@ -64,7 +64,7 @@ def validate(home: Home, download: bool = True) -> Judged:
 def verdicts(home: Home, base: Base) -> list[dict[str, Any]]:
     """The current verdicts for a base of the adapters that its pool holds now, by key."""
     pool = {member.id.key for member in Pool(home).members() if member.judged_for in (base.id, OWN)}
-    index = home.ledger.index("verdicts")
+    index = home.ledger.index("verdicts", within=base.id)
     keys = [key for key in index if key[:2] == (base.id, base.sha) and key[2] in pool]
     return sorted(index.rows(keys), key=lambda row: row["adapter"])
 

@@ -23,6 +23,7 @@ from catalog.errors import SnapshotError
 from catalog.task import content_hash
 from warehouse.compacted import KEY, PREFIX, counting, is_compacted, originals_of
 from warehouse.ledger import SUFFIX, Ledger
+from warehouse.partitions import stored_schema, table_of_path
 from warehouse.schemas import LEDGER
 
 GRACE = 24 * 3600.0  # s that old files stay once others count in their place
@@ -35,10 +36,11 @@ _ROWS = 65_536  # rows of a row group
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What was done with a table: fragments that became one, and old files deleted."""
+    """What was done with a table: fragments joined, the files that they became, their rows, old files deleted."""
 
     table: str
     joined: int
+    made: int
     rows: int
     removed: int
 
@@ -59,43 +61,63 @@ def compact(
 
     Raises SnapshotError where a fragment is damaged: it is named, and nothing was changed.
     """
-    began = clock()
-    files = ledger.storage.sub(table)
+    how = _How(dry_run, grace, young, clock, began=clock())
+    by_folder: dict[str, list[Path]] = {folder: [] for folder in ledger.folders(table)}
+    for path in ledger.fragments(table):
+        by_folder.setdefault(path.parent.relative_to(ledger.root).as_posix(), []).append(path)
+    found = [_compact(ledger, folder, current, how) for folder, current in by_folder.items()]
+    return Compacted(table, *(sum(counts) for counts in zip(*found, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How to compact: `compact`'s arguments, and when it began."""
+
+    dry_run: bool
+    grace: float
+    young: float
+    clock: Callable[[], float]
+    began: float
+
+
+def _compact(ledger: Ledger, folder: str, current: Sequence[Path], how: _How) -> tuple[int, int, int, int]:
+    """Compact one folder, whose fragments that count are `current`. Returns the counts of `Compacted`."""
+    files = ledger.storage.sub(folder)
     stamps = {Path(name).stem: stamp for name, stamp in files.stamps().items()}
-    ages = {name: began - changed / 1e9 for name, (_, changed) in stamps.items()}
-    removed = _remove_old(ledger, table, ages, grace, dry_run)
+    ages = {name: how.began - changed / 1e9 for name, (_, changed) in stamps.items()}
+    removed = _remove_old(ledger, folder, ages, how)
     small = [
         path
-        for path in ledger.fragments(table)
-        if path.stem in stamps and stamps[path.stem][0] < SMALL and ages[path.stem] >= young
+        for path in current
+        if path.stem in stamps and stamps[path.stem][0] < SMALL and ages[path.stem] >= how.young
     ]
     if len(small) < LEAST:
-        return Compacted(table, 0, 0, removed)
+        return 0, 0, 0, removed
     names = frozenset().union(*(originals_of(path) if is_compacted(path.stem) else {path.stem} for path in small))
     rows = sum(int(pq.read_metadata(path).num_rows) for path in small)
-    if not dry_run:
+    if not how.dry_run:
         file = f"{PREFIX}{content_hash(sorted(names), 24)}{SUFFIX}"
 
         def join(part: Path) -> None:
-            _join(ledger, small, LEDGER[table], sorted(names), part)
-            if clock() - began > LONGEST:
-                raise SnapshotError(f"Compacting {table} took too long to be safe.", "Nothing was changed; try again.")
+            _join(ledger, small, stored_schema(LEDGER[table_of_path(small[0])], small[0]), sorted(names), part)
+            if how.clock() - how.began > LONGEST:
+                raise SnapshotError(f"Compacting {folder} took too long to be safe.", "Nothing was changed; try again.")
 
         if not files.present([file]):
             files.put(file, join)
-    return Compacted(table, len(small), rows, removed)
+    return len(small), 1, rows, removed
 
 
-def _remove_old(ledger: Ledger, table: str, ages: dict[str, float], grace: float, dry_run: bool) -> int:
+def _remove_old(ledger: Ledger, folder: str, ages: dict[str, float], how: _How) -> int:
     """Delete what counts no longer, where what took its place has been there for the grace."""
-    files = ledger.storage.sub(table)
-    made = {path.stem: originals_of(path) for path in ledger.paths(table) if is_compacted(path.stem)}
+    files = ledger.storage.sub(folder)
+    made = {path.stem: originals_of(path) for path in ledger.paths_in(folder) if is_compacted(path.stem)}
     kept = counting(made)
-    settled = [names for name, names in kept.items() if ages.get(name, 0.0) >= grace]
+    settled = [names for name, names in kept.items() if ages.get(name, 0.0) >= how.grace]
     covered = frozenset().union(*settled)
-    doubles = {name for name in made.keys() - kept.keys() if made[name] <= covered and ages.get(name, 0.0) >= grace}
+    doubles = {name for name in made.keys() - kept.keys() if made[name] <= covered and ages.get(name, 0.0) >= how.grace}
     going = sorted((covered | doubles) & ages.keys())
-    for name in [] if dry_run else going:
+    for name in [] if how.dry_run else going:
         files.delete(f"{name}{SUFFIX}")
     return len(going)
 

@@ -1,7 +1,7 @@
-"""The ledger: append-only Parquet fragments, one folder a table. Everything ever seen, in the order it came.
+"""The ledger: append-only Parquet fragments, a folder a table, some by partition. Everything ever seen, as it came.
 
 Knows: fragments with content-derived names, the current row of a key. Does not know: what rows mean, where the
-storage is (warehouse/storage).
+storage is (warehouse/storage), how partitions are called (warehouse/partitions).
 
 A fragment is whole or absent and never changes, so any number of processes may append and read at once, and
 a killed one leaves nothing half-written. Where rows have a time (`at`), the latest row of a key is current.
@@ -24,6 +24,7 @@ from catalog.errors import SnapshotError
 from catalog.task import content_hash
 from warehouse.compacted import current_paths, is_compacted, originals_of
 from warehouse.files import column_names, read_table, table_writer
+from warehouse.partitions import PARTITIONED, partition_folder, partition_of, split, stored_schema, table_of_path
 from warehouse.schemas import ADDED_KEYS, KEYS, LEDGER, table_of
 from warehouse.storage import Storage, storage_at
 
@@ -48,13 +49,15 @@ class Ledger:
         return self._files
 
     def append(self, table: str, rows: Sequence[Row], name: str | None = None) -> None:
-        """Add rows as one fragment. The name is a hash of the rows unless given; a name that exists is kept."""
+        """Add rows as a fragment a partition. The name is a hash of its rows unless given; one that exists is kept."""
         if not rows:
             return
-        arrow = table_of(rows, LEDGER[table])
-        file = _file(table, name or _fragment_name(arrow))
-        if not self._files.present([file]):
-            self._files.put(file, table_writer(arrow))
+        for folder, part in split(table, table_of(rows, LEDGER[table])).items():
+            own = name or _fragment_name(part)
+            file = _file(folder, own)
+            if not self._files.present({file, _file(table, own)}):
+                stored = part.select(stored_schema(part.schema, Path(file)).names)
+                self._files.put(file, table_writer(stored))
 
     def stamp(self, table: str, rows: Iterable[Row]) -> None:
         """Add rows, stamped with the time and their hash, whatever is current: for keys that are known to be new."""
@@ -73,15 +76,27 @@ class Ledger:
 
     def present(self, table: str, names: Iterable[str]) -> set[str]:
         """Those of `names` that are fragments: quicker than `names` for a few of many."""
-        files = {_file(table, name): name for name in names}
+        folders = self.folders(table)
+        files = {_file(folder, name): name for name in names for folder in folders}
         return {files[file] for file in self._files.present(files)}
 
     def names(self, table: str, prefix: str = "") -> set[str]:
         """Names of all fragments ever added that start so; those that were compacted since too."""
-        listed = {Path(file).stem for file in self._files.names(table) if Path(file).suffix == SUFFIX}
-        made = {name for name in listed if is_compacted(name)}
-        inside = [originals_of(self._files.local(_file(table, name))) for name in made]
-        return {name for name in (listed - made).union(*inside) if name.startswith(prefix)}
+        found: set[str] = set()
+        for folder in self.folders(table):
+            listed = {Path(file).stem for file in self._files.names(folder) if Path(file).suffix == SUFFIX}
+            made = {name for name in listed if is_compacted(name)}
+            found |= (listed - made).union(*(originals_of(self._files.local(_file(folder, name))) for name in made))
+        return {name for name in found if name.startswith(prefix)}
+
+    def folders(self, table: str, among: Collection[str] | None = None) -> list[str]:
+        """The table's own folder, which is first, and those of its partitions, or of the values `among` them."""
+        if table not in PARTITIONED:
+            return [table]
+        if among is not None:
+            return [table, *filter(None, (partition_folder(table, value) for value in sorted(set(among))))]
+        named = f"{PARTITIONED[table]}="
+        return [table, *(f"{table}/{name}" for name in sorted(self._files.folders(table)) if name.startswith(named))]
 
     def has_any(self, table: str, prefix: str) -> bool:
         """Whether a fragment exists whose name starts so."""
@@ -99,11 +114,13 @@ class Ledger:
     ) -> Iterator[dict[str, Any]]:
         """All rows, current or not, whose columns hold the given value, or one of them; one fragment in memory.
 
-        Only fragments whose name starts with `prefix` are read, and those that hold such a one compacted.
+        Only fragments whose name starts with `prefix` are read, and those that hold such a one compacted; and only
+        partitions of the values that are asked for.
         """
         wanted = pa.schema([LEDGER[table].field(c) for c in dict.fromkeys((*equal, *columns))])
-        among = {c: pa.array([v] if isinstance(v, str) else v, wanted.field(c).type) for c, v in equal.items()}
-        for path in self.fragments(table):
+        listed = {c: [v] if isinstance(v, str) else list(v) for c, v in equal.items()}
+        among = {c: pa.array(values, wanted.field(c).type) for c, values in listed.items()}
+        for path in self.fragments(table, listed.get(PARTITIONED.get(table, ""))):
             if prefix and not any(name.startswith(prefix) for name in _names_in(path)):
                 continue
             found = self.read_fragment(path, wanted)
@@ -111,21 +128,36 @@ class Ledger:
                 found = found.filter(pc.is_in(found[column], values))
             yield from found.select(columns).to_pylist()
 
-    def index(self, table: str, columns: Sequence[str] = ()) -> Index:
-        """Where the current row of every key lies, with the named columns at hand."""
-        return Index(self, table, columns)
+    def index(self, table: str, columns: Sequence[str] = (), within: str | None = None) -> Index:
+        """Where the current row of every key lies, with the named columns at hand.
+
+        Args:
+            within: a value of the table's partition: others' rows may be left out, and are not read.
+        """
+        return Index(self, table, columns, within)
 
     def current(self, table: str) -> list[dict[str, Any]]:
         """The latest row of every key, by key. For tables that fit in memory; `index` is for the others."""
         return sorted(self.index(table).rows(), key=lambda row: [str(row[column]) for column in KEYS[table]])
 
-    def fragments(self, table: str) -> list[Path]:
-        """The fragment files of a table on this machine that count (warehouse/compacted), by name."""
-        return current_paths(self.paths(table))
+    def fragments(self, table: str, among: Collection[str] | None = None) -> list[Path]:
+        """The fragment files of a table on this machine that count (warehouse/compacted), by folder and name.
+
+        Args:
+            among: values of the table's partition: the fragments of others are left out.
+        """
+        own, *parts = (current_paths(self.paths_in(folder)) for folder in self.folders(table, among))
+        # One that lies in the table's own folder counts before its copies: it is being moved (warehouse/migrations).
+        moving = frozenset().union(*map(_names_in, own))
+        return [*own, *(path for part in parts for path in part if path.stem not in moving)]
 
     def paths(self, table: str) -> list[Path]:
-        """All fragment files of a table on this machine, by name; some may be replaced by a compacted one."""
-        return [path for path in self._files.locals(table) if path.suffix == SUFFIX]
+        """All fragment files of a table on this machine; some may be replaced by a compacted one."""
+        return [path for folder in self.folders(table) for path in self.paths_in(folder)]
+
+    def paths_in(self, folder: str) -> list[Path]:
+        """Those of one of its folders, by name."""
+        return [path for path in self._files.locals(folder) if path.suffix == SUFFIX]
 
     def read_fragment(self, path: Path, schema: pa.Schema) -> pa.Table:
         """One fragment under a schema; columns that an older version did not write are null.
@@ -134,12 +166,14 @@ class Ledger:
         """
         try:
             written = column_names(path)
-            lacking = [name for name in schema.names if name not in written]
-            if not {*KEYS[path.parent.name]} - ADDED_KEYS <= written:
-                raise ValueError(f"it is not of the table {path.parent.name}")
-            table = read_table(path, [name for name in schema.names if name in written])
-            for name in lacking:
-                table = table.append_column(schema.field(name), pa.nulls(table.num_rows, schema.field(name).type))
+            told = dict([found] if (found := partition_of(path)) else [])
+            if not {*KEYS[table_of_path(path)]} - ADDED_KEYS <= written | told.keys():
+                raise ValueError(f"it is not of the table {table_of_path(path)}")
+            table = read_table(path, [name for name in schema.names if name in written - told.keys()])
+            for name in schema.names:
+                if name not in table.column_names:
+                    value = pa.scalar(told.get(name), schema.field(name).type)
+                    table = table.append_column(schema.field(name), pa.repeat(value, table.num_rows))
             return table.select(schema.names).cast(schema)
         except (pa.ArrowException, ValueError) as error:
             raise SnapshotError(
@@ -148,7 +182,8 @@ class Ledger:
             ) from error
 
     def _address(self, path: Path) -> str:
-        return self._files.address(f"{path.parent.name}/{path.name}")
+        folder = f"{table_of_path(path)}/{path.parent.name}" if partition_of(path) else path.parent.name
+        return self._files.address(f"{folder}/{path.name}")
 
 
 class Index:
@@ -157,10 +192,10 @@ class Index:
     Of rows with a time (`at`) the latest is current; without one, the last in the order of the fragments' names.
     """
 
-    def __init__(self, ledger: Ledger, table: str, columns: Sequence[str] = ()) -> None:
+    def __init__(self, ledger: Ledger, table: str, columns: Sequence[str] = (), within: str | None = None) -> None:
         self._ledger, self._table = ledger, table
         self._schema = LEDGER[table]
-        self._fragments = ledger.fragments(table)
+        self._fragments = ledger.fragments(table, None if within is None else [within])
         self._places: dict[tuple[Any, ...], tuple[int, int]] = {}
         self.columns: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         latest: dict[tuple[Any, ...], datetime] = {}
@@ -237,8 +272,8 @@ def _names_in(path: Path) -> Collection[str]:
     return originals_of(path) if is_compacted(path.stem) else (path.stem,)
 
 
-def _file(table: str, name: str) -> str:
-    return f"{table}/{name}{SUFFIX}"
+def _file(folder: str, name: str) -> str:
+    return f"{folder}/{name}{SUFFIX}"
 
 
 def _fragment_name(table: pa.Table) -> str:

@@ -87,7 +87,7 @@ def make_plan(
             return begun
         if not ledger.has_any("outputs", f"{name}-"):
             break  # else outputs of a finished plan may have been deleted since: their shards need new names
-    known = {row["key"] for row in ledger.where("outputs", {"key": list(by_key)}, ["key"])}
+    known = {row["key"] for row in ledger.where("outputs", {"base": conditions.base, "key": list(by_key)}, ["key"])}
     missing = {key: item for key, item in by_key.items() if key not in known}
     if not missing:
         return Plan(name, {})
@@ -144,7 +144,8 @@ def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions, pla
     answers: dict[str, Answer] = {}
     for prefix in dict.fromkeys((f"{plan}-" if plan else "", "")):
         missing = list({*keys} - answers.keys())
-        made = ledger.where("outputs", {"key": missing}, ["key", *MADE], prefix) if missing else ()
+        asked = {"base": conditions.base, "key": missing}
+        made = ledger.where("outputs", asked, ["key", *MADE], prefix) if missing else ()
         answers |= {row["key"]: _answer(*(row[name] for name in MADE)) for row in made}
     return [answers[key] for key in keys]
 

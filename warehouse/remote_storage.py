@@ -71,6 +71,10 @@ class RemoteStorage(Storage):
         """Names of the files of a folder."""
         return set(self._stamps(folder))
 
+    def folders(self, folder: str = "") -> set[str]:
+        """Names of the folders in a folder."""
+        return {info.base_name for info in self._listed(folder) if info.type == fs.FileType.Directory}
+
     def stamps(self) -> dict[str, Stamp]:
         """The files at the top, and when each was last written."""
         return self._stamps("")
@@ -124,9 +128,11 @@ class RemoteStorage(Storage):
         _patiently(delete, self.address(name), "deleted")
 
     def _stamps(self, folder: str) -> dict[str, Stamp]:
+        return {info.base_name: _stamp(info) for info in self._listed(folder) if info.type == fs.FileType.File}
+
+    def _listed(self, folder: str) -> list[Any]:
         chosen = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), allow_not_found=True)
-        found = _patiently(lambda: self.files.get_file_info(chosen), self.address(folder).rstrip("/"), "listed")
-        return {info.base_name: _stamp(info) for info in found if info.type == fs.FileType.File}
+        return _patiently(lambda: list(self.files.get_file_info(chosen)), self.address(folder).rstrip("/"), "listed")
 
     def _send(self, name: str, content: bytes) -> None:
         whole = self.files.type_name in _IN_ONE_PIECE

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 from catalog.errors import SettingError, SnapshotError
 from warehouse.ledger import Ledger
 from warehouse.parquet_sources import Source, by_arrow, by_duckdb, quoted
+from warehouse.partitions import partition_of, stored_schema
 from warehouse.schemas import KEYS, LEDGER
 from warehouse.snapshots import Snapshot
 from warehouse.views import comments, create_views, lacking, meanings
@@ -151,7 +153,7 @@ def _add_ledger_view(
     connection: duckdb.DuckDBPyConnection, table: str, fragments: Sequence[Path], source: Source
 ) -> None:
     try:
-        rows = _whole(connection, source(fragments, LEDGER[table]), LEDGER[table])
+        rows = _whole(connection, LEDGER[table], fragments, source)
         connection.execute(f"CREATE VIEW ledger_{table} AS {_latest(table, rows)}")
         shown = {name for (name, *_) in connection.execute(f"DESCRIBE ledger_{table}").fetchall()}
         told = {name: about for name, about in meanings(LEDGER[table]).items() if name in shown}
@@ -164,10 +166,22 @@ def _add_ledger_view(
         ) from error
 
 
-def _whole(connection: duckdb.DuckDBPyConnection, source: str, schema: pa.Schema) -> str:
-    """The source with the columns that no fragment of an older version has, as nulls."""
-    written = {name for (name, *_) in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
-    return f"(SELECT *{lacking(connection, schema, written)} FROM {source})"
+def _whole(connection: duckdb.DuckDBPyConnection, schema: pa.Schema, fragments: Sequence[Path], source: Source) -> str:
+    """All fragments with all columns: a partition's column is its folder's, what older versions lack is null.
+
+    A partition whose value is not asked for is not read: it is a constant that the query's filter refutes.
+    """
+    selects = []
+    for told, paths in groupby(fragments, partition_of):
+        files = list(paths)
+        held = stored_schema(schema, files[0])
+        given = f', {quoted(told[1])} AS "{told[0]}"' if told else ""
+        rows = source(files, held)
+        written = {name for (name, *_) in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
+        missing = lacking(connection, held, written)
+        selects.append(f"SELECT *{missing}{given} FROM {rows}")
+    columns = ", ".join(f'"{name}"' for name in schema.names)
+    return f"(SELECT {columns} FROM ({' UNION ALL BY NAME '.join(selects)}))"
 
 
 def _latest(table: str, source: str) -> str:

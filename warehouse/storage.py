@@ -40,6 +40,10 @@ class Storage(ABC):
         """Names of the files of a folder."""
 
     @abstractmethod
+    def folders(self, folder: str = "") -> set[str]:
+        """Names of the folders in a folder."""
+
+    @abstractmethod
     def stamps(self) -> dict[str, Stamp]:
         """The files at the top, and when each was last written."""
 
@@ -84,11 +88,18 @@ class FolderStorage(Storage):
 
     def names(self, folder: str = "") -> set[str]:
         """Names of the files of a folder; what begins with a dot is still being written."""
+        return {entry.name for entry in self._entries(folder) if entry.is_file()}
+
+    def folders(self, folder: str = "") -> set[str]:
+        """Names of the folders in a folder."""
+        return {entry.name for entry in self._entries(folder) if entry.is_dir()}
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self.folder / folder) as entries:
-                return {entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()}
+                return [entry for entry in entries if not entry.name.startswith(".")]
         except FileNotFoundError:
-            return set()
+            return []
 
     def stamps(self) -> dict[str, Stamp]:
         """The files at the top, and when each was last written."""

@@ -34,6 +34,7 @@ COMMANDS = {
     *("diff", "snapshots list", "snapshots verify", "snapshots rollback", "snapshots prune", "snapshots upload"),
     "report",
     "compact",
+    "upgrade",
     *("curate pin", "curate unpin", "curate ban", "curate unban", "curate note", "curate list"),
     *("route", "answer", "export", "evaluate", "hub serve", "doctor"),
 }

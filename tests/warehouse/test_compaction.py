@@ -18,38 +18,10 @@ from flows.cli import cli
 from warehouse.compacted import is_compacted
 from warehouse.compaction import GRACE, LEAST, compact
 from warehouse.ledger import Ledger
-from warehouse.storage import FolderStorage, Storage, open_storage
+from warehouse.storage import FolderStorage, open_storage
 
 DAY = 86_400.0
-
-
-class Killed(Exception):
-    """The process ended here."""
-
-
-class Mortal(FolderStorage):
-    """A folder whose process is killed before a step that changes something, or in the middle of one."""
-
-    def __init__(self, folder: Path, steps: list[int]) -> None:
-        super().__init__(folder)
-        self._steps = steps  # [how many are left], shared by its subfolders
-
-    def sub(self, name: str) -> Mortal:
-        return Mortal(self.folder / name, self._steps)
-
-    def put(self, name: str, write: Callable[[Path], None]) -> None:
-        self._step()
-        super().put(name, write)
-        self._step()
-
-    def delete(self, name: str) -> None:
-        self._step()
-        super().delete(name)
-
-    def _step(self) -> None:
-        self._steps[0] -= 1
-        if self._steps[0] < 0:
-            raise Killed
+REPOS = "repos/target=base%3Aorg%2Fbase"
 
 
 def row(repo: int, likes: int) -> dict[str, Any]:
@@ -123,13 +95,13 @@ def test_two_compactors_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     one, both = Ledger(tmp_path / "one"), Ledger(tmp_path / "both")
     fill(both, 12)
     for path in both.paths("repos")[:9]:
-        (tmp_path / "one/repos").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "one/repos" / path.name).write_bytes(path.read_bytes())
+        (tmp_path / "one" / REPOS).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "one" / REPOS / path.name).write_bytes(path.read_bytes())
     compact(one, "repos", clock=after(DAY))  # it saw nine of twelve
     compact(both, "repos", clock=after(DAY))
     before = rows(both)
     made = next(path for path in one.paths("repos") if is_compacted(path.stem))
-    (tmp_path / "both/repos" / made.name).write_bytes(made.read_bytes())
+    (tmp_path / "both" / REPOS / made.name).write_bytes(made.read_bytes())
 
     assert rows(both) == before
     done = compact(both, "repos", clock=after(2 * DAY))
@@ -142,13 +114,13 @@ def test_partly_overlapping_ones_are_read_once_and_joined_later(tmp_path: Path) 
     kept = {path.name: path.read_bytes() for path in ledger.paths("repos")}
     names = sorted(kept)
     for part in (names[:12], names[8:]):
-        own = tmp_path / f"part-{part[0]}" / "repos"
+        own = tmp_path / f"part-{part[0]}" / REPOS
         own.mkdir(parents=True)
         for name in part:
             (own / name).write_bytes(kept[name])
-        compact(Ledger(own.parent), "repos", clock=after(DAY))
+        compact(Ledger(own.parents[1]), "repos", clock=after(DAY))
         made = next(path for path in own.iterdir() if is_compacted(path.stem))
-        (tmp_path / "ledger/repos" / made.name).write_bytes(made.read_bytes())
+        (tmp_path / "ledger" / REPOS / made.name).write_bytes(made.read_bytes())
 
     assert rows(ledger) == before
     compact(ledger, "repos", clock=after(2 * DAY))
@@ -184,7 +156,7 @@ STEPS = st.lists(
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_whatever_happens_in_whatever_order_the_rows_are_the_same(
-    steps: list[Step], tmp_path_factory: pytest.TempPathFactory
+    steps: list[Step], mortal: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     ledger = Ledger(tmp_path_factory.mktemp("ledger"))
     written, days = 0, 1.0
@@ -194,8 +166,8 @@ def test_whatever_happens_in_whatever_order_the_rows_are_the_same(
             written += count
             continue
         days += count
-        storage: Storage = Mortal(ledger.root, [count]) if kind == "killed" else FolderStorage(ledger.root)
-        with suppress(Killed):
+        storage = mortal(ledger.root, [count]) if kind == "killed" else FolderStorage(ledger.root)
+        with suppress(mortal.Killed):
             compact(Ledger(storage), "repos", clock=after(days * DAY))
         found = rows(ledger)
         assert [one["likes"] for one in found] == list(range(written))

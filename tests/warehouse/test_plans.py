@@ -21,6 +21,7 @@ from warehouse.plans import (
     shard_name,
 )
 
+OUTPUTS = "outputs/base=tiny%2Fllama"
 HERE = Conditions("tiny/llama", "a" * 40, "float32", "1")
 
 
@@ -86,7 +87,7 @@ def test_outputs_that_were_deleted_are_planned_anew(tmp_path: Path, forgotten: b
     if forgotten:
         forget_plan(tmp_path / "plans", plan.name)
         forget_plan(tmp_path / "plans", grown.name)
-    (tmp_path / "ledger/outputs" / f"{shard_name(plan.name, 1)}.parquet").unlink()
+    (tmp_path / "ledger" / OUTPUTS / f"{shard_name(plan.name, 1)}.parquet").unlink()
     for prompts in (("a", "bb", "ccc", "dddd"), ("a", "bb", "ccc")):
         healed = plan_for(tmp_path, *prompts)
         for shard in healed.shards:
@@ -129,11 +130,11 @@ def test_answers_come_from_the_plans_own_fragments_and_from_older_ones(tmp_path:
     finish(tmp_path, first, 0)
     second = plan_for(tmp_path, "bb", "ccc")
     finish(tmp_path, second, 0)
-    (tmp_path / "ledger/outputs/other.parquet").write_bytes(b"never read where the plan has all")
+    (tmp_path / "ledger" / OUTPUTS / "other.parquet").write_bytes(b"never read where the plan has all")
 
     own = answers_of(Ledger(tmp_path / "ledger"), work("ccc"), HERE, second.name)
 
-    (tmp_path / "ledger/outputs/other.parquet").unlink()
+    (tmp_path / "ledger" / OUTPUTS / "other.parquet").unlink()
     assert own == ["to ccc"]
     mixed = answers_of(Ledger(tmp_path / "ledger"), work("ccc", "bb", "a"), HERE, second.name)
     assert mixed == ["to ccc", "to bb", "to a"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import polars as pl
 import pytest
 
 from warehouse.schemas import ASIDE, SNAPSHOT
@@ -174,11 +175,20 @@ def test_every_view_says_its_question_and_its_columns(connection: duckdb.DuckDBP
 # As Parquet, and without our code
 
 
-def test_pandas_reads_the_answers(snapshot: Snapshot) -> None:
-    found = pd.read_parquet(snapshot.folder / "views/specialists.parquet")
-    assert found[["adapter", "task", "margin"]].to_dict("records") == [
-        {"adapter": NARROW, "task": "colours", "margin": 0.875}
-    ]
+def test_pandas_and_polars_read_every_answer(
+    snapshot: Snapshot, connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    files = {path.stem: path for path in (snapshot.folder / "views").glob("*.parquet")}
+    assert len(files) > 15
+
+    for name, path in files.items():
+        answer = run(connection, f"FROM {name}")
+        columns, rows = [column[0] for column in answer.description or ()], answer.fetchall()
+        assert pl.read_parquet(path).columns == list(pd.read_parquet(path).columns) == columns, name
+        assert (pl.read_parquet(path).height, len(pd.read_parquet(path))) == (len(rows), len(rows)), name
+    found = pl.read_parquet(files["specialists"])["adapter", "task", "margin"].rows()
+    assert found == list(pd.read_parquet(files["specialists"])[["adapter", "task", "margin"]].itertuples(False, None))
+    assert found == [(NARROW, "colours", 0.875)]
 
 
 def test_the_answers_are_those_of_the_definitions(snapshot: Snapshot, tmp_path: Path) -> None:
