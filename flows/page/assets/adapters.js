@@ -50,7 +50,7 @@ function scoresOf(adapter) {
     { label: "n", className: "number", value: (row) => scores.n[row], show: (row) => count(scores.n[row]) },
     { label: "outcome", className: "told", value: (row) => scores.chosen[row], show: (row) => (scores.chosen[row] ? "published. " : "") + (why.get(scores.task[row]) || "") },
   ], rows, { order: { column: 3, direction: -1 } });
-  return make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": `Scores of ${called(adapter)}` }, table);
+  return make("div", { className: "scroll", tabIndex: 0, role: "group", "aria-label": `Scores of ${called(adapter)}` }, table);
 }
 
 function findings(adapter) {
@@ -62,10 +62,10 @@ function findings(adapter) {
 function fillCard(adapter, body) {
   const words = world.adapters.card[adapter];
   body.replaceChildren(...[
-    make("h4", {}, "Verdict"), make("p", {}, world.adapters.admitted[adapter] ? "Admitted: it can be run and fits the policy." : `Rejected: ${world.adapters.reason[adapter]}`),
-    findings(adapter), make("h4", {}, "Provenance"), provenance(adapter),
-    ...(words ? [make("h4", {}, "Its card says"), make("p", { className: "words" }, words)] : []),
-    make("h4", {}, "Scores"), scoresOf(adapter),
+    make("h3", {}, "Verdict"), make("p", {}, world.adapters.admitted[adapter] ? "Admitted: it can be run and fits the policy." : `Rejected: ${world.adapters.reason[adapter]}`),
+    findings(adapter), make("h3", {}, "Provenance"), provenance(adapter),
+    ...(words ? [make("h3", {}, "Its card says"), make("p", { className: "words" }, words)] : []),
+    make("h3", {}, "Scores"), scoresOf(adapter),
   ].filter(Boolean));
 }
 

@@ -35,5 +35,6 @@ async function draw(node, chart, rows, options = {}) {
   if (rows.length === 0) { node.replaceChildren(); views.delete(node); return; }
   if (options.says) node.setAttribute("aria-label", options.says);
   views.set(node, await window.vegaEmbed(node, fit(spec), embedded));
-  node.dataset.drawn = "yes";
+  [...node.children].forEach((drawn) => drawn.setAttribute("aria-hidden", "true"));  // the node says what it shows
+  node.dataset.drawn = getComputedStyle(document.documentElement).colorScheme;
 }

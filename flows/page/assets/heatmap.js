@@ -1,7 +1,7 @@
 // The heatmap: a table of lifts that can be sorted and searched, and above it all of it at a glance.
 const ROWS = 50;
-const STEPS = [[-500, "n4"], [-250, "n3"], [-100, "n2"], [-20, "n1"], [20, "z"], [100, "p1"], [250, "p2"], [500, "p3"]];
-const shade = (lift) => (STEPS.find(([edge]) => lift < edge) || [0, "p4"])[1];
+const { domain: EDGES, range: SHADES } = data.charts.overview.encoding.color.scale;  // one scale for table and overview
+const shade = (lift) => /--(\w+)/.exec(SHADES[EDGES.filter((edge) => lift >= 1000 * edge).length])[1];
 let heat = null;
 
 function readHeat() {
