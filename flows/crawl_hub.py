@@ -22,6 +22,7 @@ from flows.progress import Advance, say, stage
 from flows.repo_rows import repo_row
 from flows.tombstones import bury_missing, look_at_repos
 from warehouse.ledger import Changes, Ledger
+from warehouse.migrations import begin
 
 SWEEP, INCREMENT = "sweep", "increment"
 
@@ -72,6 +73,7 @@ def crawl(home: Home, full: bool = False, with_bases: bool = True) -> Crawled:
     Raises:
         HubError: the hub cannot be reached or refuses us, or every listing failed.
     """
+    begin(home.storage)
     changes, passes = home.ledger.changes("repos"), _Passes(home.ledger)
     done = Crawled()
     targets = [target for target in home.targets() if with_bases or target.kind != "base"]

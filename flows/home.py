@@ -32,7 +32,7 @@ from catalog.task import Task
 from flows.settings import Settings, load_settings
 from warehouse.ledger import Ledger
 from warehouse.manifest import weights_folder
-from warehouse.migrations import begin, check_format
+from warehouse.migrations import check_format
 from warehouse.plans import Conditions
 from warehouse.storage import FolderStorage, Storage, open_storage
 from warehouse.storage_url import is_url
@@ -47,11 +47,9 @@ if TYPE_CHECKING:
 
 
 def open_home(**overrides: Any) -> Home:
-    """The home of the settings, `overrides` on top, its folder made. Raises SnapshotError if a newer version wrote."""
+    """The home of the settings, `overrides` on top, its folder made."""
     home = Home(load_settings(**overrides))
     home.ensure()
-    begin(home.storage)
-    check_format(home.storage)
     return home
 
 
@@ -112,9 +110,14 @@ class Home:
 
     @cached_property
     def storage(self) -> Storage:
-        """What all machines share: the setting's storage, or the home itself."""
+        """What all machines share: the setting's storage, or the home itself.
+
+        Raises SnapshotError where a newer version wrote it.
+        """
         where = self.settings.storage
-        return open_storage(where, self.root / "cache") if where else FolderStorage(self.root)
+        opened = open_storage(where, self.root / "cache") if where else FolderStorage(self.root)
+        check_format(opened)
+        return opened
 
     @property
     def snapshots(self) -> Path:

@@ -6,8 +6,10 @@ rows (score_rows), how files are made whole (warehouse/snapshots).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,9 @@ from flows.score_adapters import Scores, TaskScores
 from flows.score_rows import best_row, score_rows
 from flows.validate_adapters import verdicts
 from warehouse.history import remove, spare
-from warehouse.schemas import LEDGER, SNAPSHOT
+from warehouse.schemas import LEDGER, RUNS, SNAPSHOT
 from warehouse.snapshots import Snapshot, current_snapshot, publish
+from warehouse.sorted_tables import Part, joined
 
 
 def publish_catalog(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -> Snapshot:
@@ -42,27 +45,26 @@ def publish_catalog(home: Home, base: Base, scores: Scores, run: Run, force: str
     with stage("publish", len(scores.tasks), "tasks") as advance:
         embeddings = Embeddings(home)
         vectors, encoder = embeddings.tasks([s.task for s in scores.tasks]), embeddings.identity
-        tables: dict[str, list[dict[str, Any]]] = {
-            "tasks": [
-                _task_row(base, s, encoder, vector.tolist()) for s, vector in zip(scores.tasks, vectors, strict=True)
-            ],
-            "inputs": [row for s in scores.tasks for row in _input_rows(base, s, embeddings)],
-            "best": [best_row(base, s) for s in scores.tasks],
-            "scores": [row for s in scores.tasks for row in score_rows(base, s, scores.curation)],
-            "rungs": [{"base": base.id, "base_sha": base.sha, **row} for s in scores.tasks for row in s.race.rows],
-            "adapters": [_judged(row, scores.curation) for row in verdicts(home, base)],
-            "curation": [_curated(base, act) for act in scores.curation.held],
-        }
+        best = [best_row(base, s) for s in scores.tasks]
+        own: dict[str, Iterable[Part]] = {
+            "tasks": [[_task_row(base, s, encoder, v.tolist()) for s, v in zip(scores.tasks, vectors, strict=True)]],
+            "inputs": (_input_rows(base, s, embeddings) for s in scores.tasks),
+            "best": [best],
+            "scores": (score_rows(base, s, scores.curation) for s in scores.tasks),
+            "rungs": ([{"base": base.id, "base_sha": base.sha, **row} for row in s.race.rows] for s in scores.tasks),
+            "adapters": _judged(home, base, scores.curation),
+            "curation": [[_curated(base, act) for act in scores.curation.held]],
+        }  # rows of a task at a time: of very many there is never more than Arrow holds
         current = _current(home)
-        _pass_gate(home, base, current, tables["best"], force)
-        others, contexts = _other_bases(current, base)
-        for name, rows in tables.items():
-            rows.extend(others.get(name, []))
-        contexts[base.id] = _context(home, base)
-        weights = _weights(home, tables["best"]) if home.settings.with_weights else {}
+        _pass_gate(home, base, current, best, force)
+        contexts = {**_other_contexts(current, base), base.id: _context(home, base)}
+        tables = {
+            name: joined(chain(rows, _others(current, name, base)), SNAPSHOT[name][0]) for name, rows in own.items()
+        }
+        weights = _weights(home, tables["best"].to_pylist()) if home.settings.with_weights else {}
         took = run.row(base, scores)
-        came_about = {"sources": _sources(home), "runs": [*home.ledger.read("runs").to_pylist(), took]}
-        snapshot = publish(home.snapshots, tables, {"bases": contexts}, came_about, weights)
+        came_about = {"sources": _sources(home), "runs": joined([home.ledger.read("runs"), [took]], RUNS)}
+        snapshot = publish(home.snapshots, tables, {"bases": contexts}, came_about, weights, current)
         home.ledger.append("runs", [took])
         advance(len(scores.tasks))
     for old in spare(home.snapshots, home.settings.keep_snapshots) if home.settings.keep_snapshots else ():
@@ -103,11 +105,15 @@ def _input_rows(base: Base, scores: TaskScores, embeddings: Embeddings) -> list[
     ]
 
 
-def _judged(row: dict[str, Any], curation: Curation) -> dict[str, Any]:
-    """A verdict as it is published: the rules', unless a person banned the adapter."""
-    ban = curation.ban(row["adapter"])
-    if ban is None:
-        return row
+def _judged(home: Home, base: Base, curation: Curation) -> Iterator[Part]:
+    """The verdicts as they are published: the rules', unless a person banned the adapter."""
+    index, keys = verdicts(home, base)
+    bans = {key: ban for key in keys if (ban := curation.ban(key[2]))}
+    yield from index.tables(key for key in keys if key not in bans)
+    yield [_banned(row, bans[row["base"], row["base_sha"], row["adapter"]]) for row in index.rows(bans)]
+
+
+def _banned(row: dict[str, Any], ban: Act) -> dict[str, Any]:
     findings = [{"reason": "banned", "evidence": str(ban)}, *(row["findings"] or ())]
     return {**row, "admitted": False, "reason": "banned", "findings": findings}
 
@@ -139,14 +145,14 @@ def _pass_gate(home: Home, base: Base, current: Snapshot | None, best: Rows, for
         record(home.ledger, Act(FORCE, "", "", base.id, whoami(home), force.strip(), datetime.now(UTC)))
 
 
-def _other_bases(current: Snapshot | None, base: Base) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
-    """Rows and contexts of the bases that the current snapshot holds beside this one."""
-    if current is None:
-        return {}, {}
-    rows = {
-        name: [row for row in current.read(name) if row["base"] != base.id] for name in SNAPSHOT if current.holds(name)
-    }
-    return rows, {name: made for name, made in current.context["bases"].items() if name != base.id}
+def _others(current: Snapshot | None, table: str, base: Base) -> list[Part]:
+    """The rows of the bases that the current snapshot holds beside this one."""
+    return [current.of_other_bases(table, base.id)] if current and current.holds(table) else []
+
+
+def _other_contexts(current: Snapshot | None, base: Base) -> dict[str, Any]:
+    """The settings that made them."""
+    return {name: made for name, made in current.context["bases"].items() if name != base.id} if current else {}
 
 
 def _sources(home: Home) -> list[dict[str, str]]:

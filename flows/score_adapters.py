@@ -25,9 +25,10 @@ from flows.progress import Advance, say, stage
 from flows.race import BASE, Entrance, Evaluation, Finish, run_races
 from flows.report import plain
 from flows.rungs import rungs
-from flows.validate_adapters import verdicts
+from flows.validate_adapters import Key, verdicts
 from lorauter.selection import split_examples
 from lorauter.strategies.base import Floats
+from warehouse.ledger import Index
 from warehouse.plans import Conditions, Work
 from warehouse.schemas import LEDGER
 
@@ -80,7 +81,7 @@ class Scores:
 def score(home: Home, base: Base, run: RunShards) -> Scores:
     """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
     curation = curation_of(map(Act.of, home.ledger.read("curation").to_pylist()), base.id)
-    pool = [key for key in _checked(verdicts(home, base)) if not curation.ban(key)]
+    pool = [key for key in _checked(*verdicts(home, base, ["admitted", "downloaded"])) if not curation.ban(key)]
     tasks = home.tasks()
     outputs = _Outputs(home, home.conditions(base.id, base.sha), run)
     entrances = _entrances(home, outputs.conditions, tasks)
@@ -107,10 +108,10 @@ def _published(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
     return best, act
 
 
-def _checked(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+def _checked(index: Index, keys: Iterable[Key]) -> list[str]:
     """The admitted adapters whose weights were looked at too; the others are told of and left out."""
-    admitted = [row for row in rows if row["admitted"]]
-    checked = [row["adapter"] for row in admitted if row["downloaded"]]
+    admitted = [key for key in keys if index.columns[key][0]]
+    checked = [key[2] for key in admitted if index.columns[key][1]]
     if len(checked) < len(admitted):
         left = len(admitted) - len(checked)
         say(f"{left} adapters were judged by their headers only and are left out; `lorauter validate` downloads them.")

@@ -7,7 +7,7 @@ Every adapter of the pool ends with a verdict: admitted + rejected = seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -61,12 +61,11 @@ def validate(home: Home, download: bool = True) -> Judged:
     return _count(home, tuple(bases.values()), keys)
 
 
-def verdicts(home: Home, base: Base) -> list[dict[str, Any]]:
-    """The current verdicts for a base of the adapters that its pool holds now, by key."""
+def verdicts(home: Home, base: Base, columns: Sequence[str] = ()) -> tuple[Index, list[Key]]:
+    """The current verdicts for a base, `columns` at hand, and the keys of the adapters that its pool holds now."""
     pool = {member.id.key for member in Pool(home).members() if member.judged_for in (base.id, OWN)}
-    index = home.ledger.index("verdicts", within=base.id)
-    keys = [key for key in index if key[:2] == (base.id, base.sha) and key[2] in pool]
-    return sorted(index.rows(keys), key=lambda row: row["adapter"])
+    index = home.ledger.index("verdicts", columns, within=base.id)
+    return index, sorted(key for key in index if key[:2] == (base.id, base.sha) and key[2] in pool)
 
 
 class _Judging:

@@ -224,13 +224,18 @@ class Index:
 
     def rows(self, keys: Iterable[tuple[Any, ...]] | None = None) -> Iterator[dict[str, Any]]:
         """The rows of `keys` (those that exist), or all, in the order of the fragments; one fragment in memory."""
+        for table in self.tables(keys):
+            yield from table.to_pylist()
+
+    def tables(self, keys: Iterable[tuple[Any, ...]] | None = None) -> Iterator[pa.Table]:
+        """The same as a table a fragment."""
         places = self._places.values() if keys is None else (self._places[k] for k in keys if k in self._places)
         by_fragment: dict[int, list[int]] = {}
         for fragment, row in places:
             by_fragment.setdefault(fragment, []).append(row)
         for fragment in sorted(by_fragment):
             table = self._ledger.read_fragment(self._fragments[fragment], self._schema)
-            yield from table.take(sorted(by_fragment[fragment])).to_pylist()
+            yield table.take(sorted(by_fragment[fragment]))
 
 
 class Changes:

@@ -27,6 +27,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from catalog.errors import SnapshotError
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME
 from warehouse.dataset_card import dataset_card
@@ -63,6 +66,14 @@ class Snapshot:
             raise damaged(self.folder, str(error)) from error
         return rows
 
+    def of_other_bases(self, table: str, base: str) -> pa.Table:
+        """The rows of a table that are not of a base model. Raises SnapshotError where it is damaged."""
+        try:
+            rows = read_table(self.folder / f"{table}.parquet")
+        except ValueError as error:
+            raise damaged(self.folder, str(error)) from error
+        return rows.filter(pc.not_equal(rows["base"], base))
+
     def weights(self, key: str) -> Path | None:
         """Folder of an adapter's files, where the snapshot was published with them."""
         folder = self.folder / weights_folder(key)
@@ -75,6 +86,7 @@ def publish(
     context: Mapping[str, Any],
     aside: Mapping[str, Rows | Stored] | None = None,
     weights: Mapping[str, Path] | None = None,
+    before: Snapshot | None = None,
 ) -> Snapshot:
     """Freeze tables as a snapshot under `root` and make it the current one.
 
@@ -85,6 +97,7 @@ def publish(
         aside: the same for the names of `schemas.ASIDE`, which the id leaves out. Left out, `changes` are those since
             the current snapshot.
         weights: adapter key → folder, whose files travel with the snapshot; part of the id.
+        before: the current snapshot, where the caller has opened it: it is not verified again.
     """
     root.mkdir(parents=True, exist_ok=True)
     _sweep(root)
@@ -92,7 +105,7 @@ def publish(
     try:
         work.chmod(0o755)  # mkdtemp's is for nobody else, and a snapshot is for all readers
         given = {**tables, **(aside or {})}
-        _fill(work, given, None if "changes" in given else _before(root))
+        _fill(work, given, None if "changes" in given else _before(root, before))
         copied = {key: _copy(folder, work / weights_folder(key)) for key, folder in sorted((weights or {}).items())}
         snapshot_id = _seal(work, context, copied)
         opened = _install(work, root / snapshot_id)
@@ -144,10 +157,10 @@ def _fill(work: Path, tables: Mapping[str, Rows | Stored], before: Snapshot | No
     write_text(work / _VIEWS_SQL, views_sql())
 
 
-def _before(root: Path) -> Snapshot | None:
+def _before(root: Path, opened: Snapshot | None) -> Snapshot | None:
     """What is published until now, if it is whole."""
     with suppress(SnapshotError):
-        return current_snapshot(root)
+        return opened if opened and opened.id == read_pointer(root) else current_snapshot(root)
     return None
 
 

@@ -9,7 +9,7 @@ reads a few of many groups. Sorted keys are stored as what each adds to the one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,6 +24,8 @@ from warehouse.schemas import table_of
 Rows = Sequence[Mapping[str, Any]]
 Stored: TypeAlias = pa.Table | ds.Dataset
 """What Arrow holds already: in memory, or in files that are read a part at a time."""
+Part: TypeAlias = Rows | pa.Table
+"""Some rows of a table that is put together from parts."""
 GROUP = 32_768  # rows of a row group
 _LOOKED_UP = "adapter"  # the column that people ask for by value
 _MEMORY = "1GB"  # that sorting may take before it spills
@@ -51,6 +53,13 @@ def write_sorted(
         write_atomically(path, write)
     finally:
         sorter.unregister("given")
+
+
+def joined(parts: Iterable[Part], schema: pa.Schema) -> pa.Table:
+    """Parts as one table of a schema. Of parts that are rows, one at a time is held; what a table lacks is null."""
+    tables = [part if isinstance(part, pa.Table) else table_of(part, schema) for part in parts]
+    found = pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")
+    return found.select(schema.names).cast(schema)
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -18,7 +18,7 @@ from flows.home import open_home
 from warehouse.compaction import compact
 from warehouse.files import write_table
 from warehouse.ledger import Ledger
-from warehouse.migrations import MIGRATIONS, check_format, migrate, pending, read_format
+from warehouse.migrations import MIGRATIONS, begin, check_format, migrate, pending, read_format
 from warehouse.partitions import PARTITIONED
 from warehouse.schemas import LEDGER, table_of
 from warehouse.sql import connect, run
@@ -101,6 +101,10 @@ def test_the_command_tells_what_it_does_and_is_done_once(old: Path) -> None:
 
 def test_a_new_home_needs_no_upgrade(tmp_path: Path) -> None:
     home = open_home(home=tmp_path / "new")
+
+    begin(home.storage)
+    home.ledger.append("cards", [{"adapter": "ann/x@1"}])
+    begin(home.storage)
 
     assert (read_format(home.storage), pending(home.storage)) == (NEWEST, [])
 
