@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from catalog.errors import SettingError, SnapshotError
 from warehouse.ledger import Ledger
+from warehouse.schemas import LEDGER
 from warehouse.snapshots import publish
 from warehouse.sql import connect, run
 from warehouse.views import all_views
@@ -150,3 +153,15 @@ def test_a_damaged_fragment_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not parquet at all")
     with pytest.raises(SnapshotError, match=r"bad.parquet.* Delete the file"):
         connect(None, tmp_path)
+
+
+def test_a_key_that_no_fragment_of_an_older_version_has_is_null(tmp_path: Path) -> None:
+    folder = tmp_path / "ledger/rungs"
+    folder.mkdir(parents=True)
+    old = pa.schema([field for field in LEDGER["rungs"] if field.name not in ("race", "standard_error")])
+    told = {"base": "org/base", "task": "colours", "rung": 1, "adapter": "ann/x@1", "at": T1}
+    pq.write_table(pa.Table.from_pylist([told], schema=old), folder / "old.parquet")
+
+    with connect(None, tmp_path / "ledger") as connection:
+        asked = "SELECT base, task, race, standard_error, adapter FROM ledger_rungs"
+        assert run(connection, asked).fetchall() == [("org/base", "colours", None, None, "ann/x@1")]
