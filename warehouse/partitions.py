@@ -4,12 +4,14 @@ Knows: which column of which table, how a value becomes a folder's name and back
 
     ledger/outputs/base=org%2Fname/<fragment>.parquet
 
-Values are percent-encoded, as pyarrow, DuckDB and polars read them. A fragment whose values make no folder's name, or
-that an older version wrote, lies in the table's own folder with all its columns: readers take both.
+Values are percent-encoded, as pyarrow, DuckDB and polars read them; capitals too, for to some file systems `Org` and
+`org` are one folder, and to a hub they are two names. A fragment whose values make no folder's name, or that an older
+version wrote, lies in the table's own folder with all its columns: readers take both.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -18,12 +20,13 @@ import pyarrow.compute as pc
 
 PARTITIONED = {"verdicts": "base", "rungs": "base", "outputs": "base", "repos": "target", "pages": "target"}
 """Table of the ledger → the column that its readers ask by."""
+_CAPITAL = re.compile(r"(?<!%)(?<!%[0-9A-F])[A-Z]")  # but those of `%2F`
 _LONGEST = 200  # characters; file systems take names of 255 bytes
 
 
 def partition_folder(table: str, value: str | None) -> str | None:
     """The folder of the fragments that hold a value; None where it makes no folder's name."""
-    encoded = quote(value or "", safe="")
+    encoded = _CAPITAL.sub(lambda found: f"%{ord(found[0]):02X}", quote(value or "", safe=""))
     return f"{table}/{PARTITIONED[table]}={encoded}" if 0 < len(encoded) <= _LONGEST else None
 
 
