@@ -27,6 +27,8 @@ DOCUMENTED: dict[str, dict[Kind, int]] = {
     "pro": {"api": 2_500, "resolvers": 12_000},
 }
 _SHORT_S = 1.0  # a wait that nobody needs to be told of
+BLIND_S = (60.0, 120.0, 240.0, 300.0)  # waits after refusals that name no end: one, two in a row, …
+_IN_FLIGHT = 64  # requests that may be under way: by so many an answer's word may be late
 
 
 @dataclass(slots=True)
@@ -35,6 +37,8 @@ class _Window:
     left: float = math.inf
     closes: float = math.inf
     length: float = WINDOW_S
+    shut_until: float = -math.inf  # refused without a word of when it ends
+    refusals: int = 0  # of those, in a row
 
 
 class Budget:
@@ -66,7 +70,11 @@ class Budget:
             self._sleep(wait)
 
     def learn(self, kind: Kind, remaining: int, resets_in: float, quota: int | None, length: float | None) -> None:
-        """Believe what an answer said of the window. Answers come out of order: the least that is left counts."""
+        """Believe what an answer said of the window.
+
+        Answers come out of order, so the least that is left counts; but a hub that says there is far more than we
+        counted charges for less than we thought.
+        """
         with self._lock:
             window, now = self._windows[kind], self._clock()
             if quota is not None:
@@ -74,14 +82,26 @@ class Budget:
             window.length = length or window.length
             closes = now + resets_in
             fresh = window.closes == math.inf or closes > window.closes + 0.5 * window.length
-            window.left = remaining if fresh else min(window.left, remaining)
+            least = min(window.left, remaining) if remaining <= window.left + _IN_FLIGHT else remaining - _IN_FLIGHT
+            window.left = remaining if fresh else least
             window.closes = closes
 
-    def refused(self, kind: Kind, retry_after: float) -> None:
-        """The hub answered 429: nothing is left until it says so."""
+    def refused(self, kind: Kind, retry_after: float | None) -> None:
+        """The hub answered 429: nothing is asked until the end it names, or for minutes where it names none."""
+        with self._lock:
+            window, now = self._windows[kind], self._clock()
+            if retry_after is not None:
+                window.left, window.closes = 0, now + retry_after
+            elif now >= window.shut_until:  # else it was sent before the first refusal came
+                window.shut_until = now + BLIND_S[min(window.refusals, len(BLIND_S) - 1)]
+                window.refusals += 1
+
+    def answered(self, kind: Kind) -> None:
+        """The hub answered as it should: the next refusal is the first again."""
         with self._lock:
             window = self._windows[kind]
-            window.left, window.closes = 0, self._clock() + retry_after
+            if window.refusals and self._clock() >= window.shut_until:
+                window.refusals = 0
 
     def seconds_for(self, kind: Kind, requests: int) -> float:
         """Seconds of waiting that so many requests from now on will meet, by what is known now."""
@@ -104,6 +124,8 @@ class Budget:
             window, now = self._windows[kind], self._clock()
             if now >= window.closes:
                 window.left, window.closes = window.quota, math.inf
+            if now < window.shut_until:
+                return window.shut_until - now
             if window.left <= 0:
                 return max(0.01, window.closes - now)
             window.left -= 1

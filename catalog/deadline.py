@@ -10,20 +10,38 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore2
 import httpx2
 
-_DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+@dataclass(slots=True)
+class Deadline:
+    """When the requests of a thread must have ended. A long download earns more time by what it brings."""
+
+    ends: float
+
+    def earn(self, seconds: float) -> None:
+        """Put it off."""
+        self.ends += seconds
+
+    def left(self) -> float:
+        """Seconds until then; 0 or less when it has passed."""
+        return self.ends - time.monotonic()
+
+
+_DEADLINE: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
+def within(seconds: float) -> Iterator[Deadline]:
     """Within it, reads of this thread's requests end after so many seconds in all, with httpx2.ReadTimeout."""
-    token = _DEADLINE.set(time.monotonic() + seconds)
+    deadline = Deadline(time.monotonic() + seconds)
+    token = _DEADLINE.set(deadline)
     try:
-        yield
+        yield deadline
     finally:
         _DEADLINE.reset(token)
 
@@ -42,7 +60,7 @@ def _left(timeout: float | None) -> float | None:
     deadline = _DEADLINE.get()
     if deadline is None:
         return timeout
-    left = deadline - time.monotonic()
+    left = deadline.left()
     if left <= 0:
         raise httpcore2.ReadTimeout("the answer drips")
     return left if timeout is None else min(left, timeout)

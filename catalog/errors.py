@@ -3,7 +3,9 @@
     LorauterError
     ├── SettingError        a setting, option or argument is wrong
     ├── HubError            the hub could not be reached, refused us, or answered nonsense
-    │   └── HubDown         nobody answers there, or our token is refused: no other request will go well either
+    │   ├── HubDown         nobody answers there, or our token is refused: no other request will go well either
+    │   ├── HubTrouble      this request may go well later: the hub, its file host or the way there is in trouble
+    │   └── HubRefusal      the hub will not give this one thing: says which kind of refusal it is
     ├── TaskError           a task file is wrong: names the file, the line and the field
     ├── SnapshotError       a published catalog is missing, incomplete or damaged
     ├── PublishRefused      the catalog would be much worse than the published one
@@ -15,6 +17,8 @@ Knows: causes and next steps. Does not know: how they are printed (flows/cli).
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 
 class LorauterError(Exception):
@@ -41,6 +45,27 @@ class HubError(LorauterError):
 
 class HubDown(HubError):
     """Nobody answers at the hub, or it refuses our token: no other request will go well either."""
+
+
+class HubTrouble(HubError):
+    """The hub, its file host or the way to them is in trouble; the same request may go well later."""
+
+
+Refused = Literal["unseen", "missing", "gated", "disabled", "withheld", "gone", "no_file", "refused"]
+
+
+class HubRefusal(HubError):
+    """The hub will not give this one thing; other requests may go well.
+
+    Args:
+        kind: "unseen" (401 without a token: missing, private or gated, the hub does not say which), "missing" (no such
+            repo for us), "gated" (not granted to us), "disabled" (by the hub), "withheld" (451, for legal reasons),
+            "gone" (410), "no_file" (no such file or revision), "refused" (any other answer that will stay).
+    """
+
+    def __init__(self, cause: str, next_step: str = "", kind: Refused = "refused") -> None:
+        super().__init__(cause, next_step)
+        self.kind = kind
 
 
 class TaskError(LorauterError):

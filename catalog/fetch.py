@@ -1,7 +1,7 @@
 """Fetch: one file of a commit into the cache, through huggingface_hub's own download.
 
-Knows: bounds and links of the cache, how the client disguises trouble on the way. Does not know: which files are
-wanted (catalog/hub, catalog/datasets). With a commit's sha nothing is fetched twice.
+Knows: links of the cache, how the client disguises trouble on the way. Does not know: bounds on what comes
+(catalog/session), which files are wanted (catalog/hub, catalog/datasets). With a commit's sha nothing is fetched twice.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from catalog.transport import HubOptions, Transport, downloads_of
+from catalog.transport import HubOptions, Transport
 
 # isort: split
 import httpx2
@@ -27,18 +27,17 @@ def commit_folder(options: HubOptions, kind: RepoType, repo: str, sha: str) -> P
 
 
 def fetch(transport: Transport, kind: RepoType, repo: str, name: str, sha: str, max_bytes: int) -> Path:
-    """Path of one file, downloaded if need be; a download must announce its length, and no more than `max_bytes`.
+    """Path of one file of at most `max_bytes`, downloaded if need be.
 
     Raises:
-        HubError: the hub has it not, or fails.
+        HubError: the hub has it not, or fails, or the file is larger.
         DiskError: it cannot be written, or a link in the cache leads out of it: whoever planted it chose what
             would be read.
     """
     options = transport.options
     folder = commit_folder(options, kind, repo, sha)
     _check_inside(folder, options.cache_dir)
-    with downloads_of(max_bytes):
-        transport.call(f"{repo}/{name}", lambda: _download(transport, kind, repo, name, sha))
+    transport.download(f"{repo}/{name}", max_bytes, lambda: _download(transport, kind, repo, name, sha))
     _check_inside(folder / name, options.cache_dir)
     return folder / name
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from catalog.transport import COUNT, PUBLIC_ENDPOINT, Answer, HubOptions, Transport
+from catalog.session import COUNT
+from catalog.transport import PUBLIC_ENDPOINT, Answer, HubOptions, Transport
 
 # isort: split
 from huggingface_hub import HfApi, constants, hf_hub_url
@@ -23,10 +24,9 @@ from huggingface_hub.errors import HFValidationError
 
 from catalog.adapter import AdapterId
 from catalog.base import Base
-from catalog.errors import HubDown, HubError
+from catalog.errors import HubError, HubRefusal, HubTrouble, Refused
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME, RawAdapter, RepoListing, listing_from_json
 from catalog.fetch import commit_folder, fetch
-from catalog.hub_errors import is_missing, is_refused, is_transient
 from catalog.parse import CONFIG_LIMIT, Problem, base_modules, header_length, is_lfs_pointer, parse_config, parse_header
 from catalog.rules import is_repo_id
 from catalog.target import Target
@@ -38,16 +38,46 @@ PAGE_LIMIT = 64 << 20  # bytes of one listing page
 HEAD_BYTES = 100_000  # ranged read of a weights file whose header's length cannot be told; holds nearly every LoRA's
 LEAST_HEAD = 4_096  # bytes
 SMALL_PAGE = 100  # repos of a page when the hub fails at a full one: deep in a listing it runs out of time
+# What a refusal of a file says of its adapter. A 401 says nothing: the hub may have meant us, or hides the repo.
+_PROBLEMS: dict[Refused, str] = {
+    "unseen": "unreachable",
+    "disabled": "disabled",
+    "withheld": "withheld",
+    "gone": "gone",
+}
+_SAID: dict[Refused, str] = {
+    "unseen": "the hub wants to know who asks (401): the repo is private, gated or gone",
+    "missing": "the hub has no such repo for us",
+    "gated": "the hub does not grant it to us",
+    "disabled": "the hub has disabled the repo",
+    "withheld": "the hub withholds it for legal reasons (451)",
+    "gone": "the hub says it is gone for good (410)",
+    "no_file": "the hub has no such file or revision",
+    "refused": "the hub refuses it",
+}
 _FIELDS = ("sha", "tags", "siblings", "downloads", "likes", "gated", "private", "lastModified")
 ExpectedBytes = Callable[[Mapping[str, Any]], int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of the listing, and the address of the next one (None at the end)."""
+    """One page of the listing, and the address of the next one (None at the end).
+
+    Args:
+        broken: why the listing does not go on from here, where the hub names a next page that is none.
+    """
 
     repos: tuple[RepoListing, ...]
     next_url: str | None
+    broken: HubError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the hub shows nothing of a repo: a word of `HubRefusal`, and a sentence."""
+
+    kind: Refused
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +105,25 @@ class Hub:
         """
         query = [*_asked(target), ("sort", "lastModified"), ("direction", "-1")]
         query += [("limit", str(self.options.page_size)), *(("expand", name) for name in _FIELDS)]
-        url = self.transport.own_url(position or f"{self.options.endpoint}/api/models?{urlencode(query)}")
+        # Only the query of a position counts: the token goes nowhere but to our own endpoint.
+        url = f"{self.options.endpoint}/api/models?{urlsplit(position).query if position else urlencode(query)}"
         page = self._page(url)
         if page.next_url == url:
-            raise HubError(f"The page {url[:200]} names itself as the next.", "Check the endpoint.")
+            broken = HubError(f"The page {url[:200]} names itself as the next.", "Check the endpoint.")
+            return Page(page.repos, None, broken)
         return page
 
-    def refuses(self, error: HubError) -> bool:
-        """Whether an error says that the hub will not give this, now or later: a page that it forgot, a repo gone."""
-        return is_refused(error.__cause__)
-
-    def look(self, repo: str, revision: str | None = None) -> RepoListing | None:
+    def look(self, repo: str, revision: str | None = None) -> RepoListing | Refusal:
         """One repo as a listing would show it (one API call), under its new name if it was renamed.
 
-        None where the hub says that it has no such repo for us: deleted, private, or never there.
+        A Refusal where the hub says that it will not show it: deleted or private, disabled, withheld, gone.
+
+        Raises HubError where it cannot say so now.
         """
-        if not is_repo_id(repo):
-            raise HubError(f"{repo[:120]} is no repo id.", "Write it as org/name.")
-        at = f"/revision/{revision}" if revision else ""
-        url = f"{self.options.endpoint}/api/models/{repo}{at}?{urlencode([('expand', name) for name in _FIELDS])}"
         try:
-            item = self._json(url)
-        except HubError as error:
-            if is_missing(error.__cause__):
-                return None
-            raise
-        if not isinstance(item, Mapping):
-            raise HubError(f"{url} sent no repo.", "Check that the endpoint is a Hugging Face hub.")
-        return listing_from_json(item)
+            return self._repo(repo, revision)
+        except HubRefusal as error:
+            return Refusal(error.kind, error.cause)
 
     def read_adapter(self, listing: RepoListing, adapter: AdapterId, expect: ExpectedBytes | None = None) -> RawAdapter:
         """Config and safetensors header of one adapter: one small and one ranged read, no weights.
@@ -172,12 +193,7 @@ class Hub:
 
     def repo_files(self, repo: str, revision: str = "main") -> tuple[str, tuple[str, ...]]:
         """Commit sha of a revision and the names of its files (one API call)."""
-        found = self.look(repo, revision)
-        if found is None:
-            token = "ask for access" if self.options.token else "set LORAUTER_TOKEN to a token that may read it"
-            raise HubError(
-                f"{repo} is not on {self.options.endpoint}, or is private or gated.", f"Check the name, or {token}."
-            )
+        found = self._repo(repo, revision)
         if not re.fullmatch(r"[0-9a-f]{40}", found.sha):
             raise HubError(f"{repo}: the hub named no commit.", "Check that the endpoint is a Hugging Face hub.")
         return found.sha, found.files
@@ -209,16 +225,29 @@ class Hub:
             return "anonymous"
         return str(self.transport.call("the token", self._api.whoami)["name"])
 
+    def _repo(self, repo: str, revision: str | None) -> RepoListing:
+        if not is_repo_id(repo):
+            raise HubError(f"{repo[:120]} is no repo id.", "Write it as org/name.")
+        named = repo if revision in (None, "main") else f"{repo} at revision {revision}"
+        at = f"/revision/{quote(revision, safe='')}" if revision else ""
+        url = f"{self.options.endpoint}/api/models/{repo}{at}?{urlencode([('expand', name) for name in (*_FIELDS, 'disabled')])}"
+        item = _json(self.transport.get(url, PAGE_LIMIT, json_only=True, what=named), url)
+        if not isinstance(item, Mapping):
+            raise HubError(f"{url} sent no repo.", "Check that the endpoint is a Hugging Face hub.")
+        if item.get("disabled") is True:  # the hub still tells of it, and gives no file of it
+            raise HubRefusal(f"{named} is disabled by the hub.", "Leave it out; nobody can read it.", "disabled")
+        return listing_from_json(item)
+
     def _page(self, url: str) -> Page:
         """One page; where the hub is in trouble with it, a smaller one."""
         try:
             return self._page_once(url)
-        except HubError as error:
+        except HubTrouble:
             smaller = _with_limit(url, SMALL_PAGE)
-            if not is_transient(error.__cause__) or smaller == url:
+            if smaller == url:
                 raise
         page = self._page_once(smaller)
-        return Page(page.repos, _with_limit(page.next_url, self.options.page_size) if page.next_url else None)
+        return replace(page, next_url=page.next_url and _with_limit(page.next_url, self.options.page_size))
 
     def _page_once(self, url: str) -> Page:
         answer = self.transport.get(url, PAGE_LIMIT, json_only=True)
@@ -226,10 +255,10 @@ class Hub:
         if not isinstance(items, list):
             raise HubError(f"{url} sent no list of repos.", "Check that the endpoint is a Hugging Face hub.")
         repos = tuple(listing_from_json(item) for item in items if isinstance(item, Mapping))
-        return Page(repos, self._next_url(answer.headers))
-
-    def _json(self, url: str) -> Any:
-        return _json(self.transport.get(url, PAGE_LIMIT, json_only=True), url)
+        try:
+            return Page(repos, self._next_url(answer.headers))
+        except HubError as error:
+            return Page(repos, None, error)
 
     def _read_config(self, adapter: AdapterId) -> str | Problem:
         read = self._read(adapter.repo, _join(adapter.path, CONFIG_NAME), adapter.sha, CONFIG_LIMIT + 1)
@@ -278,12 +307,10 @@ class Hub:
             # Identity: bytes, sizes and bounds are those of the file, and nothing swells on arrival.
             headers = {"Range": f"bytes=0-{limit - 1}", "Accept-Encoding": "identity"}
             answer = self.transport.get(url, limit, headers)
-        except HubError as error:
-            if is_refused(error.__cause__):
-                return Problem("unreadable", f"{name}: {type(error.__cause__).__name__}")
-            if is_transient(error.__cause__) and not isinstance(error, HubDown):
-                return Problem("unreachable", f"{name}: {error.cause}")
-            raise
+        except HubRefusal as error:
+            return Problem(_PROBLEMS.get(error.kind, "unreadable"), f"{name}: {_SAID[error.kind]}")
+        except HubTrouble as error:
+            return Problem("unreachable", f"{name}: {error.cause}")
         except HFValidationError:
             return Problem("unreadable", f"{repo[:120]!r} is no repo id")
         linked = next((h for h in (*answer.redirects, answer.headers) if "x-linked-size" in h), {})
@@ -294,8 +321,17 @@ class Hub:
         return Read(answer.data, int(size) if size.isdecimal() else None, sha256)
 
     def _next_url(self, headers: Mapping[str, str]) -> str | None:
-        match = re.search(r'<([^>]+)>;\s*rel="next"', headers.get("link", ""))
-        return self.transport.own_url(match[1]) if match else None
+        """The next page, on our own endpoint: a mirror may name the public host, and the token goes nowhere else."""
+        match = re.search(r'<([^>]*)>;\s*rel="?next"?', headers.get("link", ""))
+        if match is None:
+            return None
+        try:
+            query = urlsplit(match[1]).query
+        except ValueError:
+            query = ""
+        if not query:
+            raise HubError(f"The hub names a next page that is none, {match[1][:200]!r}.", "Check the endpoint.")
+        return f"{self.options.endpoint}/api/models?{query}"
 
 
 def model_files(names: Iterable[str]) -> list[str]:

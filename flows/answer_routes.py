@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from catalog.errors import HubError, SettingError
+from catalog.errors import HubError, HubRefusal, SettingError
 from catalog.task import DEFAULT_TEMPLATE
 from flows.home import Home, open_router
 from flows.progress import say
@@ -93,9 +93,7 @@ class Routes:
             try:
                 self._home.fetch_adapter(key)
                 self._here.add(key)
-            except HubError as error:
-                if not self._home.hub.refuses(error):
-                    raise
+            except HubRefusal:
                 say(f"{key} has vanished from the hub; its tasks take their next best adapter.")
                 self._gone.add(key)
         return bool(keys & self._gone)

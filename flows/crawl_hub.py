@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from catalog.errors import HubDown, HubError
+from catalog.errors import HubDown, HubError, HubRefusal
 from catalog.facts import RepoListing
 from catalog.target import Target
 from flows.home import Home
@@ -68,7 +68,8 @@ def crawl(home: Home, full: bool = False, with_bases: bool = True) -> Crawled:
 
     `full`: by sweeps, whether due or not.
 
-    A listing that breaks off for good is recorded and the crawl goes on with the others.
+    A listing that breaks off for good is recorded and the crawl goes on with the others; so is a repo that the hub
+    says nothing of.
 
     Raises:
         HubError: the hub cannot be reached or refuses us, or every listing failed.
@@ -82,10 +83,10 @@ def crawl(home: Home, full: bool = False, with_bases: bool = True) -> Crawled:
             done += _crawl_target(home, changes, passes, target, full, advance)
         looked = look_at_repos(home, changes, [t for t in targets if t.kind == "repo"], advance)
         done += Crawled(looked.listed, looked.gone, looked.failed)
-    if done.failed and len(done.failed) == len(targets) and not done.listed:
+    if targets and not done.listed and {key for key, _ in done.failed} >= {target.key for target in targets}:
         raise done.failed[0][1]
     for key, error in done.failed:
-        say(f"{key}: {error.cause} What was listed is kept; the next crawl goes on there.")
+        say(f"{key}: {error.cause} What was listed is kept; the next crawl asks again.")
     return done
 
 
@@ -151,12 +152,16 @@ def _crawl_target(
     listed = gone = 0
     try:
         while not at.listed:
-            at, more = _next_page(home, changes, passes, at, target)
+            at, more, broken = _next_page(home, changes, passes, at, target)
             listed += more
             advance(more)
+            if broken:
+                raise broken
         if not at.ended:
-            gone = bury_missing(home, changes, target, at.crawl)
-            passes.note(replace(at, page=at.page + 1, ended=True))
+            gone, untold = bury_missing(home, changes, target, at.crawl)
+            told = f"{len(untold)} repos could not be asked about, e.g. {untold[0][1].cause}" if untold else None
+            passes.note(replace(at, page=at.page + 1, ended=True), error=told)
+            return Crawled(listed, gone, untold)
     except HubDown:
         raise
     except HubError as error:
@@ -165,12 +170,16 @@ def _crawl_target(
     return Crawled(listed, gone)
 
 
-def _next_page(home: Home, changes: Changes, passes: _Passes, at: Pass, target: Target) -> tuple[Pass, int]:
-    """List one page into the ledger. Returns where the pass stands then, and how many repos were listed."""
+def _next_page(
+    home: Home, changes: Changes, passes: _Passes, at: Pass, target: Target
+) -> tuple[Pass, int, HubError | None]:
+    """List one page into the ledger. Returns where the pass stands then, how many repos were listed, and why the
+    listing breaks off there, if it does.
+    """
     try:
         page = home.hub.page(target, at.next_url)
-    except HubError as error:
-        if at.next_url is None or not home.hub.refuses(error):
+    except HubRefusal:
+        if at.next_url is None:
             raise
         page = home.hub.page(target, None)  # the position is too old for the hub
     repos = [listing for listing in page.repos if listing.last_modified >= at.mark]
@@ -183,8 +192,10 @@ def _next_page(home: Home, changes: Changes, passes: _Passes, at: Pass, target: 
         newest=max([at.newest, *_believable(repos)]),
         ended=listed and at.kind == INCREMENT,
     )
+    if page.broken:
+        then = at  # its repos are kept; the next crawl asks for the same page
     passes.note(then, [listing.repo for listing in repos])
-    return then, len(repos)
+    return then, len(repos), page.broken
 
 
 def _believable(repos: Sequence[RepoListing]) -> list[str]:

@@ -6,6 +6,7 @@ Does not know: rules beyond whether there is anything to read, what the texts me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
@@ -29,6 +30,7 @@ CLOSED = {"hostile_name", "gated", "blocked_author", "no_adapter"}  # nothing to
 FLUSH = 128  # reads between two writes to the ledger: what a kill can lose
 GIVE_UP = 100  # reads in a row that trouble spoilt: then it is the hub's, not a file's
 AHEAD = 4  # reads handed to each reader beyond the one it is at
+_OLD_WORDS = re.compile(r".*: (?:RepositoryNotFound|GatedRepo|DisabledRepo|HfHubHTTP|BadRequest)Error", re.DOTALL)
 _Read = tuple[AdapterId, RawAdapter]
 
 
@@ -57,6 +59,12 @@ def _is_vain(raw: RawAdapter) -> bool:
     return any(problem.reason == UNREACHABLE for problem in raw.problems)
 
 
+def _is_unsettled(problem: Mapping[str, str]) -> bool:
+    """Whether another read may bring more. An older version took a 401, and the file host's 403, for good."""
+    taken_for_good = problem["reason"] == "unreadable" and _OLD_WORDS.fullmatch(problem["evidence"])
+    return problem["reason"] == UNREACHABLE or bool(taken_for_good)
+
+
 def raw_of(row: Mapping[str, Any]) -> RawAdapter:
     """A row of the table `raw` as the reads that it came from."""
     problems = tuple(Problem(p["reason"], p["evidence"]) for p in row["problems"])
@@ -83,8 +91,7 @@ class _Todo:
     def _is_lacking(self, id_: AdapterId) -> bool:
         """Whether the ledger has no reads of it, or only word of trouble on the way."""
         key = (id_.repo, id_.path, id_.sha)
-        problems = self._known.columns[key][0] if key in self._known else [{"reason": UNREACHABLE}]
-        return any(problem["reason"] == UNREACHABLE for problem in problems)
+        return key not in self._known or any(_is_unsettled(problem) for problem in self._known.columns[key][0])
 
     def _is_open(self, member: Member) -> bool:
         facts = gather_facts(member.listing, member.id, RawAdapter())

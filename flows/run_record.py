@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from catalog.base import Base
+from catalog.session import COUNT
 from catalog.task import content_hash
-from catalog.transport import COUNT
 from flows.score_adapters import Scores
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from catalog.errors import HubDown, HubError
 from catalog.facts import RepoListing
+from catalog.hub import Refusal
 from catalog.target import Target
 from flows.chunks import chunks
 from flows.home import Home
@@ -21,9 +22,19 @@ from flows.repo_rows import repo_row
 from warehouse.ledger import Changes
 
 MISSING = "deleted or private"
+REFUSED = {  # what the hub says of a repo → why it is gone; of any other refusal nothing is known
+    "missing": MISSING,
+    "unseen": MISSING,
+    "gated": "gated",
+    "disabled": "disabled by the hub",
+    "withheld": "withheld for legal reasons",
+    "gone": "gone for good",
+    "no_file": MISSING,
+}
 RENAMED = "renamed"
 PRIVATE = "private"
 UNLISTED = "left the listing"
+Untold = tuple[tuple[str, HubError], ...]
 CHUNK = 64  # repos between two writes to the ledger: what a kill can lose
 
 
@@ -33,22 +44,26 @@ class Looked:
 
     listed: int
     gone: int
-    failed: tuple[tuple[str, HubError], ...]
+    failed: Untold
 
 
-def bury_missing(home: Home, changes: Changes, target: Target, crawl: str) -> int:
-    """After a sweep: ask about every repo of the target that its pages did not show. Returns tombstones written."""
+def bury_missing(home: Home, changes: Changes, target: Target, crawl: str) -> tuple[int, Untold]:
+    """After a sweep: ask about every repo of the target that its pages did not show.
+
+    Returns tombstones written, and the repos that the hub could say nothing of: they stay as they are, and the next
+    sweep asks again.
+    """
     index = home.ledger.index("repos", ["gone"])
     known = {repo for (key, repo), (gone,) in index.columns.items() if key == target.key and gone is None}
     missing = sorted(known - _shown(home, target, crawl))
-    gone = 0
+    gone, untold = 0, list[tuple[str, HubError]]()
     for chunk in chunks(missing, CHUNK):
         rows = {row["repo"]: row for row in index.rows((target.key, repo) for repo in chunk)}
-        found = _look_at(home, chunk)
-        told = [_after(target, rows[repo], found[repo]) for repo in chunk]
+        found = _look_at(home, chunk, untold)
+        told = [_after(target, rows[repo], found[repo]) for repo in chunk if repo in found]
         changes.append(told)
         gone += sum(row["gone"] is not None for row in told)
-    return gone
+    return gone, tuple(untold)
 
 
 def look_at_repos(home: Home, changes: Changes, targets: Sequence[Target], advance: Advance) -> Looked:
@@ -64,17 +79,22 @@ def look_at_repos(home: Home, changes: Changes, targets: Sequence[Target], advan
         found = _look_at(home, [target.name for target in chunk], failed)
         for target in [t for t in chunk if t.name in found]:
             there = found[target.name]
-            old = [row for row in index.rows(before.get(target.key, ())) if not there or row["repo"] != there.repo]
-            changes.append([*([repo_row(target, there)] if there else []), *(_after(target, r, there) for r in old)])
-            listed, gone = listed + (there is not None), gone + len(old)
+            known = list(index.rows(before.get(target.key, ())))
+            if isinstance(there, Refusal):
+                changes.append(_after(target, row, there) for row in known)
+                gone += len(known)
+            else:
+                old = [row for row in known if row["repo"] != there.repo]
+                changes.append([repo_row(target, there), *(_after(target, row, there) for row in old)])
+                listed, gone = listed + 1, gone + len(old)
         advance(len(chunk))
     return Looked(listed, gone, tuple(failed))
 
 
-def _after(target: Target, row: dict[str, Any], there: RepoListing | None) -> dict[str, Any]:
+def _after(target: Target, row: dict[str, Any], there: RepoListing | Refusal) -> dict[str, Any]:
     """The row of a repo that its listing did not show, now that the hub was asked about it."""
-    if there is None:
-        return {**row, "gone": MISSING, "gone_to": None}
+    if isinstance(there, Refusal):
+        return {**row, "gone": REFUSED[there.kind], "gone_to": None}
     if there.repo != row["repo"]:
         return {**row, "gone": RENAMED, "gone_to": there.repo}
     if there.private:
@@ -83,21 +103,24 @@ def _after(target: Target, row: dict[str, Any], there: RepoListing | None) -> di
     return repo_row(target, there, None if belongs else UNLISTED)  # a page may miss what changed while it was turned
 
 
-def _look_at(
-    home: Home, repos: Iterable[str], failed: list[tuple[str, HubError]] | None = None
-) -> dict[str, RepoListing | None]:
-    """What the hub says of each repo, several at a time. A repo it has trouble with goes to `failed`, or raises."""
+def _look_at(home: Home, repos: Iterable[str], untold: list[tuple[str, HubError]]) -> dict[str, RepoListing | Refusal]:
+    """What the hub says of each repo, several at a time. A repo that it says nothing of goes to `untold`."""
     with ThreadPoolExecutor(home.settings.readers) as pool:
         jobs = {repo: pool.submit(home.hub.look, repo) for repo in repos}
         found = {}
         for repo, job in jobs.items():
             try:
-                found[repo] = job.result()
+                there = job.result()
+            except HubDown:
+                pool.shutdown(cancel_futures=True)
+                raise
             except HubError as error:
-                if failed is None or isinstance(error, HubDown):
-                    pool.shutdown(cancel_futures=True)
-                    raise
-                failed.append((f"repo:{repo}", error))
+                untold.append((f"repo:{repo}", error))
+                continue
+            if isinstance(there, Refusal) and there.kind not in REFUSED:
+                untold.append((f"repo:{repo}", HubError(there.told, "Check the repo on the hub.")))
+            else:
+                found[repo] = there
     return found
 
 

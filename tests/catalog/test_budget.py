@@ -85,6 +85,28 @@ def test_a_refusal_is_waited_out_and_told() -> None:
     assert (clock.waits, told) == ([30.0], [("resolvers", 30.0)])
 
 
+def test_refusals_without_an_end_are_waited_out_in_minutes_longer_each_time() -> None:
+    spending, clock = budget("free")
+    for _ in range(5):
+        spending.refused("resolvers", None)
+        spending.refused("resolvers", None)  # sent before the first one came back
+        spending.learn("resolvers", remaining=4_000, resets_in=200.0, quota=5_000, length=300.0)  # of one in flight
+        spending.spend("resolvers")
+    spending.answered("resolvers")
+    spending.refused("resolvers", None)
+    spending.spend("resolvers")
+    assert clock.waits == [60.0, 120.0, 240.0, 300.0, 300.0, 60.0]
+
+
+def test_a_hub_that_charges_for_less_than_we_counted_is_believed() -> None:
+    """Its redirects may cost nothing: what it says is left goes up again, but for what may be under way."""
+    spending, _ = budget("anonymous")
+    for _ in range(2_000):
+        spending.spend("resolvers")
+    spending.learn("resolvers", remaining=2_900, resets_in=290.0, quota=3_000, length=300.0)
+    assert spending.left("resolvers") == 2_836
+
+
 def test_the_time_that_requests_will_wait_is_known_beforehand() -> None:
     spending, clock = budget("free")
     spending.spend("resolvers")

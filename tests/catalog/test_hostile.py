@@ -310,7 +310,7 @@ def test_a_listing_without_an_end_is_given_up_in_time(cache: Path, answer: Calla
         began = time.monotonic()
         told = outcome(lambda: listed(ask(hostile.endpoint, cache)))
         took = time.monotonic() - began
-    assert told.startswith(("HubError", "HubDown"))
+    assert told.startswith(("HubError", "HubDown", "HubTrouble"))
     assert took < 2 * (TIMEOUT + DEADLINE) + 1.5  # a page that fails is asked for once more, smaller
 
 
@@ -359,7 +359,7 @@ def test_a_listing_does_not_take_a_token_to_another_host(cache: Path, route: str
             told = outcome(lambda: listed(ask(hostile.endpoint, cache, "hf_secret")))
     assert "hf_secret" not in repr(other.asked) + told
     if route == "next":
-        assert (other.asked, "another host" in told) == ([], True)
+        assert other.asked == []
 
 
 # Names

@@ -1,0 +1,213 @@
+"""The session: the one HTTP client that huggingface_hub uses in this process, with our bounds on it.
+
+Knows: which window of a hub a request spends from, what answers say of the windows, bounds on every body, how many
+requests were made. Does not know: the Hub's routes, retries, errors for people (catalog/transport, catalog/hub_errors).
+
+huggingface_hub reads HF_HOME and friends at import, so this module is imported where it is used. Hooks on its client
+see its own requests too (a download's HEAD, say), so that bounds and budgets hold for every one.
+
+Xet is not spoken (docs/decisions/0020-xet.md): within our downloads the headers that offer it are taken off, and the
+client follows the plain redirect to the file host beside them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from threading import Lock
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+import httpx2
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # public, though not so marked
+
+from catalog.bodies import take_over
+from catalog.budget import KINDS, Budget, Kind
+from catalog.deadline import Deadline, make_punctual, within
+from catalog.errors import HubError, HubTrouble
+from catalog.hub_errors import origin
+
+BODY_LIMIT = 64 << 20  # bytes of any body that nobody set another bound for
+HTTP_LIMIT = 50_000_000_000  # bytes: the Hub gives no larger file over plain HTTP
+LEAST_RATE = 32 << 10  # bytes a second that a download must bring to go on beyond its deadline
+_CACHED = "/api/resolve-cache/"  # where the Hub's redirect for a text file leads
+
+
+@dataclass(slots=True)
+class RequestCount:
+    """Requests made by this process: calls of the API, of file (resolve) routes; bytes of bounded reads."""
+
+    api: int = 0
+    file: int = 0
+    bytes: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def note(self, request: httpx2.Request) -> None:
+        """Count one request by its route; readers on several threads share the count."""
+        kind = spent_by(request)
+        with self._lock:
+            self.file += kind == "resolvers"
+            self.api += kind == "api"
+
+    def read(self, size: int) -> None:
+        """Count the bytes of one bounded read."""
+        with self._lock:
+            self.bytes += size
+
+
+@dataclass(slots=True)
+class _Bounds:
+    """What the bodies of a thread's requests may have: bytes, unpacked; and for a download, what it is called."""
+
+    limit: int
+    deadline: Deadline
+    download: str = ""
+
+    def count(self, size: int, so_far: int) -> None:
+        """One more piece of a body came; raises HubError where that is too much."""
+        if so_far > self.limit:
+            raise too_large(self.download, so_far, self.limit)
+        if self.download:
+            self.deadline.earn(size / LEAST_RATE)
+
+
+COUNT = RequestCount()
+BUDGETS: dict[tuple[str, str], Budget] = {}
+_BOUNDS: ContextVar[_Bounds | None] = ContextVar("bounds", default=None)
+
+
+@contextmanager
+def bounded(seconds: float, limit: int = BODY_LIMIT, download: str = "") -> Iterator[None]:
+    """Within it, no body of this thread's requests has more than `limit` bytes, and all end after so many seconds.
+
+    Args:
+        download: name of the file that is downloaded. It comes unpacked, without Xet, and may last longer than
+            `seconds` while it brings LEAST_RATE. A file that is announced as too large is refused at once.
+    """
+    with within(seconds) as deadline:
+        token = _BOUNDS.set(_Bounds(limit, deadline, download))
+        try:
+            yield
+        finally:
+            _BOUNDS.reset(token)
+
+
+def window_of(request: httpx2.Request) -> Kind | None:
+    """Which window of the hub a request is about; None for what no limit covers (the file host)."""
+    path = request.url.path
+    if path.startswith(_CACHED) or ("/resolve/" in path and not path.startswith("/api/")):
+        return "resolvers"
+    return "api" if path.startswith("/api/") else None
+
+
+def spent_by(request: httpx2.Request) -> Kind | None:
+    """Which window a request is taken off here. The Hub's own redirect costs nothing: it was paid for before."""
+    return None if request.url.path.startswith(_CACHED) else window_of(request)
+
+
+def seconds_asked(headers: httpx2.Headers) -> float | None:
+    """Seconds that an answer asks us to wait: Retry-After, or the rest of a window with nothing left."""
+    asked, limit = headers.get("retry-after", ""), parse_ratelimit_headers(headers)
+    if asked.isdecimal() and len(asked) < 10:
+        return float(asked)
+    return float(limit.reset_in_seconds) if limit and not limit.remaining else None
+
+
+def too_large(name: str, size: int, limit: int) -> HubError:
+    """Why a file is not downloaded: its size."""
+    if size > HTTP_LIMIT:
+        return HubError(
+            f"{name} has {size / 1e9:,.1f} GB; over plain HTTP the Hub gives no more than 50 GB.",
+            "Fetch it with `hf download` into the same cache, or choose a copy in smaller files.",
+        )
+    return HubError(
+        f"{name or 'an answer'} has {size:,} bytes or more, the limit is {limit:,}.",
+        "Leave it out, or raise the limit.",
+    )
+
+
+def _before(request: httpx2.Request) -> None:
+    """Hook: spend from the budget of the hub that is asked; a download asks for plain bytes."""
+    if constants.is_offline_mode():
+        raise OfflineModeIsEnabled(f"Cannot reach {request.url}: offline mode is enabled.")
+    bounds = _BOUNDS.get()
+    if bounds:
+        _ask_for_what_we_unpack(request, bounds)
+    kind, budget = spent_by(request), BUDGETS.get(_caller(request))
+    if kind and budget:
+        began = time.monotonic()
+        budget.spend(kind)
+        if bounds:  # a wait for the next window is not the answer's fault
+            bounds.deadline.earn(time.monotonic() - began)
+    COUNT.note(request)
+
+
+def _ask_for_what_we_unpack(request: httpx2.Request, bounds: _Bounds) -> None:
+    if bounds.download and bounds.deadline.left() <= 0:  # the client would go on asking
+        raise HubTrouble(f"{bounds.download} drips.", "Try again later; what was read is kept.")
+    if bounds.download or "range" in request.headers:
+        request.headers["Accept-Encoding"] = "identity"
+    elif request.headers.get("Accept-Encoding") != "identity":
+        request.headers["Accept-Encoding"] = "gzip"
+
+
+def _after(response: httpx2.Response) -> None:
+    """Hook: learn what the answer says of the budget, and bound its body."""
+    kind, budget = window_of(response.request), BUDGETS.get(_caller(response.request))
+    if budget:
+        _learn(budget, kind, response)
+    bounds = _BOUNDS.get()
+    if bounds is None:
+        return
+    if bounds.download:
+        _look_at_download(response, bounds)
+    so_far = 0
+
+    def count(size: int) -> None:
+        nonlocal so_far
+        so_far += size
+        bounds.count(size, so_far)
+
+    take_over(response, count)
+
+
+def _look_at_download(response: httpx2.Response, bounds: _Bounds) -> None:
+    """Refuse a file that says it is too large before a byte of it comes; leave nothing of Xet to the client."""
+    headers = response.headers
+    size = headers.get("x-linked-size", "") or (headers.get("content-length", "") if response.is_success else "")
+    if response.request.method in ("HEAD", "GET") and size.isdecimal() and int(size) > min(bounds.limit, HTTP_LIMIT):
+        raise too_large(bounds.download, int(size), bounds.limit)
+    for name in ("x-xet-hash", "x-xet-refresh-route"):
+        headers.pop(name, None)
+
+
+def _learn(budget: Budget, kind: Kind | None, response: httpx2.Response) -> None:
+    told = parse_ratelimit_headers(response.headers)
+    if told and told.resource_type in KINDS:
+        length = float(told.window_seconds) if told.window_seconds else None
+        budget.learn(told.resource_type, told.remaining, told.reset_in_seconds, told.limit, length)
+    if kind and response.status_code == 429:
+        budget.refused(kind, seconds_asked(response.headers))
+    elif kind and response.is_success:
+        budget.answered(kind)
+
+
+def _caller(request: httpx2.Request) -> tuple[str, str]:
+    """Whose budget a request spends from: the origin asked, and as whom."""
+    return origin(str(request.url)), request.headers.get("authorization", "")
+
+
+def _our_client() -> httpx2.Client:
+    client = httpx2.Client(follow_redirects=True, timeout=None)
+    client.event_hooks = {"request": [_before], "response": [_after]}
+    return make_punctual(client)
+
+
+set_client_factory(_our_client)
