@@ -47,12 +47,14 @@ class Arriving(httpx2.SyncByteStream):
 def take_over(response: httpx2.Response, count: Callable[[int], None]) -> None:
     """Let a response's body arrive through `Arriving`: whoever reads it gets plain bytes, counted.
 
+    The response's extension `packed` says whether it came as gzip.
+
     Raises httpx2.RemoteProtocolError for a packing that nobody asked for, or a packed piece of a file.
     """
     packing = response.headers.get("content-encoding", "identity").strip().lower() or "identity"
     if packing not in ("identity", "gzip", "x-gzip"):
         raise httpx2.RemoteProtocolError(f"the body is packed as {packing[:40]!r}", request=response.request)
-    packed = packing != "identity"
+    packed = response.extensions["packed"] = packing != "identity"
     if packed and response.status_code == 206:
         raise httpx2.RemoteProtocolError("a range came packed", request=response.request)
     if packed:  # the length is that of the packed body, and tells nothing of ours

@@ -118,6 +118,11 @@ class Budget:
         with self._lock:
             return self._windows[kind].left
 
+    def quota(self, kind: Kind) -> float:
+        """Requests that a whole window grants as far as known; infinite where the hub states no limit."""
+        with self._lock:
+            return self._windows[kind].quota
+
     def _take(self, kind: Kind) -> float:
         """Seconds to wait before the next try; 0 when a request was taken."""
         with self._lock:

@@ -159,7 +159,7 @@ class Hub:
         read = self._read(repo, name, sha, limit + 1)
         if isinstance(read, Problem):
             if read.reason == "unreachable":
-                raise HubError(f"{repo}/{name}: {read.evidence}.", "Try again later.")
+                raise HubTrouble(f"{repo}/{read.evidence}.", "Try again later.")
             return None
         text = _decoded(read.data, "utf-8-sig", name, "") if len(read.data) <= limit else None
         return text if isinstance(text, str) else None
@@ -172,7 +172,7 @@ class Hub:
         read = self._read(repo, name, sha, limit)
         if isinstance(read, Problem):
             if read.reason == "unreachable":
-                raise HubError(f"{repo}/{name}: {read.evidence}.", "Try again later.")
+                raise HubTrouble(f"{repo}/{read.evidence}.", "Try again later.")
             return ""
         return read.data.decode("utf-8-sig", "replace")
 
@@ -230,7 +230,8 @@ class Hub:
             raise HubError(f"{repo[:120]} is no repo id.", "Write it as org/name.")
         named = repo if revision in (None, "main") else f"{repo} at revision {revision}"
         at = f"/revision/{quote(revision, safe='')}" if revision else ""
-        url = f"{self.options.endpoint}/api/models/{repo}{at}?{urlencode([('expand', name) for name in (*_FIELDS, 'disabled')])}"
+        fields = urlencode([("expand", name) for name in (*_FIELDS, "disabled")])
+        url = f"{self.options.endpoint}/api/models/{repo}{at}?{fields}"
         item = _json(self.transport.get(url, PAGE_LIMIT, json_only=True, what=named), url)
         if not isinstance(item, Mapping):
             raise HubError(f"{url} sent no repo.", "Check that the endpoint is a Hugging Face hub.")
@@ -363,7 +364,8 @@ def _head_bytes(config: str, expect: ExpectedBytes | None) -> int:
 
 
 def _unreadable_base(base: str, problem: Problem) -> HubError:
-    return HubError(f"Base model {base}: {problem.evidence}.", "Check the base's id and your access to it.")
+    kind = HubTrouble if problem.reason == "unreachable" else HubError
+    return kind(f"Base model {base}: {problem.evidence}.", "Check the base's id and your access to it.")
 
 
 def _json(answer: Answer, url: str) -> Any:

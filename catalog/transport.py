@@ -58,12 +58,17 @@ class HubOptions:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A bounded answer: at most the bytes asked for, the headers, those of the redirects before it, its address."""
+    """A bounded answer: at most the bytes asked for, the headers, those of the redirects before it, its address.
+
+    Args:
+        packed: whether it came as gzip; then the headers tell no length.
+    """
 
     data: bytes
     headers: Mapping[str, str]
     redirects: tuple[Mapping[str, str], ...] = ()
     url: str = ""
+    packed: bool = False
 
 
 class Transport:
@@ -151,7 +156,8 @@ class Transport:
             data = read_bounded(response, limit)
         COUNT.read(len(data))
         check_whole(response, data, limit, json_only)
-        return Answer(data, response.headers, redirects, str(response.url))
+        packed = bool(response.extensions.get("packed"))
+        return Answer(data, response.headers, redirects, str(response.url), packed)
 
     def _is_enough(self, state: RetryCallState) -> bool:
         """No more tries: where nobody answers at all, sooner."""

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from uuid import uuid4
 
 from catalog.errors import LorauterError
+from catalog.probe import tell_listing, tell_text, tell_weights, tell_windows
 from catalog.target import Target
 from flows.home import Home
 from warehouse.files import write_text
@@ -33,8 +34,11 @@ def examine(home: Home) -> list[Check]:
         "home": _home,
         "disk": _disk,
         "storage": _storage,
-        "endpoint": _endpoint,
         "token": _token,
+        "listing": lambda home: tell_listing(home.hub, Target("base", home.settings.base)),
+        "text": lambda home: tell_text(home.hub, home.settings.base),
+        "weights": lambda home: tell_weights(home.hub, home.settings.base),
+        "windows": lambda home: tell_windows(home.hub),
         "tasks": _tasks,
         "snapshot": _snapshot,
         "device": _device,
@@ -70,11 +74,6 @@ def _storage(home: Home) -> str:
     home.storage.local(name)
     home.storage.delete(name)
     return f"{home.settings.storage} takes, shows and deletes a file"
-
-
-def _endpoint(home: Home) -> str:
-    home.hub.page(Target("base", home.settings.base))
-    return f"{home.settings.endpoint} answers for {home.settings.base}"
 
 
 def _token(home: Home) -> str:

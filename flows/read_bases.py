@@ -6,16 +6,19 @@ remembered too. Does not know: how a model is built from its config (lorauter/ba
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from catalog.base import Base
-from catalog.errors import HubDown, HubError
+from catalog.errors import HubDown, HubError, HubRefusal, HubTrouble
 from catalog.parse import CONFIG_LIMIT, parse_config
 from flows.home import Home
 
 CONFIG = "config.json"
+# Problems that an older version took for settled, whatever the hub had meant.
+_OLD_WORDS = re.compile(r"private or gated|: \w+Error\.|the hub answered \d+\.")
 
 
 def read_base(home: Home, id_: str | None = None) -> Base:
@@ -44,6 +47,7 @@ class NamedBases:
         rows = sorted(home.ledger.current("bases"), key=lambda row: row["at"])
         self._rows = {row["base"]: row for row in rows if row["source"] or row["problem"]}
         self._bases: dict[str, Base] = {}
+        self._asked: set[str] = set()
         self._stale = datetime.now(UTC) - timedelta(days=home.settings.sweep_days)
 
     def get(self, id_: str) -> tuple[Base | None, str | None]:
@@ -59,17 +63,28 @@ class NamedBases:
 
     def _is_due(self, id_: str) -> bool:
         row = self._rows.get(id_)
-        return row is None or (bool(row["problem"]) and row["at"] < self._stale)
+        if row is None or not row["problem"]:
+            return row is None
+        return id_ not in self._asked and (row["at"] < self._stale or bool(_OLD_WORDS.search(row["problem"])))
 
     def _ask(self, id_: str) -> None:
+        self._asked.add(id_)
+        settled = True
         try:
             row = _row(_read(self._home, id_, *self._home.hub.repo_files(id_)))
         except HubDown:
             raise
         except HubError as error:
             row = {"base": id_, "base_sha": "", "modules": [], "embeddings": [], "source": None, "problem": error.cause}
-        self._changes.append([row])
+            settled = not _may_pass(error)
+        if settled:
+            self._changes.append([row])
         self._rows[id_] = {**row, "at": datetime.now(UTC)}
+
+
+def _may_pass(error: HubError) -> bool:
+    """Whether the next run should ask again: the hub was in trouble, or does not say whether there is such a base."""
+    return isinstance(error, HubTrouble) or (isinstance(error, HubRefusal) and error.kind in ("unseen", "missing"))
 
 
 def _read(home: Home, id_: str, sha: str, files: tuple[str, ...]) -> Base:

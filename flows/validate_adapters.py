@@ -28,6 +28,7 @@ from flows.read_adapters import UNREACHABLE, raw_of, read_new
 from flows.read_bases import NamedBases, read_base
 from warehouse.ledger import Changes, Index
 
+BASE_UNREADABLE = "base_unreadable"
 CHUNK = 256  # adapters in memory at a time, headers and all
 Key = tuple[str, str, str]  # of a verdict: base, its sha, adapter
 
@@ -76,8 +77,9 @@ class _Judging:
         self._download = download
         self._changes: Changes = home.ledger.changes("verdicts")
         self._raw: Index = home.ledger.index("raw", ["content"])
-        self._stored: Index = home.ledger.index("verdicts", ["inputs", "sound", "sha256", "downloads"])
-        self._by_inputs = {columns[0]: key for key, columns in self._stored.columns.items()}
+        self._stored: Index = home.ledger.index("verdicts", ["inputs", "sound", "sha256", "downloads", "reason"])
+        stored = self._stored.columns.items()  # what a base told that could not be read is judged anew
+        self._by_inputs = {columns[0]: key for key, columns in stored if columns[-1] != BASE_UNREADABLE}
         self._fresh: dict[Key, dict[str, Any]] = {}  # sound and judged in this run: the download decides
         self._unsound: set[Key] = set()
 
@@ -171,7 +173,7 @@ class _Judging:
     def _sound(self, key: Key) -> Sound:
         if row := self._fresh.get(key):
             return Sound(key, row["sha256"], row["downloads"])
-        _, _, sha256, downloads = self._stored.columns[key]
+        _, _, sha256, downloads, _ = self._stored.columns[key]
         return Sound(key, sha256, downloads)
 
 
