@@ -1,4 +1,4 @@
-"""Fuzz: a million hostile configs, weights' heads and listings through everything that reads them before a download.
+"""Fuzz: a million hostile configs, weights' heads, listings and packed bodies through everything that reads them first.
 
     python -m benchmarks.fuzz_parsers --inputs 1000000 [--seed 1] [--processes 2] [--json OUT]
     python -m benchmarks.fuzz_parsers --replay fuzz-failure-1-1.json
@@ -42,6 +42,7 @@ from typing import Any
 
 from safetensors import SafetensorError, deserialize, safe_open
 
+from benchmarks.fuzz_packed import make_packed, read_packed
 from catalog.base import Base
 from catalog.base_names import match_base
 from catalog.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts, listing_from_json
@@ -89,7 +90,7 @@ BASE = Base("tiny/llama", SHA, dict.fromkeys(MODULES, (16, 32)), {"m.embed": (30
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One hostile thing: how it was made, who reads it (file, config or listing), its bytes, the size it claims.
+    """One hostile thing: how it was made, who reads it (file, config, listing or body), its bytes, the size it claims.
 
     Args:
         data: of a file: its head. size: of a file, as a hub would announce it; None where it says nothing.
@@ -294,6 +295,7 @@ READERS: Mapping[str, Callable[[Input, Tally], str]] = {
     "config": _read_config,
     "file": _read_file,
     "listing": _read_listing,
+    "body": lambda given, _: read_packed(given.data),
 }
 
 
@@ -723,6 +725,7 @@ KINDS: Mapping[str, tuple[Maker, float]] = {
     "thousands": (_many, 0.15),
     "long names": (_long_names, 0.1),
     "near limits": (_near_limits, 0.05),
+    "packed bodies": (lambda chance: ("body", make_packed(chance), None), 6),
 }
 
 
