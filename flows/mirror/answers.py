@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from flows.mirror.disk import HubFile
-from flows.mirror.repos import Repo
+from flows.mirror.repos import Repo, inner_id
+from flows.mirror.xet import xet_hash
 
 Json = dict[str, Any]
 
@@ -50,6 +51,7 @@ EXPANDABLE = frozenset(
         "widgetData",
     }
 )
+ON_A_PAGE_ONLY = frozenset({"baseModels", "childrenModelCount", "usedStorage"})  # a listing refuses them
 _LISTED = (
     "likes",
     "trendingScore",
@@ -65,13 +67,13 @@ _PAGE = ("cardData", "config", "model-index", "spaces", "usedStorage")
 
 
 def stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def listed(repo: Repo, expand: Iterable[str], *, full: bool, card: bool, config: bool) -> Json:
+def listed(repo: Repo, expand: Iterable[str], *, nulls: bool, full: bool, card: bool, config: bool) -> Json:
     """One row of a listing: what `expand` names and nothing else, or the Hub's own choice."""
     if expand := tuple(expand):
-        return _named(repo, expand)
+        return _named(repo, expand, nulls=nulls)
     wanted = (
         *_LISTED,
         *(_FULL if full else ()),
@@ -81,18 +83,19 @@ def listed(repo: Repo, expand: Iterable[str], *, full: bool, card: bool, config:
     return _named(repo, wanted) | {"modelId": repo.id}
 
 
-def page(repo: Repo, expand: Iterable[str], *, blobs: bool) -> Json:
+def page(repo: Repo, expand: Iterable[str], *, nulls: bool, blobs: bool) -> Json:
     """A model's own answer; `blobs` adds sizes and hashes to its files."""
     if expand := tuple(expand):
-        return _named(repo, expand)
+        return _named(repo, expand, nulls=nulls)
     told = _named(repo, (*_LISTED, *_FULL, *_PAGE)) | {"modelId": repo.id}
-    return told | {"siblings": [_sibling(file, blobs=blobs) for file in repo.files]}
+    told |= {"siblings": [_sibling(file, blobs=blobs) for file in repo.files]}
+    return told | ({"model-index": None} if nulls else {})
 
 
-def tree_entry(path: str, repo: Repo, *, expand: bool) -> Json | None:
+def tree_entry(path: str, repo: Repo, *, xet: bool, expand: bool) -> Json | None:
     """A file or a folder of the repo as `tree` and `paths-info` tell of it; None when neither is there."""
     file = repo.file(path)
-    told = _file(file) if file else _folder(path, repo)
+    told = _file(file, xet=xet) if file else _folder(path, repo)
     if told and expand:
         told["lastCommit"] = {"id": repo.sha, "title": "Upload files", "date": stamp(repo.modified)}
     return told
@@ -109,10 +112,10 @@ def refs(repo: Repo, *, pull_requests: bool) -> Json:
     return {"branches": [main], "converts": [], "tags": []} | ({"pullRequests": []} if pull_requests else {})
 
 
-def _named(repo: Repo, fields: Iterable[str]) -> Json:
+def _named(repo: Repo, fields: Iterable[str], *, nulls: bool = False) -> Json:
     known = ((name, _FIELDS[name](repo)) for name in fields if name in _FIELDS)
-    inner = hashlib.sha1(repo.first_id.encode(), usedforsecurity=False).hexdigest()[:24]
-    return {"_id": inner, "id": repo.id} | {name: value for name, value in known if value is not None}
+    told = {name: value for name, value in known if nulls or value is not None}
+    return {"_id": inner_id(repo.first_id), "id": repo.id} | told
 
 
 def _base_models(repo: Repo) -> Json | None:
@@ -129,10 +132,12 @@ def _sibling(file: HubFile, *, blobs: bool) -> Json:
     return told
 
 
-def _file(file: HubFile) -> Json:
+def _file(file: HubFile, *, xet: bool) -> Json:
     told: Json = {"type": "file", "oid": file.oid, "size": file.size, "path": file.name}
     if file.lfs:
         told["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": file.pointer_size}
+    if file.lfs and xet:
+        told["xetHash"] = xet_hash(file)
     return told
 
 

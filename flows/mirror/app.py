@@ -1,11 +1,12 @@
-"""The application: the Hub's routes over a shelf of repos.
+"""The application: the Hub's API over a shelf of repos, and all routes and middleware put together.
 
-Knows: addresses, and which answer each one gets. Does not know: sockets, threads (server), limits (gate).
+Knows: addresses of the API, and which answer each one gets. Does not know: files (files, storage), sockets and threads
+(server), limits (gate).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 from urllib.parse import parse_qs
 
@@ -21,22 +22,24 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flows.mirror import answers
-from flows.mirror.accounts import ANONYMOUS, Account, open_content, see
+from flows.mirror.accounts import ANONYMOUS, Keyring
 from flows.mirror.card import read_json
-from flows.mirror.content import ContentResponse, Text
-from flows.mirror.disk import HubFile, lfs_pointer
 from flows.mirror.faults import UnderWeather, Weather
+from flows.mirror.files import FileRoutes
 from flows.mirror.gate import Counts, Gate
-from flows.mirror.lfs import Signer, other_origin
+from flows.mirror.lfs import Signer
+from flows.mirror.likeness import Likeness
 from flows.mirror.limits import Windows
 from flows.mirror.listing import Orders, cut, read_cursor, read_limit, read_query, truthy
+from flows.mirror.lookup import Lookup, account_of, split_revision
 from flows.mirror.repos import Repo
 from flows.mirror.shelf import Shelf
-from flows.mirror.wire import Json, Moved, Refusal, file_body, moved, refuse
+from flows.mirror.storage import StorageRoutes
+from flows.mirror.wire import Moved, Refusal, json_answer, redirect, refuse
 
 _BODY_BYTES = 1 << 20
 _PATHS_MAX = 1000
-_TREE_PAGE, _TREE_PAGE_EXPANDED = 1000, 100
+_TREE_PAGE, _TREE_PAGE_EXPANDED = 1000, 50
 
 
 class _AnyPath(PathConvertor):
@@ -51,9 +54,9 @@ register_url_convertor("any", _AnyPath())
 class Routes:
     """The handlers. Plain functions run in the server's threads, so that hashing a file blocks no one."""
 
-    def __init__(self, shelf: Shelf, signer: Signer, weather: Weather) -> None:
-        self.shelf, self.signer, self.weather = shelf, signer, weather
-        self.orders = Orders(shelf)
+    def __init__(self, lookup: Lookup, weather: Weather) -> None:
+        self.lookup, self.likeness, self.weather = lookup, lookup.likeness, weather
+        self.orders = Orders(lookup.shelf)
 
     def table(self) -> list[Route]:
         repo = "/api/models/{org}/{name}"
@@ -65,136 +68,84 @@ class Routes:
             Route(f"{repo}/tree/{{at:any}}", self.tree),
             Route(f"{repo}/paths-info/{{revision:any}}", self.paths_info, methods=["POST"]),
             Route(f"{repo}/refs", self.refs),
-            Route("/{org}/{name}/resolve/{at:any}", self.resolve),
-            Route("/{org}/{name}/raw/{at:any}", self.raw),
-            Route("/lfs/{org}/{name}/{sha256}", self.lfs),
         ]
 
     def whoami(self, request: Request) -> Response:
-        account = _account(request)
+        account = account_of(request)
         if account is ANONYMOUS:
             raise Refusal(401, "Invalid username or password.")
         orgs = [{"type": "org", "name": org} for org in account.orgs]
-        return Json({"type": "user", "name": account.name, "isPro": account.plan == "pro", "orgs": orgs})
+        return json_answer({"type": "user", "name": account.name, "isPro": account.plan == "pro", "orgs": orgs})
 
     def models(self, request: Request) -> Response:
-        params, account = request.query_params, _account(request)
-        query, expand = read_query(params), _expand(params)
+        params, account = request.query_params, account_of(request)
+        query, expand = read_query(params), _expand(params, answers.EXPANDABLE - answers.ON_A_PAGE_ONLY)
         page = self.orders.page(query, account)
         if self.weather.too_deep(page.depth, query.limit):
             raise Refusal(504, "Gateway Timeout")
         flags = {flag: truthy(params.get(name)) for flag, name in _LIST_FLAGS.items()}
-        repos = (repo for repo in map(self.shelf.whole, page.rows) if repo is not None)
-        return Json([answers.listed(repo, expand, **flags) for repo in repos], headers=_next(request, page.cursor))
+        repos = [repo for repo in map(self.lookup.shelf.whole, page.rows) if repo is not None]
+        rows = [answers.listed(repo, expand, nulls=self.likeness.nulls, **flags) for repo in repos]
+        return json_answer(rows, headers=self._next(request, page.cursor))
 
     def model(self, request: Request) -> Response:
-        repo = self._repo(request, request.path_params.get("revision", "main"))
+        repo = self.lookup.repo(request, request.path_params.get("revision", "main"))
         params = request.query_params
-        return Json(answers.page(repo, _expand(params), blobs=truthy(params.get("blobs"))))
+        expand, blobs = _expand(params, answers.EXPANDABLE), truthy(params.get("blobs"))
+        return json_answer(answers.page(repo, expand, nulls=self.likeness.nulls, blobs=blobs))
 
     def tree(self, request: Request) -> Response:
         revision, folder = split_revision(request.path_params["at"])
-        repo, params = self._repo(request, revision), request.query_params
-        names = _tree_names(repo, folder.strip("/"), recursive=truthy(params.get("recursive")))
+        repo, params = self.lookup.repo(request, revision), request.query_params
+        names = _tree_names(repo, revision, folder.strip("/"), recursive=truthy(params.get("recursive")))
         expand = truthy(params.get("expand"))
         limit = read_limit(params, _TREE_PAGE_EXPANDED if expand else _TREE_PAGE)
         page, cursor = cut(names, lambda name: (name,), limit, read_cursor(params))
-        entries = [answers.tree_entry(name, repo, expand=expand) for name in page]
-        return Json([entry for entry in entries if entry], headers=_next(request, cursor))
+        entries = [answers.tree_entry(name, repo, xet=self.likeness.xet, expand=expand) for name in page]
+        return json_answer([entry for entry in entries if entry], headers=self._next(request, cursor))
 
     async def paths_info(self, request: Request) -> Response:
         paths, expand = _asked_paths(await _body(request), request.headers.get("content-type", ""))
-        repo = await run_in_threadpool(self._repo, request, request.path_params["revision"])
-        entries = [answers.tree_entry(path.strip("/"), repo, expand=expand) for path in paths]
-        return Json([entry for entry in entries if entry])
+        repo = await run_in_threadpool(self.lookup.repo, request, request.path_params["revision"])
+        xet = self.likeness.xet
+        entries = [answers.tree_entry(path.strip("/"), repo, xet=xet, expand=expand) for path in paths]
+        return json_answer([entry for entry in entries if entry])
 
     def refs(self, request: Request) -> Response:
-        repo = self._repo(request, "main")
-        return Json(answers.refs(repo, pull_requests=truthy(request.query_params.get("include_prs"))))
+        repo = self.lookup.repo(request, "main")
+        return json_answer(answers.refs(repo, pull_requests=truthy(request.query_params.get("include_prs"))))
 
-    def raw(self, request: Request) -> Response:
-        """A file as git holds it: a pointer in place of a large one. The JavaScript client asks it what exists."""
-        repo, file = self._entry(request)
-        headers = {"X-Repo-Commit": repo.sha, "ETag": f'"{file.oid}"'}
-        if not file.lfs:
-            return file_body(self.shelf.content(repo, file), file, headers)
-        return ContentResponse(Text(lfs_pointer(file.size, file.sha256)), headers, "text/plain; charset=utf-8")
-
-    def resolve(self, request: Request) -> Response:
-        repo, file = self._entry(request)
-        headers = {"X-Repo-Commit": repo.sha, "ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
-        content = self.shelf.content(repo, file)
-        if not file.lfs:
-            return file_body(content, file, headers)
-        headers |= {"X-Linked-Size": str(file.size), "X-Linked-ETag": f'"{file.sha256}"'}
-        origin = other_origin(request.url.scheme, request.headers.get("host", ""))
-        if origin is None:  # no second name: the client would take a redirect for one inside the Hub
-            return file_body(content, file, headers)
-        headers["Location"] = origin + self.signer.address(repo.id, file.sha256, file.name, repo.sha)
-        return Response("Found. Redirecting to the file's storage.", 302, headers, "text/plain")
-
-    def lfs(self, request: Request) -> Response:
-        repo_id, sha256 = _repo_id(request), request.path_params["sha256"]
-        name, commit, expires, signature = (request.query_params.get(key, "") for key in _SIGNED)
-        if not self.signer.holds(repo_id, sha256, name, commit, expires, signature):
-            raise Refusal(403, "Access denied")
-        newest = self.shelf.repo(repo_id)
-        for repo in (newest, newest and self.shelf.older(newest, commit)):
-            file = repo.file(name) if repo else None
-            if repo and file and file.sha256 == sha256:
-                return file_body(self.shelf.content(repo, file), file, {"ETag": f'"{sha256}"'})
-        raise Refusal(404, "Not found")
-
-    def _entry(self, request: Request) -> tuple[Repo, HubFile]:
-        revision, name = split_revision(request.path_params["at"])
-        repo = self._repo(request, revision)
-        open_content(repo, _account(request))
-        file = repo.file(name)
-        if file is None:
-            raise Refusal(404, "Entry not found", "EntryNotFound", repo.sha)
-        return repo, file
-
-    def _repo(self, request: Request, revision: str) -> Repo:
-        repo = self._newest(_repo_id(request), _account(request))
-        at = repo if repo.has_revision(revision) else self.shelf.older(repo, revision)
-        if at is None:
-            raise Refusal(404, "Invalid rev id", "RevisionNotFound")
-        return at
-
-    def _newest(self, repo_id: str, account: Account) -> Repo:
-        repo = self.shelf.repo(repo_id)
-        new_name = None if repo else self.shelf.renamed(repo_id)
-        if new_name:  # seen first: the name of a private repo is told to nobody else
-            raise Moved(see(self.shelf.repo(new_name), account).id)
-        return see(repo, account)
+    def _next(self, request: Request, cursor: str | None) -> dict[str, str]:
+        """The link to the next page, under our own name or the one we say is public."""
+        if cursor is None:
+            return {}
+        url = str(request.url.include_query_params(cursor=cursor))
+        if self.likeness.public_name:
+            url = self.likeness.public_name + url.removeprefix(f"{request.url.scheme}://{request.url.netloc}")
+        return {"Link": f'<{url}>; rel="next"'}
 
 
-_SIGNED = ("name", "commit", "Expires", "Signature")
 _LIST_FLAGS = {"full": "full", "card": "cardData", "config": "config"}
-
-
-def split_revision(at: str) -> tuple[str, str]:
-    """`main/a/b` or `refs/heads/main/a/b` as revision and path: only names under refs/ hold slashes."""
-    words = at.split("/")
-    taken = 3 if words[0] == "refs" else 1
-    return "/".join(words[:taken]), "/".join(words[taken:])
 
 
 def build(
     shelf: Shelf,
-    tokens: Mapping[str, Account],
+    keys: Keyring,
     windows: Windows,
     counts: Counts,
     weather: Weather,
     hosts: Sequence[str],
+    likeness: Likeness,
 ) -> Starlette:
     """The application; `hosts` are the Host names it answers to: its links repeat them."""
     middleware = [
         Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
-        Middleware(Gate, tokens, windows, counts),
+        Middleware(Gate, keys, windows, counts, likeness),
         Middleware(UnderWeather, weather, counts),
     ]
-    app = Starlette(routes=Routes(shelf, Signer(), weather).table(), middleware=middleware)
+    lookup, signer = Lookup(shelf, likeness), Signer()
+    rooms = (Routes(lookup, weather), StorageRoutes(lookup, signer), FileRoutes(lookup, signer))
+    app = Starlette(routes=[route for room in rooms for route in room.table()], middleware=middleware)
     app.router.redirect_slashes = False
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(Moved, _moved)
@@ -203,50 +154,36 @@ def build(
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    return refuse(cast(Refusal, error))  # Starlette's handlers are typed for any exception
+    return refuse(cast(Refusal, error), request.url.path)  # Starlette's handlers are typed for any exception
 
 
 def _moved(request: Request, error: Exception) -> Response:
     """The address asked for, with the new name in it: all else, query and escapes too, stays as it was sent."""
     words = request.scope["raw_path"].decode("ascii").split("/")
-    at = 3 if request.scope["path"].startswith("/api/models/") else 1
+    path = request.scope["path"]
+    at = 3 if path.startswith("/api/models/") else 4 if path.startswith("/api/resolve-cache/") else 1
     words[at : at + (1 if "%2f" in words[at].lower() else 2)] = [cast(Moved, error).repo_id]
     query = request.scope["query_string"].decode("latin-1")
-    return moved("/".join(words) + (f"?{query}" if query else ""))
+    return redirect(307, "/".join(words) + (f"?{query}" if query else ""))
 
 
 def _missing(request: Request, error: Exception) -> Response:
-    return refuse(Refusal(404, "Sorry, we can't find the page you are looking for."))
+    return refuse(Refusal(404, "Sorry, we can't find the page you are looking for."), request.url.path)
 
 
-def _account(request: Request) -> Account:
-    account: Account = request.state.account
-    return account
-
-
-def _repo_id(request: Request) -> str:
-    return f"{request.path_params['org']}/{request.path_params['name']}"
-
-
-def _expand(params: QueryParams) -> list[str]:
+def _expand(params: QueryParams, known: frozenset[str]) -> list[str]:
     wanted = params.getlist("expand") + params.getlist("expand[]")
-    if unknown := sorted(set(wanted) - answers.EXPANDABLE):
-        raise Refusal(400, f"Invalid expand: {len(unknown)} unknown, expected {sorted(answers.EXPANDABLE)}")
+    if not known.issuperset(wanted):
+        raise Refusal(400, f'"expand" must be one of [{", ".join(sorted(known))}]')
     return wanted
 
 
-def _next(request: Request, cursor: str | None) -> dict[str, str]:
-    if cursor is None:
-        return {}
-    return {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'}
-
-
-def _tree_names(repo: Repo, folder: str, *, recursive: bool) -> list[str]:
+def _tree_names(repo: Repo, revision: str, folder: str, *, recursive: bool) -> list[str]:
     """Files and folders below a folder, by name."""
     prefix = f"{folder}/" if folder else ""
     files = {file.name for file in repo.files if file.name.startswith(prefix)}
     if not files:
-        raise Refusal(404, "Entry not found", "EntryNotFound", repo.sha)
+        raise Refusal(404, f'{folder} does not exist on "{revision}"', "EntryNotFound", repo.sha)
     names = files | {name for name in answers.folders_of(files) if name.startswith(prefix)}
     return sorted(name for name in names if recursive or "/" not in name[len(prefix) :])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from starlette.datastructures import Headers
@@ -40,6 +41,30 @@ class Text:
 
     def read(self, start: int, stop: int) -> bytes:
         return self.content[start:stop]
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """The content of a file on the disk."""
+
+    path: Path
+    size: int
+
+    def read(self, start: int, stop: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+
+def read_all(content: Path | Content) -> bytes:
+    """All of a small file."""
+    if isinstance(content, Path):
+        return content.read_bytes()
+    pieces, start = [], 0
+    while start < content.size:
+        pieces.append(content.read(start, content.size))
+        start += len(pieces[-1])
+    return b"".join(pieces)
 
 
 class ContentResponse(Response):

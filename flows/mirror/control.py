@@ -8,6 +8,7 @@ Knows: the command line and the lines. Does not know: what is served (generated)
     {"add": 5} {"remove": 10} {"rename": 3}
     {"faults": {"cut": 0.1}}             other weather; null clears the sky
     {"latency": 0.1}                     another delay
+    {"expire": true}                     the token of --token is dead from now on
 The end of stdin ends the program.
 """
 
@@ -25,9 +26,10 @@ from pydantic import TypeAdapter
 
 from catalog.errors import LorauterError, SettingError
 from flows.mirror.accounts import Account
-from flows.mirror.faults import Faults
+from flows.mirror.faults import Faults, even_kinds
 from flows.mirror.gate import Counts
 from flows.mirror.generated import GeneratedShelf
+from flows.mirror.likeness import Likeness
 from flows.mirror.limits import Limits, Plan
 from flows.mirror.llama import ALL_LINEAR, QV
 from flows.mirror.server import HubServer
@@ -46,7 +48,8 @@ _TARGETS = {"qv": (QV,), "all": (ALL_LINEAR,), "both": (QV, ALL_LINEAR)}
 @click.option("--token", default="", help="A bearer token that is accepted.")
 @click.option("--plan", type=click.Choice(["free", "pro"]), default="free", show_default=True, help="The token's.")
 @click.option("--limits/--no-limits", default=True, show_default=True, help="Refuse what the Hub would refuse.")
-@click.option("--faults", default="", help="Shares such as cut=0.01,slow=0.02; evenly=0.01 is all kinds.")
+@click.option("--likeness", default="", help="Switches such as gzip=false,public_name=https://hub.example.")
+@click.option("--faults", default="", help="Shares such as cut=0.01,slow=0.02; evenly=0.01 is all kinds but html_429.")
 def main(
     repos: int,
     base: str,
@@ -58,6 +61,7 @@ def main(
     token: str,
     plan: Plan,
     limits: bool,
+    likeness: str,
     faults: str,
 ) -> None:
     """Serve, and answer lines."""
@@ -69,7 +73,8 @@ def main(
             port=port,
             tokens={token: Account("bench", plan)} if token else {},
             limits=Limits(enforced=limits),
-            faults=read_faults(dict(part.split("=", 1) for part in faults.split(","))) if faults else None,
+            likeness=read_likeness(_pairs(likeness)),
+            faults=read_faults(_pairs(faults)) if faults else None,
             latency_s=latency,
         )
     except (LorauterError, ValueError) as error:
@@ -111,6 +116,8 @@ def _obey(asked: Mapping[str, Any], shelf: GeneratedShelf, server: HubServer) ->
         done["added"] = shelf.add(asked["add"])
     if "faults" in asked:
         server.set_faults(read_faults(asked["faults"]) if asked["faults"] else None)
+    if asked.get("expire"):
+        server.expire_tokens()
     if "latency" in asked:
         server.weather.latency_s = float(asked["latency"])
     return done | ({"kinds": dict(shelf.kinds())} if asked.get("kinds") else {})
@@ -118,8 +125,20 @@ def _obey(asked: Mapping[str, Any], shelf: GeneratedShelf, server: HubServer) ->
 
 def told(counts: Counts) -> dict[str, Any]:
     """The counts as JSON."""
-    names = ("api", "resolvers", "pages", "refused", "bytes")
+    names = ("api", "resolvers", "hops", "pages", "tokens", "refused", "bytes")
     return {name: getattr(counts, name) for name in names} | {"faults": dict(counts.faults)}
+
+
+def read_likeness(fields: Mapping[str, Any]) -> Likeness:
+    """A likeness from names and values; what is not named is as recorded."""
+    known = [field.name for field in dataclasses.fields(Likeness)]
+    if unknown := sorted(set(fields) - set(known)):
+        raise SettingError(f"There are no switches called {', '.join(unknown)}.", f"There are {', '.join(known)}.")
+    return TypeAdapter(Likeness).validate_python(fields)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in text.split(",")) if text else {}
 
 
 def every_kind() -> list[str]:
@@ -127,10 +146,10 @@ def every_kind() -> list[str]:
 
 
 def read_faults(fields: Mapping[str, Any]) -> Faults:
-    """Faults from names and numbers; `evenly` stands for every kind."""
+    """Faults from names and numbers; `evenly` stands for every kind but html_429."""
     fields = dict(fields)
     share = fields.pop("evenly", None)
-    every = {} if share is None else dict.fromkeys(every_kind(), share)
+    every = {} if share is None else dict.fromkeys(even_kinds(), share)
     if unknown := sorted(fields.keys() - {field.name for field in dataclasses.fields(Faults)}):
         raise SettingError(f"There are no faults called {', '.join(unknown)}.", f"There are {', '.join(every_kind())}.")
     return TypeAdapter(Faults).validate_python(every | fields)

@@ -14,14 +14,28 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from catalog.errors import SettingError
 from flows.mirror.gate import Counts, bucket_of
+from flows.mirror.lfs import FILE_HOST, LFS_ROOT, XET_ROOT
 from flows.mirror.wire import Refusal, refuse
 
-Kind = Literal["too_many", "broken", "unavailable", "stalled", "cut", "wrong_length", "slow"]
+Kind = Literal[
+    "too_many",
+    "broken",
+    "unavailable",
+    "stalled",
+    "cut",
+    "wrong_length",
+    "slow",
+    "forbidden",
+    "xet_refused",
+    "html_429",
+]
+_NOT_EVENLY = ("html_429",)  # it tells no reset, so a client waits minutes: a soak would do nothing else
+_REFUSALS = ("too_many", "broken", "unavailable", "stalled", "forbidden", "xet_refused", "html_429")
 SMALL_PAGE = 100  # a page that the Hub manages at any depth
 _DRIPS = 10
 _CLOSING_S = 5.0
@@ -37,8 +51,11 @@ class Faults:
         stalled: nothing for `stall_s`, then the connection closes.
         cut: the connection closes before the announced end of the body.
         wrong_length: a Content-Length above or below what the body has; or a body that ends early under a
-            length that fits, where only Content-Range tells the true size.
+            length that fits, where only Content-Range tells the true size. A packed body just ends early.
         slow: the body drips for `slow_s`.
+        forbidden: the host of large files refuses with 403, `burst` times in a row.
+        xet_refused: the Xet storage refuses with `xet_status`, or hangs up if that is 0.
+        html_429: 429 as a page, with no Retry-After, while the rate headers say that there is room.
         deep_cursor: listing pages that begin deeper than so many repos are 504, unless they hold 100 or fewer.
     """
 
@@ -50,6 +67,11 @@ class Faults:
     cut: float = 0.0
     wrong_length: float = 0.0
     slow: float = 0.0
+    forbidden: float = 0.0
+    xet_refused: float = 0.0
+    html_429: float = 0.0
+    burst: int = 3
+    xet_status: int = 403
     retry_after_s: int = 1
     stall_s: float = 2.0
     slow_s: float = 0.5
@@ -64,12 +86,17 @@ class Faults:
 
     @classmethod
     def evenly(cls, share: float, **more: float) -> Self:
-        """Every kind of fault for so large a share of all requests; `more` are the other fields."""
-        kinds: dict[str, float] = dict.fromkeys(get_args(Kind), share)
+        """Every kind of fault but html_429 for so large a share of all requests; `more` are the other fields."""
+        kinds: dict[str, float] = dict.fromkeys(even_kinds(), share)
         return replace(cls(**kinds), **more)  # type: ignore[arg-type]  # the fields' own types are checked by use
 
     def shares(self) -> list[tuple[Kind, float]]:
         return [(kind, getattr(self, kind)) for kind in get_args(Kind)]
+
+
+def even_kinds() -> list[Kind]:
+    """The kinds that one share for all stands for."""
+    return [kind for kind in get_args(Kind) if kind not in _NOT_EVENLY]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +124,8 @@ class Weather:
         """What befalls this request, this time."""
         key = hashlib.blake2b(request.encode(), digest_size=12).digest()
         nth = self._seen[key] = self._seen.get(key, 0) + 1
+        if faults.forbidden and f" {LFS_ROOT}/" in request:
+            nth = -(-nth // max(1, faults.burst))  # the same draw as often as a burst is long
         drawn = hashlib.blake2b(key + f"{faults.seed}/{nth}".encode(), digest_size=24).digest()
         chance, place, way = (int.from_bytes(drawn[at : at + 8]) / 2**64 for at in (0, 8, 16))
         for kind, share in faults.shares():
@@ -130,6 +159,8 @@ class UnderWeather:
         if draw.kind == "stalled":
             await _gone(receive, faults.stall_s)
             await _hang_up(scope, receive)
+        elif draw.kind == "xet_refused" and faults.xet_status == 0:
+            await _hang_up(scope, receive)
         elif answer := _refusal(faults, draw.kind, scope):
             await answer(scope, receive, send)
         elif draw.kind == "slow":
@@ -144,25 +175,48 @@ class UnderWeather:
 
 def _address(scope: Scope) -> str:
     """The request, without what differs from run to run: storage addresses are signed anew each time."""
-    query = "" if scope["path"].startswith("/lfs/") else scope["query_string"].decode("latin-1")
+    query = "" if scope["path"].startswith(FILE_HOST) else scope["query_string"].decode("latin-1")
     return f"{scope['method']} {scope['path']}?{query} {Headers(scope=scope).get('range', '')}"
 
 
 def _fits(kind: Kind | None, scope: Scope) -> bool:
-    """Whether the fault can befall this request: an answer to HEAD has no body to spoil."""
-    return scope["method"] != "HEAD" or kind in ("too_many", "broken", "unavailable", "stalled")
+    """Whether the fault can befall this request: one host's stay there, and an answer to HEAD has no body to spoil."""
+    if kind in _ONE_HOSTS:
+        return bool(scope["path"].startswith(f"{_ONE_HOSTS[kind]}/"))
+    if kind == "html_429":
+        return not scope["path"].startswith(FILE_HOST)
+    return scope["method"] != "HEAD" or kind in _REFUSALS
+
+
+_ONE_HOSTS: dict[Kind | None, str] = {"forbidden": LFS_ROOT, "xet_refused": XET_ROOT}
+_PAGES: dict[Kind | None, tuple[int, str, str]] = {
+    # What a proxy or another host says is no JSON.
+    "unavailable": (503, "<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>", "text/html"),
+    "html_429": (429, "<!doctype html><html><body><h1>429</h1><p>Too Many Requests</p></body></html>", "text/html"),
+    "forbidden": (
+        403,
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+        "application/xml",
+    ),
+}
 
 
 def _refusal(faults: Faults, kind: Kind | None, scope: Scope) -> Response | None:
     if kind == "too_many":
-        answer = refuse(Refusal(429, "We had to rate limit you. Retry after the window has reset."))
+        answer = refuse(Refusal(429, "We had to rate limit you. Retry after the window has reset."), scope["path"])
         answer.headers["Retry-After"] = str(faults.retry_after_s)
         answer.headers["RateLimit"] = f'"{bucket_of(scope["path"]) or "resolvers"}";r=0;t={faults.retry_after_s}'
         return answer
     if kind == "broken":
-        return refuse(Refusal(500, "Internal Error - We're working hard to fix this as soon as possible!"))
-    if kind == "unavailable":  # a proxy speaks here, so it is no JSON
-        return HTMLResponse("<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>", 503)
+        return refuse(
+            Refusal(500, "Internal Error - We're working hard to fix this as soon as possible!"), scope["path"]
+        )
+    if kind == "xet_refused":
+        return Response(b"", faults.xet_status)
+    if kind in _PAGES:
+        status, body, type_ = _PAGES[kind]
+        return Response(body, status, media_type=type_)
     return None
 
 
@@ -183,7 +237,7 @@ class _Body:
         if message["type"] == "http.response.start":
             await self._begin(message)
         elif self._announced < 0:
-            await self._send(message)
+            await self._end_early(message)
         else:
             await self._go_on(message.get("body", b""), more=message.get("more_body", False))
 
@@ -195,6 +249,17 @@ class _Body:
             self.closes = self._announced != self._left
             headers["content-length"] = str(self._announced)
         await self._send(message)
+
+    async def _end_early(self, message: Message) -> None:
+        """A body of no announced length: some of its first piece, then a broken connection or a proper end."""
+        body = message.get("body", b"")
+        if not body:
+            await self._send(message)
+            return
+        self.closes = self._draw.kind == "cut"
+        some = body[: int(len(body) * self._draw.place)]
+        await self._send({"type": "http.response.body", "body": some, "more_body": self.closes})
+        raise _Enough
 
     async def _go_on(self, body: bytes, *, more: bool) -> None:
         """Within the announced length by the rules of HTTP; what lies beyond it goes to the bare connection."""
@@ -227,10 +292,12 @@ def _dripping(send: Send, seconds: float) -> Send:
             length = int(Headers(raw=message["headers"]).get("content-length", "0"))
             await send(message)
             return
-        body, piece = message.get("body", b""), max(1, length // _DRIPS)
+        body = message.get("body", b"")
+        whole = length or len(body)  # a packed body announces nothing
+        piece = max(1, whole // _DRIPS)
         for start in range(0, len(body), piece):
             await send({"type": "http.response.body", "body": body[start : start + piece], "more_body": True})
-            await asyncio.sleep(seconds * min(piece, len(body) - start) / length)
+            await asyncio.sleep(seconds * min(piece, len(body) - start) / whole)
         await send({"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)})
 
     return drip

@@ -66,6 +66,11 @@ class GeneratedRow(NamedTuple):
     modified_ms: int
     created_ms: int
 
+    @property
+    def first_id(self) -> str:
+        """The name it was created under."""
+        return self.id if self.number == _BASE_NUMBER else _name(self.number)
+
 
 class GeneratedShelf:
     """A base and so many LoRA repos for it, served like a folder's.

@@ -93,14 +93,14 @@ class Windows:
         self._windows: dict[tuple[str, Bucket], _Window] = {}
         self._lock = threading.Lock()
 
-    def spend(self, client: str, plan: Plan, bucket: Bucket) -> Ticket:
-        """Take one request off the client's window, or refuse it."""
+    def spend(self, client: str, plan: Plan, bucket: Bucket, cost: int = 1) -> Ticket:
+        """Take one request off the client's window, or refuse it. What costs 0 is let in and told the window."""
         quota = self.limits.quota(plan, bucket)
         with self._lock:
             now = self._clock()
             window = self._open(client, bucket, now)
-            admitted = window.spent < quota or not self.limits.enforced
-            window.spent += admitted
+            admitted = window.spent + cost <= quota or not self.limits.enforced
+            window.spent += cost * admitted
             remaining = max(0, quota - window.spent)
             left = math.ceil(window.closes - now - 1e-6)  # a fresh window is 300 s, not 301 by a rounding error
         length = math.ceil(self.limits.window_s)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,7 +32,10 @@ _log = logging.getLogger(__name__)
 
 
 class Sidecar(BaseModel):
-    """What `.hub.json` in a repo's folder says that no file could: all of it optional."""
+    """What `.hub.json` in a repo's folder says that no file could: all of it optional.
+
+    `disabled` (403), `legal` (451) and `gone` (410) close the repo to everyone; listings still show it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +46,8 @@ class Sidecar(BaseModel):
     gated: bool | Literal["auto", "manual"] = False
     tags: tuple[str, ...] | None = None
     disabled: bool = False
+    legal: bool = False
+    gone: bool = False
     formerly: tuple[str, ...] = ()
 
 
@@ -197,6 +203,12 @@ class FolderShelf:
         orgs = [entry.name for entry in os.scandir(self.folder) if entry.is_dir(follow_symlinks=False)]
         ids = (f"{org}/{entry.name}" for org in orgs for entry in os.scandir(self.folder / org))
         return sorted(repo_id for repo_id in ids if REPO_ID.fullmatch(repo_id))
+
+
+@lru_cache(1 << 17)
+def inner_id(first_id: str) -> str:
+    """The Hub's own id of a repo: a rename keeps it, and it breaks ties in a listing."""
+    return hashlib.sha1(first_id.encode(), usedforsecurity=False).hexdigest()[:24]
 
 
 def _facts(folder: Path, names: list[str]) -> Facts:

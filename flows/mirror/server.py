@@ -19,10 +19,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from catalog.errors import HubError, SettingError
-from flows.mirror.accounts import Account
+from flows.mirror.accounts import Account, Keyring
 from flows.mirror.app import build
 from flows.mirror.faults import Faults, Weather
 from flows.mirror.gate import Counts
+from flows.mirror.likeness import Likeness
 from flows.mirror.limits import Limits, Windows
 from flows.mirror.repos import FolderShelf
 from flows.mirror.shelf import Shelf
@@ -39,6 +40,7 @@ class HubServer:
         host: address to listen on; port: 0 picks a free one.
         tokens: accepted bearer tokens and whose they are. Without any, every caller is anonymous.
         limits: the Hub's, or smaller ones.
+        likeness: in what it is like the real Hub; a switch each.
         faults: what goes wrong on purpose; None is good weather. latency_s: seconds before every answer.
         fresh_s: seconds for which a listing may rest on the last walk over the folder.
     """
@@ -51,6 +53,7 @@ class HubServer:
         *,
         tokens: Mapping[str, Account] | None = None,
         limits: Limits | None = None,
+        likeness: Likeness = Likeness(),  # noqa: B008  (frozen)
         faults: Faults | None = None,
         latency_s: float = 0.0,
         fresh_s: float = 0.0,
@@ -58,10 +61,12 @@ class HubServer:
         self.shelf: Shelf = FolderShelf(folder, fresh_s) if isinstance(folder, Path) else folder
         self.weather = Weather(faults, latency_s)
         self.counts = Counts()
+        self.keys, self._tokens = Keyring(tokens or {}, likeness.bad_token), tuple(tokens or ())
         self._socket = _bind(host, port)
         self.endpoint = f"http://{host}:{self._socket.getsockname()[1]}"
         hosts = _LOOPBACK if host in _LOOPBACK else ("*",)
-        app = build(self.shelf, tokens or {}, Windows(limits or Limits()), self.counts, self.weather, hosts)
+        windows = Windows(limits or Limits())
+        app = build(self.shelf, self.keys, windows, self.counts, self.weather, hosts, likeness)
         config = uvicorn.Config(
             app,
             http=_Protocol,
@@ -83,6 +88,11 @@ class HubServer:
     def set_faults(self, faults: Faults | None) -> None:
         """Change the weather, from the next request on."""
         self.weather.faults = faults
+
+    def expire_tokens(self, *tokens: str) -> None:
+        """These tokens are dead from the next request on; without any, all are."""
+        for token in tokens or self._tokens:
+            self.keys.expire(token)
 
     def run(self) -> None:
         """Serve until stopped."""
@@ -121,13 +131,22 @@ def serve_in_thread(
     *,
     tokens: Mapping[str, Account] | None = None,
     limits: Limits | None = None,
+    likeness: Likeness = Likeness(),  # noqa: B008  (frozen)
     faults: Faults | None = None,
     latency_s: float = 0.0,
     fresh_s: float = 0.0,
 ) -> HubServer:
     """A mirror for a `with` block: `hub.endpoint` is its address, `hub.counts` what it served."""
     return HubServer(
-        folder, host, port, tokens=tokens, limits=limits, faults=faults, latency_s=latency_s, fresh_s=fresh_s
+        folder,
+        host,
+        port,
+        tokens=tokens,
+        limits=limits,
+        likeness=likeness,
+        faults=faults,
+        latency_s=latency_s,
+        fresh_s=fresh_s,
     )
 
 
