@@ -29,7 +29,11 @@ _TABLE = tomllib.loads((Path(__file__).parent / "hub_facts.toml").read_text())
 _FIELDS = {"name", "source", "seen", "path", "status"}
 _MORE = {"method", "send", "form", "auth", "then", "faults", "spent", "headers", "like", "text", "keys", "json"}
 _AUTH = {name: {"Authorization": f"Bearer hf_{name}"} for name in ("owner", "stranger", "wrong", "expired")}
-_TOKENS = {"hf_owner": Account("acme"), "hf_stranger": Account("stranger")}
+_TOKENS = {
+    "hf_owner": Account("acme"),
+    "hf_stranger": Account("stranger"),
+    "hf_expired": Account("former", token_name="old one"),
+}
 LONG = json.dumps({f"key {number}": "the same words again" for number in range(200)}).encode()
 WEIGHTS = bytes(range(256)) * 40
 CARD = "---\r\nbase_model: acme/base\r\nlibrary_name: peft\r\nlicense: mit\r\n---\r\n# Card\r\n"
@@ -83,6 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hub(folder: Path) -> Iterator[HubServer]:
     with serve_in_thread(folder, tokens=_TOKENS) as server:
+        server.expire_tokens("hf_expired")
         yield server
 
 
