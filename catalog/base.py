@@ -20,6 +20,7 @@ class Base:
         modules: name of each Linear or Conv1D → (d_in, d_out).
         embeddings: name of each embedding → (rows, width).
         source: "config" (the model was built from its config, without weights) or "header" (of its weights).
+        revision: the name by which it was asked for; the commit is `sha`.
     """
 
     id: str
@@ -27,3 +28,4 @@ class Base:
     modules: Mapping[str, tuple[int, int]]
     embeddings: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     source: str = "config"
+    revision: str = "main"

@@ -1,10 +1,11 @@
-"""Which base an adapter is made for: from its config, its card, its paths, or its shapes.
+"""Which base an adapter is made for: from its config, its card, or its paths; never from its shapes.
 
 Knows: well-known bases and their copies (known_bases.toml), how quantised and re-sharded copies are called,
 what a local path tells. Does not know: what a base holds, whether it is the one a run is about (catalog/rules).
 
 Names are compared without case; an id is returned in the spelling of the table or of the run where known.
-A fine-tune is never taken for its base.
+A fine-tune is never taken for its base. A base, its chat model and whatever was merged into it have the same shapes, so
+shapes may speak against a name (catalog/rules_base), and stand in for none.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from catalog.base import Base
 from catalog.facts import AdapterFacts
 from catalog.safe_names import is_repo_id
 
-COPIERS = ("unsloth", "nousresearch")  # orgs whose repos, named like a known base, hold its weights
+# Orgs whose repos, named like a known base, hold its weights; the last two are ModelScope's.
+COPIERS = ("unsloth", "nousresearch", "llm-research", "ai-modelscope")
 MOST_NAMES = 8  # names a crawl asks the hub for
 _BITS = r"(?:bnb|unsloth|int|nf|fp|w|q|hqq|mlx|quantized)?[-_]?(?:4|8)[-_]?bits?"
 _QUANTISED = re.compile(
@@ -31,6 +33,11 @@ _QUANTISED = re.compile(
 _RESHARDED = re.compile(r"(?:[-_](?:sharded|bf16|fp16|\d+gb))*[-_]sharded(?:[-_](?:bf16|fp16|\d+gb))*$", re.IGNORECASE)
 _LOCAL = ("models", "model", "base_models", "checkpoints", "checkpoint", "ckpt", "output", "outputs", "weights", "data")
 _LONGEST = 1024  # characters of a path that are looked at
+_WORDS = re.compile(r"[a-z]+|\d+")
+_KAGGLE = re.compile(  # where Kaggle puts a model: its name, the framework, which of its variations, a version
+    r"(?:^|/)kaggle(?:/input|hub/models)/(?:[^/]+/)*?(?P<model>[^/]+)/(?:transformers|pytorch)/(?P<variation>[^/]+)/\d+$",
+    re.IGNORECASE,
+)
 _CACHE = re.compile(r"(?:^|/)models--([\w.\-]+?)--([\w.\-]+)(?:/|$)")
 
 
@@ -39,7 +46,7 @@ class BaseMatch:
     """The base an adapter is made for.
 
     Args:
-        base: its id, None if nothing tells. source: what told: "config", "card", "path", "shapes", or "".
+        base: its id, None if nothing tells. source: what told: "config", "card", "path", or "".
         named: the name as it was given. twin: whether that names a quantised copy of the base.
     """
 
@@ -50,7 +57,7 @@ class BaseMatch:
 
 
 def match_base(facts: AdapterFacts, bases: Sequence[Base] = (), aliases: Mapping[str, str] = {}) -> BaseMatch:
-    """The base that the config names; else the card; else the one whose shapes all agree.
+    """The base that the config names; else the card.
 
     Args:
         bases: those of the run. aliases: a user's own, other name → id, compared without case.
@@ -64,9 +71,6 @@ def match_base(facts: AdapterFacts, bases: Sequence[Base] = (), aliases: Mapping
     if carded:
         name, id_ = (ours or carded)[0]
         return BaseMatch(id_, "card", name, is_twin(name))
-    fitting = [b.id for b in bases if _fits(facts, b)]
-    if len(fitting) == 1:
-        return BaseMatch(fitting[0], "shapes", fitting[0], twin=False)
     return BaseMatch(None, "", named if isinstance(named, str) else "", twin=False)
 
 
@@ -117,6 +121,20 @@ def _known_parts() -> Mapping[str, str]:
     return {part: next(iter(ids)) for part, ids in owners.items() if len(ids) == 1}
 
 
+@lru_cache(maxsize=1)
+def _known_spellings() -> Mapping[tuple[str, ...], str]:
+    """The same by the words and numbers of the part, whatever stands between them."""
+    owners: dict[tuple[str, ...], set[str]] = {}
+    for name, id_ in _known_ids().items():
+        owners.setdefault(_spelling(name.rpartition("/")[2]), set()).add(id_)
+    return {words: next(iter(ids)) for words, ids in owners.items() if len(ids) == 1}
+
+
+def _spelling(name: str) -> tuple[str, ...]:
+    """Words and numbers of a name: `gemma3-270m` and `Gemma_3.270M` are spelt alike, `llama-32-1b` and `3.2-1b` not."""
+    return tuple(_WORDS.findall(name.lower()))
+
+
 class _Names:
     """Names as one run reads them: its own bases and its user's aliases before the table."""
 
@@ -129,10 +147,20 @@ class _Names:
 
     def find(self, name: str) -> str | None:
         """The id that a name or a path stands for, or None where it tells nothing."""
+        if alias := self.aliases.get(name.strip().lower()):
+            return self._spelt.get(alias.lower(), alias)
         for candidate in _candidates(name):
-            if found := self._looked_up(candidate):
+            if found := self._looked_up(candidate) or self._spelt_alike(candidate):
                 return self._spelt.get(found.lower(), found)
         return None
+
+    def _spelt_alike(self, name: str) -> str | None:
+        """The one base that a name on a disk spells with other signs between its words: ModelScope's ___ for a dot."""
+        if "/" in name:
+            return None
+        own = {_spelling(part): id_ for part, id_ in self._parts.items()}
+        spelt = (_spelling(plain) for plain in _plainer(name))
+        return next((f for words in spelt if (f := own.get(words) or _known_spellings().get(words))), None)
 
     def _looked_up(self, name: str) -> str | None:
         for plain in _plainer(name):
@@ -145,11 +173,6 @@ class _Names:
                     return found
         unquantised = _QUANTISED.sub("", name)  # a re-sharded copy of an unknown base keeps its own name
         return unquantised if is_repo_id(unquantised) else None
-
-
-def _fits(facts: AdapterFacts, base: Base) -> bool:
-    """Whether every LoRA pair sits at a module of the base, with its shape."""
-    return bool(facts.lora) and all(base.modules.get(s.module) == (s.d_in, s.d_out) for s in facts.lora)
 
 
 def is_path(name: str) -> bool:
@@ -167,6 +190,10 @@ def _candidates(name: str) -> Iterator[str]:
         return
     if cached := _CACHE.search(name):
         yield f"{cached[1]}/{cached[2]}"
+    if kaggle := _KAGGLE.search(name):
+        for variation in (kaggle["variation"], kaggle["variation"].lower().removesuffix("-hf")):
+            yield from (variation, f"{kaggle['model']}-{variation}")
+        return
     *_, org, last = ["", *name.split("/")]
     if any(plain.lower() in _known_ids() for plain in _plainer(f"{org}/{last}")):
         yield f"{org}/{last}"

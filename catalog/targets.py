@@ -15,7 +15,9 @@ from catalog.base import Base
 from catalog.patterns import Patience, Undecided
 
 ALL_LINEAR = "all-linear"
-HEADS = ("lm_head", "embed_out", "output_layer")  # output heads of causal models, which all-linear leaves out
+# Output heads of causal models, which all-linear leaves out: by the last part of the name, and by the whole of it.
+HEADS = ("lm_head", "embed_out", "output_layer", "output_projection", "lm_loss", "generator_lm_head")
+WHOLE_HEADS = ("decoder", "head", "output", "pred_layer.proj")
 _LAYER = r".*?\.[^.]*\.(?P<idx>\d+)\."
 _ENTRY = '"base_model.model.{}.lora_A.weight":{{"dtype":"BF16","shape":[{},{}],"data_offsets":[{},{}]}},'
 _FIELDS = ("target_modules", "exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
@@ -74,6 +76,11 @@ def expected_header_bytes(config: Mapping[str, Any], base: Base) -> int | None:
     return length + (2 * len(json.dumps(saved)) + 512 if saved else 0)
 
 
+def is_head(module: str) -> bool:
+    """Whether a module of this name is a causal model's output head."""
+    return module.rpartition(".")[2] in HEADS or module in WHOLE_HEADS
+
+
 class _Asked:
     """The fields of one config, ready to be asked about many modules (PEFT's check_target_module_exists)."""
 
@@ -91,7 +98,7 @@ class _Asked:
         if self._is_in(self._excluded, module) or any(self._patience.starts(s, module) for s in self._saved):
             return False
         if self._everything:  # PEFT writes the names out first, and leaves out the output head
-            return module.rpartition(".")[2] not in HEADS
+            return not is_head(module)
         if isinstance(self._target, frozenset) and module in self._target:
             return True  # a full path means its module, whatever its layer
         return self._is_in(self._target, module) and self._is_in_layers(module)

@@ -83,11 +83,11 @@ class Downloads:
 
 
 def _weights_row(key: str, folder: Path) -> dict[str, Any]:
-    from lorauter.adapter_weights import read_adapter
+    from lorauter.adapter_weights import JUDGED, read_adapter
     from lorauter.weights_check import check_weights
 
     try:
-        read_adapter(folder)
+        read_adapter(folder, JUDGED)
         unsupported = None
     except UnsupportedAdapter as error:
         unsupported = error.cause
@@ -98,7 +98,8 @@ def _weights_row(key: str, folder: Path) -> dict[str, Any]:
 
 
 def _findings(verdict: Mapping[str, Any], row: Mapping[str, Any]) -> list[Finding]:
-    weights = WeightFacts(row["size"], row["sha256"], tuple(row["non_finite"]), row["zero_b"])
+    is_zero = row["zero_b"] or row["mean_norm"] == 0  # rows of older versions looked at B alone
+    weights = WeightFacts(row["size"], row["sha256"], tuple(row["non_finite"]), is_zero)
     unsupported = [Finding("unsupported", row["unsupported"][:500])] if row["unsupported"] else []
     return judge_weights(_announced(verdict), weights) + unsupported
 

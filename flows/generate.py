@@ -120,7 +120,7 @@ def _answers_alike(
         gated = [GatedRoute(read_gate(composition, row["adapters"])) for row in rows]
         return _answers_routed(engine, rows, gated, weighs)
     batch = compose_all(read_spelled(composition), [_mixture(row) for row in rows])
-    read = reader(_folder_of(engine))
+    read = reader(_folder_of(engine), passing=engine.bank.passing)
     with engine.knowing({key: partial(merge.weights, read) for key, merge in batch.merges.items()}):
         return _answers_routed(engine, rows, [Route(mixture) for mixture in batch.mixtures], weighs)
 

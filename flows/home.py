@@ -236,6 +236,7 @@ class Home:
 
     def engine(self, base: str, base_sha: str) -> Engine:
         """The engine on a base, loaded."""
+        from lorauter.adapter_weights import JUDGED
         from lorauter.engine import Engine
 
         settings = self.settings
@@ -245,4 +246,5 @@ class Home:
             dtype=settings.dtype,
             capacity=settings.capacity,
             find_adapter=self.fetch_adapter,
+            passing=JUDGED,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,10 +33,10 @@ def read_base(home: Home, id_: str | None = None) -> Base:
     rows = home.ledger.current("bases")
     known = next((r for r in rows if (r["base"], r["base_sha"], r["problem"]) == (id_, sha, None)), None)
     if known and known["source"]:  # rows of the first version came from a header and do not say so
-        return _base_of(known)
+        return replace(_base_of(known), revision=revision)
     base = _read(home, id_, sha, files)
     home.ledger.changes("bases").append([_row(base)])
-    return base
+    return replace(base, revision=revision)
 
 
 class NamedBases:

@@ -116,7 +116,7 @@ class _Judging:
         id_, settings = member.id, self._home.settings
         read = self._raw.columns.get((id_.repo, id_.path, id_.sha), ("",))[0]
         base = self._bases.get(member.judged_for)
-        run = [base.id, base.sha, base.source] if base else sorted(b.sha for b in self._bases.values())
+        run = [base.id, base.sha, base.revision, base.source] if base else sorted(b.sha for b in self._bases.values())
         rules = [RULES_VERSION, repr(settings.policy), sorted(settings.aliases.items())]
         seen = [member.content, member.listing.last_modified]
         return content_hash([member.judged_for, id_.key, seen, read, run, rules], 32)

@@ -14,7 +14,6 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from flows.mirror.card import read_card
 
 FILES_LIMIT = 20_000  # files of one entry
 DEPTH_LIMIT = 12  # folders in one another
-BASES_LIMIT = 200  # bases tried by their shapes
 _NOWHERE = "0" * 40  # a folder has no commit
 
 
@@ -131,12 +129,12 @@ def _deep(folder: Path, facts: AdapterFacts) -> list[Finding]:
     """What only the weights show: NaN, zero B, and whatever the engine would refuse."""
     if not facts.header_read:
         return []
-    from lorauter.adapter_weights import read_adapter
+    from lorauter.adapter_weights import JUDGED, read_adapter
     from lorauter.weights_check import check_weights
 
     findings = judge_weights(facts, check_weights(folder / WEIGHTS_NAME).facts)
     try:
-        read_adapter(folder)
+        read_adapter(folder, JUDGED)
     except UnsupportedAdapter as error:
         findings.append(Finding("unsupported", error.cause[:500]))
     return findings
@@ -224,20 +222,12 @@ class _Bases:
 
     def base_of(self, facts: AdapterFacts) -> tuple[Base | None, BaseMatch, str | None]:
         """The base an adapter is made for, where it is here; how it was told; why it could not be read."""
-        named = [Base(id_, _NOWHERE, {}) for id_ in self._paths]
-        match = match_base(facts, named, self._aliases)
-        if match.base is None and facts.lora:
-            match = match_base(facts, self._all, self._aliases)
+        match = match_base(facts, [Base(id_, _NOWHERE, {}) for id_ in self._paths], self._aliases)
         if match.base is None:
             return None, match, None
         id_ = next((i for i in self._paths if self._same(i, match.base)), None)
         built = self._build(id_) if id_ else None
         return (None, match, built) if isinstance(built, str) else (built, match, None)
-
-    @cached_property
-    def _all(self) -> list[Base]:
-        built = (self._build(id_) for id_ in list(self._paths)[:BASES_LIMIT])
-        return [base for base in built if isinstance(base, Base)]
 
     def _same(self, one: str, other: str) -> bool:
         return canonical(one, self._aliases).lower() == canonical(other, self._aliases).lower()

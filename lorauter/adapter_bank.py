@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -144,14 +144,18 @@ class AdapterBank:
         model: the frozen base.
         device: its device. dtype: its dtype; adapters are folded in fp32 and held in this.
         capacity: how many adapters may be held at a time.
+        passing: reasons that reading an adapter lets pass, as of `read_adapter`.
     """
 
-    def __init__(self, model: nn.Module, device: str, dtype: torch.dtype, capacity: int) -> None:
+    def __init__(
+        self, model: nn.Module, device: str, dtype: torch.dtype, capacity: int, passing: Collection[str] = ()
+    ) -> None:
         if capacity < 1:
             raise SettingError(f"The adapter bank's capacity is {capacity}.", "Use 1 or more.")
         self.device = device
         self.dtype = dtype
         self.capacity = capacity
+        self.passing = passing
         self._modules: dict[str, nn.Module] = dict(model.named_modules())
         self._held: OrderedDict[str, dict[str, Place]] = OrderedDict()
         self._tables: dict[tuple[str, int], AdapterTable] = {}
@@ -187,7 +191,7 @@ class AdapterBank:
                 header = read_header(found)
                 for name in header.modules:  # first: what a module is tells more than the tensors' names do
                     self.linear(name)
-                found = header.weights()
+                found = header.weights(self.passing)
             for name, pair in found.modules.items():
                 self._weight(name, pair)
 
@@ -250,7 +254,7 @@ class AdapterBank:
         if find is None:
             raise SettingError(f"Adapter {key!r} is not held.", "Give the engine a find_adapter.")
         with naming(key):
-            self.add(key, weights_found(key, find))
+            self.add(key, weights_found(key, find, self.passing))
 
     def fold(self, name: str, pair: LoraPair) -> HeldPair:
         """What `add` would hold of an adapter at one module, without holding it.
@@ -262,10 +266,11 @@ class AdapterBank:
         a = pair.a.to(self.device)
         b = pair.b.to(self.device, torch.float32) * pair.scaling
         if pair.magnitude is None:
-            return HeldPair(self._placed(a), self._placed(b.T), None)
+            return HeldPair(self._placed(name, a), self._placed(name, b.T), None)
         norm = torch.linalg.vector_norm(weight.float() + b @ a.float(), dim=1)
         gain = pair.magnitude.to(self.device, torch.float32) / norm
-        return HeldPair(self._placed(a), self._placed((gain[:, None] * b).T), self._placed(gain - 1))
+        b = gain[:, None] * b
+        return HeldPair(self._placed(name, a), self._placed(name, b.T), self._placed(name, gain - 1))
 
     def _weight(self, name: str, pair: LoraPair) -> torch.Tensor:
         """W of the module that a pair changes, (d_out, d_in): a Conv1D stores it the other way round."""
@@ -303,8 +308,14 @@ class AdapterBank:
             )
         return module
 
-    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self.dtype).contiguous()
+    def _placed(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        placed = tensor.to(self.dtype).contiguous()
+        if not torch.isfinite(placed).all():
+            raise UnsupportedAdapter(
+                f"The adapter is not finite in {str(self.dtype).removeprefix('torch.')} at {name}.",
+                "Serve it in bfloat16 or float32 (LORAUTER_DTYPE), or leave it out of the pool.",
+            )
+        return placed
 
     def _put(self, name: str, pair: HeldPair) -> Place:
         width = width_of(len(pair.a))
@@ -393,14 +404,14 @@ class _UsesOf:
         return RowUses(rows.contiguous(), numbers.contiguous(), weights, self._batch)
 
 
-def weights_found(key: str, find: FindAdapter) -> AdapterWeights:
-    """An adapter's weights, read where `find` gives a folder.
+def weights_found(key: str, find: FindAdapter, passing: Collection[str] = ()) -> AdapterWeights:
+    """An adapter's weights, read where `find` gives a folder, letting `passing` reasons pass.
 
     Raises:
         UnsupportedAdapter: as `read_adapter`.
     """
     found = find(key)
-    return found if isinstance(found, AdapterWeights) else read_adapter(found)
+    return found if isinstance(found, AdapterWeights) else read_adapter(found, passing)
 
 
 @contextmanager

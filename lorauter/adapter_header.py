@@ -6,7 +6,7 @@ features are served (lorauter/adapter_weights), the base (lorauter/adapter_bank)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 
 from catalog.errors import UnsupportedAdapter
 from catalog.parse import Problem, Tensor, header_length, module_name, parse_header
-from lorauter.adapter_weights import WEIGHTS_FILE, AdapterWeights, read_config, weights_of
+from lorauter.adapter_weights import DTYPES, WEIGHTS_FILE, AdapterWeights, read_config, weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,15 @@ class AdapterHeader:
         names = (module_name(place) for place, lora, _ in places if lora)
         return list(dict.fromkeys(name.replace(".base_layer", "") for name in names))  # a second LoRA on one module
 
-    def weights(self) -> AdapterWeights:
-        """The pairs without their bytes. Raises UnsupportedAdapter: as `read_adapter`."""
-        return weights_of(self.config, self.tensors)
+    def weights(self, passing: Collection[str] = ()) -> AdapterWeights:
+        """The pairs without their bytes.
+
+        Args:
+            passing: as of `read_adapter`.
+
+        Raises UnsupportedAdapter: as `read_adapter`.
+        """
+        return weights_of(self.config, self.tensors, passing)
 
 
 def read_header(folder: Path) -> AdapterHeader:
@@ -48,7 +54,9 @@ def read_header(folder: Path) -> AdapterHeader:
         UnsupportedAdapter: a file is missing or damaged.
     """
     config = read_config(folder)
-    return AdapterHeader(config, {t.name: torch.empty(t.shape, device="meta") for t in _tensors(folder)})
+    dtypes = {name: dtype for dtype, name in DTYPES.items()}
+    tensors = ((t.name, t.shape, dtypes.get(t.dtype, torch.int8)) for t in _tensors(folder))  # int8: of what is refused
+    return AdapterHeader(config, {name: torch.empty(shape, dtype=d, device="meta") for name, shape, d in tensors})
 
 
 def _tensors(folder: Path) -> tuple[Tensor, ...]:

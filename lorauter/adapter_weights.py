@@ -1,8 +1,8 @@
 """Adapter weights: one PEFT folder read to the pairs A, B that the engine serves.
 
-Knows: PEFT 0.21's file names and tensor names, and which features have no exact serving here. Does not know:
-scaling rules and targets (catalog/scaling, catalog/targets), the base model (lorauter/adapter_bank checks modules
-and shapes), devices, or where folders come from.
+Knows: PEFT 0.21's file names and tensor names, what numbers no adapter may hold. Does not know: which features have
+no exact serving (catalog/rules_function, the same rules that a catalog admits by), scaling (catalog/scaling), the base
+model (lorauter/adapter_bank checks modules and shapes), devices, or where folders come from.
 
 Only safetensors are read: a pickle can run code. Whatever could change the output and is not
 served exactly is refused by name, so a text from the engine is always what PEFT would give.
@@ -10,7 +10,7 @@ served exactly is refused by name, so a text from the engine is always what PEFT
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from catalog.config_fields import PLAIN_INITS, UNSERVED
 from catalog.errors import UnsupportedAdapter
-from catalog.parse import CONFIG_LIMIT, Problem, parse_config
+from catalog.parse import CONFIG_LIMIT, Problem, Tensor, parse_config
 from catalog.patterns import Patience
+from catalog.rules import judge_alone
 from catalog.scaling import scaling_of
-from catalog.targets import ALL_LINEAR, targeted
-from catalog.tensor_names import feature_of
+from lorauter.pair_check import is_finite, is_zero, overflows
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -34,9 +33,17 @@ SUFFIXES = {  # PEFT drops the adapter's name from keys as it saves them; one th
     **{f".lora_{side}{name}.weight": side.lower() for side in "AB" for name in ("", ".default")},
     **{f".lora_magnitude_vector{end}": "magnitude" for end in ("", ".weight", ".default.weight")},
 }
-
-# What the rules of the catalog reject from config and header is refused here too: folders need not come from a crawl.
-REFUSED_OPTIONS = ("alora_invocation_tokens", "layer_replication", "lora_bias", "modules_to_save", *UNSERVED)
+# What only a catalog can decide: it knows the base's revision, and its policy may let the tensors' rank count. Who
+# serves what a catalog admitted lets these reasons pass; who reads a folder of his own does not.
+JUDGED = ("base_revision", "rank_mismatch")
+DTYPES = {  # torch's → the name in a safetensors header
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,38 +69,42 @@ class AdapterWeights:
     modules: Mapping[str, LoraPair]
 
 
-def read_adapter(folder: Path) -> AdapterWeights:
+def read_adapter(folder: Path, passing: Collection[str] = ()) -> AdapterWeights:
     """Reads `adapter_config.json` and `adapter_model.safetensors` of a folder, on the CPU.
 
+    Args:
+        passing: reasons of catalog.rules that are let pass, JUDGED for what a catalog admitted.
+
     Raises:
-        UnsupportedAdapter: a file is missing or damaged, or the adapter uses a feature that
-            cannot be served exactly.
+        UnsupportedAdapter: a file is missing or damaged, the adapter uses a feature that cannot be served exactly, or
+            its numbers are not finite or change nothing.
     """
     config = read_config(folder)
-    _refuse_options(config)
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
         raise _refusal(f"has no readable {WEIGHTS_FILE} ({error})") from error
-    return weights_of(config, tensors)
+    weights = weights_of(config, tensors, passing)
+    _refuse_numbers(weights, tensors)
+    return weights
 
 
-def weights_of(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> AdapterWeights:
+def weights_of(
+    config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], passing: Collection[str] = ()
+) -> AdapterWeights:
     """The pairs that a config makes of tensors, which may lie on any device, `meta` included.
 
+    Args:
+        passing: as of `read_adapter`.
+
     Raises:
-        UnsupportedAdapter: as `read_adapter`.
+        UnsupportedAdapter: as `read_adapter`; the numbers are not looked at.
     """
-    _refuse_options(config)
-    modules = _group(tensors)
-    if not modules:
-        raise _refusal("holds no LoRA tensors")
-    try:
-        _refuse_untargeted(modules, config)
-        patience = Patience()
-        return AdapterWeights({name: _pair(name, parts, config, patience) for name, parts in modules.items()})
-    except (TypeError, ValueError, OverflowError) as error:  # e.g. an alpha that is no number, a key that is no regex
-        raise _refusal(f"has a malformed {CONFIG_FILE} ({error})") from error
+    header = (Tensor(name, _dtype_name(t), tuple(t.shape), 0, 0) for name, t in sorted(tensors.items()))
+    for finding in judge_alone(config, tuple(header), passing):
+        raise _refusal(f"is not served ({finding.reason}): {finding.evidence}")
+    patience = Patience()
+    return AdapterWeights({name: _pair(name, p, config, patience) for name, p in _group(tensors).items()})
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -108,61 +119,36 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _refuse_options(config: Mapping[str, Any]) -> None:
-    if config.get("peft_type") != "LORA":
-        raise _refusal(f"has peft_type {config.get('peft_type')!r}, not LORA")
-    for option in REFUSED_OPTIONS:
-        if config.get(option):
-            raise _refusal(f"uses {option}")
-    init = config.get("init_lora_weights", True)
-    if init not in PLAIN_INITS:
-        raise _refusal(f"uses init_lora_weights={init!r}, which rewrites the base's weights")
+def _refuse_numbers(weights: AdapterWeights, tensors: Mapping[str, torch.Tensor]) -> None:
+    pairs = weights.modules
+    infinite = next((name for name, tensor in tensors.items() if not is_finite(tensor)), None)
+    if infinite is not None:
+        raise _refusal(f"is not served (non_finite): NaN or infinity in {infinite}")
+    over = next((name for name, pair in pairs.items() if overflows(pair.a, pair.b, pair.scaling)), None)
+    if over is not None:
+        raise _refusal(f"is not served (non_finite): the product of A and B at {over} leaves float32")
+    if all(pair.magnitude is None and is_zero(pair.a, pair.b) for pair in pairs.values()):
+        raise _refusal("is not served (zero_b): every product of A and B is zero, it changes nothing")
 
 
-def _refuse_untargeted(modules: Iterable[str], config: Mapping[str, Any]) -> None:
-    """PEFT ignores tensors at modules that the config does not target; their author meant them to act."""
-    targets = config.get("target_modules")
-    if isinstance(targets, str) and targets.lower() == ALL_LINEAR:  # PEFT resolves it against the base
-        return
-    if not targets:
-        raise _refusal("names no target_modules")
-    names = list(modules)
-    found = targeted(config, names)
-    if found is None:
-        raise _refusal("has target_modules that cannot be matched")
-    stray = next((name for name in names if name not in found), None)
-    if stray is not None:
-        raise _refusal(f"holds tensors outside its target_modules, at {stray}")
+def _dtype_name(tensor: torch.Tensor) -> str:
+    return DTYPES.get(tensor.dtype, str(tensor.dtype).removeprefix("torch."))
 
 
 def _group(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
-    """Tensors by module, then by part ("a", "b", "magnitude")."""
+    """Tensors by module, then by part ("a", "b", "magnitude"); the rules have refused all other tensors."""
     modules: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         suffix = next((s for s in SUFFIXES if key.endswith(s)), None)
         if suffix is None or not key.startswith(PREFIX):
-            raise _refusal(f"holds a tensor that is not served ({feature_of(key)}: {key})")
-        name = key[len(PREFIX) : -len(suffix)]
-        parts = modules.setdefault(name, {})
-        if parts.setdefault(SUFFIXES[suffix], tensor) is not tensor:
-            raise _refusal(f"holds two tensors for one place ({key})")
+            raise _refusal(f"holds a tensor that is not served ({key})")
+        modules.setdefault(key[len(PREFIX) : -len(suffix)], {})[SUFFIXES[suffix]] = tensor
     return modules
 
 
 def _pair(name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], patience: Patience) -> LoraPair:
-    a, b, magnitude = parts.get("a"), parts.get("b"), parts.get("magnitude")
-    if a is None or b is None:
-        raise _refusal(f"holds only one of lora_A and lora_B at {name}")
-    if a.ndim != 2 or b.ndim != 2:
-        raise _refusal(f"uses LoRA on a convolution at {name}")
-    rank = a.shape[0]
-    if rank == 0 or b.shape[1] != rank:
-        raise _refusal(f"has a shape mismatch at {name}: A {tuple(a.shape)}, B {tuple(b.shape)}")
-    if (magnitude is not None) != bool(config.get("use_dora")):
-        raise _refusal(f"has use_dora and lora_magnitude_vector disagree at {name}")
-    if magnitude is not None and magnitude.shape != (b.shape[0],):
-        raise _refusal(f"has a shape mismatch at {name}: magnitude {tuple(magnitude.shape)}")
-    return LoraPair(a, b, scaling_of(name, rank, config, patience), magnitude)
+    a, b = parts["a"], parts["b"]
+    return LoraPair(a, b, scaling_of(name, a.shape[0], config, patience), parts.get("magnitude"))
 
 
 def _refusal(what: str) -> UnsupportedAdapter:

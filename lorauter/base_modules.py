@@ -14,13 +14,18 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+)
 from transformers.pytorch_utils import Conv1D
 
 from catalog.base import Base
 from catalog.base_kind import is_causal_class
 from catalog.errors import HubError
 
+_MULTIMODAL = (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES)
 LAYER_LIMIT = 1024  # of whatever is counted and becomes modules: layers, experts
 SIZE_LIMIT = 1 << 24  # of any other number: widths, rows, positions
 MODULE_LIMIT = 100_000  # layers × experts
@@ -70,7 +75,7 @@ def _check_kind(base_id: str, config: Mapping[str, Any]) -> None:
     given, classes = config.get("model_type"), config.get("architectures")
     kind = given if isinstance(given, str) else ""
     if isinstance(classes, list) and classes:
-        causal = any(isinstance(name, str) and is_causal_class(name) for name in classes)
+        causal = any(isinstance(name, str) and _is_causal(name, kind) for name in classes)
     else:
         causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if kind in CONFIG_MAPPING else True
     if not causal or kind in _NOT_CAUSAL.split():
@@ -78,6 +83,17 @@ def _check_kind(base_id: str, config: Mapping[str, Any]) -> None:
         raise HubError(f"{base_id} is no causal language model ({str(told)[:80]}).", "Choose a base that is one.")
     if kind not in CONFIG_MAPPING or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise UnknownArchitecture(f"{base_id}: transformers cannot build a model of type {kind[:80]!r}.")
+
+
+def _is_causal(name: str, kind: str) -> bool:
+    """Whether a checkpoint of this class holds a causal LM.
+
+    transformers builds the causal LM inside a model that also takes pictures or sound, where its mapping has the type.
+    """
+    if is_causal_class(name):
+        return True
+    others = {mapping.get(kind) for mapping in _MULTIMODAL}
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and name in (MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind], *others)
 
 
 def _check_bounds(base_id: str, config: Mapping[str, Any]) -> None:

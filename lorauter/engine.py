@@ -12,7 +12,7 @@ which engine, dtype and device gave a text.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +54,7 @@ class Engine:
         find_adapter: gives the folder, or the weights, of an adapter's key; without it, only adapters put into
             `bank` by hand are served.
         budget: bounds of a batch; without it, what `budget_for` finds room for.
+        passing: reasons that reading an adapter lets pass, as of `read_adapter`.
 
     Attributes:
         halved: rows of each batch that memory had no room for and that was computed in halves.
@@ -71,6 +72,7 @@ class Engine:
         capacity: int = 64,
         find_adapter: FindAdapter | None = None,
         budget: Budget | None = None,
+        passing: Collection[str] = (),
     ) -> None:
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
@@ -79,7 +81,7 @@ class Engine:
         self._checked: set[str] = set()
         self.model, self.tokenizer = _load(base_dir, self.device, DTYPES[self.dtype])
         _refuse_states(self.model)
-        self.bank = AdapterBank(self.model, self.device, DTYPES[self.dtype], capacity)
+        self.bank = AdapterBank(self.model, self.device, DTYPES[self.dtype], capacity, passing)
         self.budget = budget or budget_for(self.model, self.device)
         self.halved: list[int] = []
         self._opened = gates_of(self.weights_of, capacity)
@@ -304,7 +306,7 @@ class Engine:
             UnsupportedAdapter: as `read_adapter`; the cause names the key. SettingError: there is no `find_adapter`.
         """
         with naming(key):
-            return weights_found(key, self._find)
+            return weights_found(key, self._find, self.bank.passing)
 
     def _plan(self, mixtures: Sequence[Weighing]) -> BatchPlan:
         find = self._find if self._made else self.find_adapter

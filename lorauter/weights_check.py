@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from catalog.parse import module_name
 from catalog.rules import WeightFacts
+from lorauter.pair_check import is_finite, overflows, product_norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +37,43 @@ def check_weights(path: Path) -> CheckedWeights:
     A file that is no safetensors, for all that its header promised, counts as not finite: `(unreadable)`.
     """
     try:
-        non_finite, sides = _read(path)
+        non_finite, sides, is_dora = _read(path)
     except SafetensorError:
-        non_finite, sides = ["(unreadable)"], {}
-    zero_b = all(not pair["B"].any() for pair in sides.values() if "B" in pair)
+        non_finite, sides, is_dora = ["(unreadable)"], {}, False
     pairs = {} if non_finite else {module: pair for module, pair in sides.items() if _is_pair(pair)}
-    norms = {module: _product_norm(pair["A"], pair["B"]) for module, pair in pairs.items()}
+    over = [module for module, pair in pairs.items() if overflows(pair["A"], pair["B"])]
+    norms = {} if over else {module: product_norm(pair["A"], pair["B"]) for module, pair in pairs.items()}
+    non_finite += [f"the product of A and B at {module}" for module in over]
+    zero_b = all(not pair["B"].any() for pair in sides.values() if "B" in pair)
+    zero_b = zero_b or (bool(norms) and not any(norms.values()) and not is_dora)
     mean_norm = math.fsum(norms.values()) / len(norms) if norms else math.nan
     facts = WeightFacts(path.stat().st_size, _sha256(path), tuple(non_finite), zero_b)
     return CheckedWeights(facts, mean_norm, norms)
 
 
-def _read(path: Path) -> tuple[list[str], dict[str, dict[str, torch.Tensor]]]:
-    """Names of tensors that are not finite, and the A and B of every module."""
+def _read(path: Path) -> tuple[list[str], dict[str, dict[str, torch.Tensor]], bool]:
+    """Names of tensors that are not finite, the A and B of every module, whether there are magnitudes: a DoRA's change
+    something even where its products do not.
+    """
     sides: dict[str, dict[str, torch.Tensor]] = {}
     non_finite = []
+    is_dora = False
     with safe_open(path, framework="pt") as file:
         for name in sorted(file.keys()):
             tensor = file.get_tensor(name).float()
-            if not torch.isfinite(tensor).all():
+            if not is_finite(tensor):
                 non_finite.append(name)
+            is_dora = is_dora or "lora_magnitude_vector" in name
             module, _, side = name.partition(".lora_")
             if side[:1] in ("A", "B"):
                 sides.setdefault(module_name(module), {})[side[:1]] = tensor
-    return non_finite, sides
+    return non_finite, sides, is_dora
 
 
 def _is_pair(pair: Mapping[str, torch.Tensor]) -> bool:
     """Whether A and B are matrices of one rank: what has no header rules before it may hold anything."""
     a, b = pair.get("A"), pair.get("B")
     return a is not None and b is not None and a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1]
-
-
-def _product_norm(a: torch.Tensor, b: torch.Tensor) -> float:
-    """‖BA‖_F from the r × r Gram matrices, without forming BA."""
-    return math.sqrt(max(0.0, float(((b.T @ b) * (a @ a.T)).sum())))
 
 
 def _sha256(path: Path) -> str:

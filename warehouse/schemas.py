@@ -120,7 +120,7 @@ VERDICTS = _schema(
     _field("sha256", pa.string(), "of the weights"),
     _field("duplicate_of", pa.string(), "adapter whose weights these are too: they are stored once"),
     _field("base_named", pa.string(), "what it calls its base"),
-    _field("base_source", pa.string(), "where its base is known from: config, card, path or shapes"),
+    _field("base_source", pa.string(), "where its base is known from: config, card or path"),
     _field("base_twin", pa.bool_(), "whether that names a quantised or renamed twin of the base"),
     _field("peft_type", pa.string()),
     _field("task_type", pa.string()),

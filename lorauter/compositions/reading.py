@@ -5,7 +5,7 @@ Knows: folders and keys. Does not know: merges, banks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from catalog.errors import UnsupportedAdapter
 from lorauter.adapter_weights import AdapterWeights, read_adapter
 
 
-def reader(find: Callable[[str], Path], most: int = 16) -> Callable[[str], AdapterWeights]:
+def reader(
+    find: Callable[[str], Path], most: int = 16, passing: Collection[str] = ()
+) -> Callable[[str], AdapterWeights]:
     """A function from key to weights, on the CPU as stored, that remembers the `most` last used.
 
     Args:
         find: gives the folder of an adapter's key.
+        passing: reasons that are let pass, as of `read_adapter`.
 
     Raises:
         UnsupportedAdapter: by the function, as `read_adapter`; the cause names the key.
@@ -26,7 +29,7 @@ def reader(find: Callable[[str], Path], most: int = 16) -> Callable[[str], Adapt
     @lru_cache(maxsize=most)
     def read(key: str) -> AdapterWeights:
         try:
-            return read_adapter(find(key))
+            return read_adapter(find(key), passing)
         except UnsupportedAdapter as error:
             raise UnsupportedAdapter(f"{key}: {error.cause}", error.next_step) from error
 

@@ -1,4 +1,4 @@
-"""Which base an adapter is made for: config, then card, then path, then shapes."""
+"""Which base an adapter is made for: config, then card, then path; never its shapes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from catalog.safe_names import is_repo_id
 
 SHA = "a" * 40
 OURS = Base("Acme/Tiny-Llama", SHA, {"q": (16, 32), "v": (16, 8)})
-WIDE = Base("acme/wide", SHA, {"q": (64, 64), "v": (64, 64)})
 
 
 def facts(
@@ -66,6 +65,16 @@ def facts(
         ("models/gemma-2-2b-bnb-4bit", "google/gemma-2-2b", "path", True),
         ("../base/tiny-llama", "Acme/Tiny-Llama", "path", False),
         ("internlm-chat-7b", "internlm/internlm-chat-7b", "path", False),
+        ("/root/.cache/modelscope/hub/Qwen/Qwen2___5-7B-Instruct", "Qwen/Qwen2.5-7B-Instruct", "path", False),
+        ("/hub/models/LLM-Research/Meta-Llama-3___1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct", "path", False),
+        ("LLM-Research/Llama-3.2-1B-Instruct", "meta-llama/Llama-3.2-1B-Instruct", "config", False),
+        ("/kaggle/input/llama-3.1/transformers/8b-instruct/2", "meta-llama/Llama-3.1-8B-Instruct", "path", False),
+        ("/kaggle/input/gemma-2/transformers/gemma-2-2b-it/2", "google/gemma-2-2b-it", "path", False),
+        ("/kaggle/input/mistral/pytorch/7b-instruct-v0.1-hf/1", "mistralai/Mistral-7B-Instruct-v0.1", "path", False),
+        ("/root/.cache/kagglehub/models/q/qwen2.5/transformers/7b/1", "Qwen/Qwen2.5-7B", "path", False),
+        ("gemma3-270m", "google/gemma-3-270m", "path", False),
+        ("/root/out/Gemma_3.270m-it", "google/gemma-3-270m-it", "path", False),
+        ("tiny_llama", "Acme/Tiny-Llama", "path", False),
     ],
 )
 def test_the_config_names_the_base(named: str, base: str, source: str, twin: bool) -> None:
@@ -87,27 +96,40 @@ def test_of_several_bases_on_a_card_the_runs_own_counts_and_else_the_first() -> 
     assert match_base(several) == BaseMatch("a/x", "card", "a/x", twin=False)
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        "./merged_sft_model",
+        "/kaggle/input/llama-3/transformers/8b-chat-hf/1",  # Kaggle's own name for what the hub calls Instruct
+        "/kaggle/input/my-model/checkpoint-3",
+        "/data/llama-32-1b",  # 3.2-1b, or 32-1b
+        "/data/qwen25-7b",
+        "./models/llama-3.2-3b-base",
+        "/data/Qwen2.5-7B-Instruct/checkpoint-500",  # trained on from there
+        "/data/Qwen2.5-7B-Instruct-merged",
+        "___",
+    ],
+)
+def test_a_name_that_leaves_a_doubt_stands_for_nothing(named: str) -> None:
+    assert match_base(facts(named, lora=(Q,)), [OURS]) == BaseMatch(None, "", named, twin=False)
+
+
 Q = LoraShape("q", 4, 16, 32, "F32")
 
 
-@pytest.mark.parametrize(
-    ("lora", "bases", "base"),
-    [
-        ((Q,), [OURS, WIDE], "Acme/Tiny-Llama"),
-        ((Q,), [OURS, Base("acme/twin", SHA, OURS.modules)], None),  # two fit: neither is told
-        ((Q, LoraShape("z", 4, 16, 8, "F32")), [OURS], None),  # one pair does not fit
-        ((), [OURS], None),
-    ],
-)
-def test_shapes_tell_the_base_where_only_one_fits_all(
-    lora: tuple[LoraShape, ...], bases: list[Base], base: str | None
-) -> None:
-    found = match_base(facts("/a/path", lora=lora), bases)
-    assert (found.base, found.source) == (base, "shapes" if base else "")
+@pytest.mark.parametrize("named", [None, "", "/a/path", "./merged_sft_model"])
+def test_shapes_stand_in_for_no_name(named: str | None) -> None:
+    found = match_base(facts(named, lora=(Q,)), [OURS])
+    assert found == BaseMatch(None, "", named or "", twin=False)
 
 
 def test_a_config_that_was_not_read_names_nothing() -> None:
     assert match_base(facts("some/model", config=False)) == BaseMatch(None, "", "", twin=False)
+
+
+def test_an_alias_may_name_a_path_as_a_whole() -> None:
+    found = match_base(facts("./merged_sft_model"), [OURS], {"./Merged_SFT_model": "acme/tiny-llama"})
+    assert (found.base, found.source) == ("Acme/Tiny-Llama", "path")
 
 
 @pytest.mark.parametrize("aliases", [{"Our/Copy": "acme/base"}, {"our/copy": "acme/base"}])

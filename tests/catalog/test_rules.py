@@ -10,7 +10,7 @@ import pytest
 from catalog.adapter import AdapterId, Finding, LoraShape
 from catalog.base_names import BaseMatch
 from catalog.facts import AdapterFacts
-from catalog.parse import Problem, Tensor
+from catalog.parse import Problem, Tensor, lora_shapes
 from catalog.rules import (
     RULES,
     Base,
@@ -20,6 +20,7 @@ from catalog.rules import (
     is_repo_id,
     is_safe_path,
     judge,
+    judge_alone,
     judge_weights,
 )
 
@@ -89,7 +90,9 @@ P = "base_model__model__"
 POLICY = Policy(max_rank=4, max_bytes=1000, licences=("mit",), dora=False, min_downloads=5, blocked=("eve",))
 LOOSE = replace(POLICY, dora=True)  # for the rules about DoRA's tensors
 UNREAD: dict[str, Any] = {"lora": (), "header_read": False}
-UNKNOWN = ", and neither card nor shapes tell the base"
+REMEDY = '. If it is a copy of a base, say so: LORAUTER_ALIASES=\'{{"{}": "org/model"}}\''
+FITS = "; its shapes fit Tiny/Llama, as they fit whatever was made from it"
+UNKNOWN = ", and the card names no base"
 
 # reason: changes to the sound adapter that fire it, the evidence, changes that come close and do not
 CASES: dict[str, list[tuple[dict[str, Any], str, dict[str, Any]]]] = {
@@ -150,7 +153,27 @@ CASES: dict[str, list[tuple[dict[str, Any], str, dict[str, Any]]]] = {
         ),
     ],
     "malformed_field": [
-        (config(r=0), "r is 0", config(r=1)),
+        (config(r=0), "r is 0", config(r=4)),
+        (config(bias="foo"), "bias is 'foo', and PEFT knows none, all and lora_only", config(bias="lora_only")),
+        (config(lora_dropout=1.5), "lora_dropout is 1.5", config(lora_dropout=1)),
+        (config(alpha_pattern=None), "alpha_pattern is None", config(alpha_pattern={})),
+        (config(eva_config={"rho": 0.5}), "eva_config is {'rho': 0.5}", config(eva_config={"rho": 2.0})),
+        (config(revision=7), "revision is 7", config(revision=None)),
+        (
+            config(init_lora_weights="kaiming"),
+            "init_lora_weights is 'kaiming', which PEFT 0.21 does not know",
+            config(init_lora_weights="MiCA"),
+        ),
+        (
+            config(init_lora_weights=1),
+            "init_lora_weights is 1, which PEFT 0.21 does not know",
+            config(init_lora_weights=0),
+        ),
+        (
+            {"lora": (replace(Q, rank=3), V), **config(init_lora_weights="orthogonal", rank_pattern={"q": 3})},
+            "init_lora_weights is 'orthogonal', which takes an even rank: 'q' has rank 3",
+            config(init_lora_weights="orthogonal"),
+        ),
         (config(lora_alpha="8"), "lora_alpha is '8'", config(lora_alpha=8.0)),
         (config(rank_pattern=[4]), "rank_pattern is [4]", config(rank_pattern={"q": 4})),
         (config(alpha_pattern={"q": None}), "alpha_pattern is {'q': None}", config(alpha_pattern={"q": 1.5})),
@@ -169,8 +192,18 @@ CASES: dict[str, list[tuple[dict[str, Any], str, dict[str, Any]]]] = {
     "unknown_base": [
         (
             UNREAD | config(base_model_name_or_path="/home/me/model"),
-            f"base_model_name_or_path is '/home/me/model'{UNKNOWN}",
-            config(base_model_name_or_path="/home/me/model"),  # its shapes are the base's
+            f"base_model_name_or_path is '/home/me/model'{UNKNOWN}" + REMEDY.format("/home/me/model"),
+            config(base_model_name_or_path="/home/me/Llama"),
+        ),
+        (
+            config(base_model_name_or_path="./merged_sft"),
+            f"base_model_name_or_path is './merged_sft'{UNKNOWN}{FITS}" + REMEDY.format("./merged_sft"),
+            config(base_model_name_or_path="./Llama-4bit"),
+        ),
+        (
+            config(base_model_name_or_path=None),
+            f"base_model_name_or_path is None{UNKNOWN}{FITS}",
+            {"card_bases": ("Tiny/Llama",), **config(base_model_name_or_path=None)},
         ),
         (
             UNREAD | config(base_model_name_or_path=None),
@@ -241,15 +274,93 @@ CASES: dict[str, list[tuple[dict[str, Any], str, dict[str, Any]]]] = {
         (config(layer_replication=[[0, 2]]), "layer_replication is [[0, 2]]", config(layer_replication=None))
     ],
     "changed_base": [
-        (config(init_lora_weights="pissa"), "init_lora_weights is 'pissa'", config(init_lora_weights="gaussian")),
-        (config(init_lora_weights="loftq"), "init_lora_weights is 'loftq'", config(init_lora_weights=False)),
+        (
+            config(init_lora_weights="pissa"),
+            "init_lora_weights is 'pissa', which changes the base",
+            config(init_lora_weights="gaussian"),
+        ),
+        (
+            config(init_lora_weights="loftq"),
+            "init_lora_weights is 'loftq', which changes the base",
+            config(init_lora_weights=False),
+        ),
+        (
+            config(init_lora_weights="OLoRA"),
+            "init_lora_weights is 'OLoRA', which changes the base",
+            config(init_lora_weights="lora_ga"),
+        ),
+        (
+            config(init_lora_weights="corda"),
+            "init_lora_weights is 'corda', which changes the base",
+            config(init_lora_weights="mica"),
+        ),
     ],
     "unserved_option": [
+        (config(kasa_config={}), "uses kasa_config", config(kasa_config=None, megatron_config={})),
         (
             config(use_qalora=True, target_parameters=["e"]),
             "uses target_parameters, use_qalora",
             config(use_qalora=False, target_parameters=[], qalora_group_size=16, megatron_core="megatron.core"),
+        ),
+    ],
+    "hybrid_config": [
+        (
+            config(lora_parameters={"rank": 8, "scale": 20.0}, fine_tune_type="lora", num_layers=16),
+            "fields of PEFT and of MLX in one config: lora_parameters, fine_tune_type",
+            config(lora_parameters=None, fine_tune_type=""),
         )
+    ],
+    "base_revision": [
+        (
+            config(revision="step1000"),
+            f"made for the base's revision 'step1000', and the base here is main ({SHA[:12]})",
+            config(revision="main"),
+        ),
+        (
+            config(revision="b" * 40),
+            f"made for the base's revision '{'b' * 40}', and the base here is main ({SHA[:12]})",
+            config(revision=SHA),
+        ),
+        (
+            config(revision="v1"),
+            f"made for the base's revision 'v1', and the base here is main ({SHA[:12]})",
+            config(revision="unsloth"),
+        ),
+    ],
+    "broken_pair": [
+        (
+            tensors(
+                **{f"{P}q__lora_A__weight": (4, 16), f"{P}q__lora_B__weight": (32, 4), f"{P}k__lora_A__weight": (4, 16)}
+            ),
+            "only one of lora_A and lora_B (lora_A (4, 16)) at 'k', 1 such modules",
+            tensors(**{f"{P}q__lora_A__weight": (4, 16), f"{P}q__lora_B__weight": (32, 4)}),
+        ),
+        (
+            tensors(**{f"{P}k__lora_A__weight": (4, 16), f"{P}k__lora_B__weight": (32, 8)}),
+            "a shape mismatch (lora_A (4, 16) and lora_B (32, 8)) at 'k', 1 such modules",
+            {},
+        ),
+        (
+            tensors(**{f"{P}k__lora_A__weight": (4, 16, 3), f"{P}k__lora_B__weight": (32, 4, 1)}),
+            "LoRA on a convolution (lora_A (4, 16, 3) and lora_B (32, 4, 1)) at 'k', 1 such modules",
+            {},
+        ),
+    ],
+    "rank_mismatch": [
+        (
+            config(r=8),
+            "2 of 2 modules have another rank, e.g. 'q': 8 in the config, 4 in the weights",
+            config(r=8, rank_pattern={"q": 4, "v": 4}),
+        )
+    ],
+    "zero_b": [
+        (config(lora_alpha=0), "lora_alpha is 0 for every module: the adapter changes nothing", config(lora_alpha=-1)),
+        (
+            config(alpha_pattern={"q": 0, "v": 0}),
+            "lora_alpha is 0 for every module: the adapter changes nothing",
+            config(lora_alpha=0, alpha_pattern={"v": 1}),
+        ),
+        (UNREAD | config(lora_alpha=0), "lora_alpha is 0 for every module: the adapter changes nothing", UNREAD),
     ],
     "unknown_fields": [
         (
@@ -315,7 +426,11 @@ CASES: dict[str, list[tuple[dict[str, Any], str, dict[str, Any]]]] = {
         )
     ],
     "shape_mismatch": [
-        ({"lora": (replace(Q, d_in=8), V)}, "q: 8→32, the base has (16, 32)", {"lora": (Q, replace(V, rank=2))}),
+        (
+            {"lora": (replace(Q, d_in=8), V)},
+            "q: 8→32, the base has (16, 32)",
+            {"lora": (Q, replace(V, rank=2)), **config(rank_pattern={"v": 2})},
+        ),
         ({"lora": (Q, replace(V, d_out=9))}, "v: 16→9, the base has (16, 8)", {}),
     ],
     "unmatched_modules": [(lora("q", "z"), "1 of 2 modules are not in the base, e.g. 'z'", {"lora": (Q, V)})],
@@ -326,7 +441,13 @@ CASES: dict[str, list[tuple[dict[str, Any], str, dict[str, Any]]]] = {
             {"lora": (Q,), **config(exclude_modules=["v"])},
         )
     ],
-    "rank": [({"lora": (replace(Q, rank=5), V)}, "rank 5, the limit is 4", {"lora": (Q, V)})],
+    "rank": [
+        (
+            {"lora": (replace(Q, rank=5), V), **config(rank_pattern={"q": 5})},
+            "rank 5, the limit is 4",
+            {"lora": (Q, V)},
+        )
+    ],
     "size": [({"size": 1001}, "1001 bytes, the limit is 1000", {"size": 1000})],
     "dora": [(config(use_dora=True), "a DoRA adapter, which the policy excludes", {})],
     "licence": [
@@ -387,9 +508,63 @@ def test_before_the_config_is_read_only_the_listing_can_reject() -> None:
     assert judge(facts, BASE, POLICY) == []
 
 
-def test_the_rank_of_the_header_wins_over_the_configs() -> None:
+def test_a_policy_may_let_the_rank_of_the_header_win_over_the_configs() -> None:
     facts = replace(SOUND, **config(r=64, rank_pattern={"q": 2}))
-    assert judge(facts, BASE, POLICY) == []
+    assert [f.reason for f in judge(facts, BASE, POLICY)] == ["rank_mismatch"]
+    assert judge(facts, BASE, replace(POLICY, rank_mismatch=True)) == []
+
+
+def test_a_revision_that_the_base_was_asked_for_by_is_its_own() -> None:
+    facts = replace(SOUND, **config(revision="step1000"))
+    assert judge(facts, replace(BASE, revision="step1000"), POLICY) == []
+
+
+def test_before_the_base_is_read_a_commit_may_be_its_own_and_a_name_is_not() -> None:
+    named, commit = (replace(SOUND, **config(revision=r)) for r in ("step1000", SHA))
+    assert judge(named, None, POLICY) == [Finding("base_revision", "made for the base's revision 'step1000'")]
+    assert judge(commit, None, POLICY) == []
+    assert [f.reason for f in judge_alone(commit.config or {}, PAIR)] == ["base_revision"]
+
+
+def test_a_dora_of_alpha_0_may_still_change_the_base() -> None:
+    names = {f"{P}{s.module}__lora_magnitude_vector": (s.d_out,) for s in (Q, V)}
+    facts = replace(SOUND, **config(use_dora=True, lora_alpha=0), **tensors(**names))
+    assert judge(facts, BASE, LOOSE) == []
+
+
+WRAPPED = ["_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_model", "q"]
+
+
+@pytest.mark.parametrize("part", WRAPPED)
+@pytest.mark.parametrize("base", [None, BASE])
+def test_what_a_wrapper_put_into_keys_is_told_with_a_base_and_without(part: str, base: Base | None) -> None:
+    facts = gathered({}, f"base_model.model.{part}.{part}.q")
+    assert judge(facts, base, POLICY)[0].reason == "key_prefix"
+
+
+def test_what_the_base_calls_its_modules_is_no_wrapper() -> None:
+    named = Base("Tiny/Llama", SHA, {"module.q": (16, 32)})
+    facts = gathered(config(target_modules=["q"]), "base_model.model.module.q")
+    assert judge(facts, named, POLICY) == []
+    assert judge(facts, None, POLICY)[0].reason == "key_prefix"
+
+
+@pytest.mark.parametrize("base", [None, BASE])
+def test_all_linear_leaves_out_the_head(base: Base | None) -> None:
+    head = LoraShape("lm_head", 4, 16, 100, "F32")
+    facts = replace(SOUND, lora=(Q, V, head), **config(target_modules="all-linear"))
+    told = "1 of 3 modules are not targeted, e.g. 'lm_head', and all-linear leaves out the output head"
+    assert judge(facts, base, POLICY) == [Finding("untargeted_modules", told)]
+
+
+HALVES = {"A": (4, 16), "B": (32, 4)}
+PAIR = tuple(Tensor(f"base_model.model.q.lora_{side}.weight", "F32", shape, 0, 0) for side, shape in HALVES.items())
+
+
+def gathered(changes: dict[str, Any], module: str) -> AdapterFacts:
+    """An adapter of one pair, with its tensors' names."""
+    found = tuple(Tensor(f"{module}.lora_{side}.weight", "F32", shape, 0, 0) for side, shape in HALVES.items())
+    return replace(SOUND, lora=lora_shapes(found)[0], tensors=found, **changes)
 
 
 @pytest.mark.parametrize(
@@ -453,7 +628,10 @@ FINE = WeightFacts(1000, "f" * 64, (), False)
             [Finding("sha_mismatch", f"sha256 {'0' * 64}, announced {'f' * 64}")],
         ),
         (replace(FINE, non_finite=("a", "b")), [Finding("non_finite", "NaN or infinity in a")]),
-        (replace(FINE, zero_b=True), [Finding("zero_b", "every B is zero: the adapter changes nothing")]),
+        (
+            replace(FINE, zero_b=True),
+            [Finding("zero_b", "every product of A and B is zero: the adapter changes nothing")],
+        ),
         (replace(FINE, zero_b=True, non_finite=("a",)), [Finding("non_finite", "NaN or infinity in a")]),
     ],
 )

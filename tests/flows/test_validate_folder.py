@@ -55,6 +55,10 @@ def renamed(old: str, new: str) -> Tensors:
     return {key.replace(old, new): tensor for key, tensor in pairs().items()}
 
 
+def of_mlx() -> Tensors:
+    return {k.replace("lora_A.weight", "lora_a").replace("lora_B.weight", "lora_b"): t for k, t in pairs().items()}
+
+
 def magnitudes() -> Tensors:
     return {k.replace("lora_B.weight", "lora_magnitude_vector"): t[:, 0] for k, t in pairs().items() if "lora_B" in k}
 
@@ -93,6 +97,24 @@ def with_nan(folder: Path) -> None:
     write(folder, {key: tensor * float("nan") for key, tensor in pairs().items()})
 
 
+def with_zero_a(folder: Path) -> None:
+    write(folder, {key: tensor * ("lora_B" in key) for key, tensor in pairs().items()})
+
+
+def with_zero_products(folder: Path) -> None:
+    """Each half of the rank is at rest on one side."""
+    write(folder, {key: half_zero(key, tensor) for key, tensor in pairs().items()})
+
+
+def half_zero(key: str, tensor: torch.Tensor) -> torch.Tensor:
+    mask = torch.tensor([1.0, 0.0])
+    return tensor * mask[:, None] if "lora_A" in key else tensor * (1 - mask)
+
+
+def with_huge_products(folder: Path) -> None:
+    write(folder, {key: tensor * 1e30 for key, tensor in pairs().items()})
+
+
 def with_zero_b(folder: Path) -> None:
     write(folder, {key: tensor * ("lora_A" in key) for key, tensor in pairs().items()})
 
@@ -104,6 +126,10 @@ def with_(
 
 
 TRIPLE = renamed("base_model.model.", "base_model.model.base_model.model.base_model.model.")
+HEAD = {
+    "base_model.model.lm_head.lora_A.weight": torch.ones(2, 16),
+    "base_model.model.lm_head.lora_B.weight": torch.ones(50, 2),
+}
 ROWS = {"base_model.model.model.embed_tokens.weight": torch.ones(52, 16)}
 Q_ONLY = {key: tensor for key, tensor in pairs().items() if "q_proj" in key}
 REGEX = r"(?:.*?(?:language|text).*?)|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|mlp)\.(?:(?:q_proj|v_proj)))"
@@ -119,13 +145,16 @@ MADE: dict[str, tuple[Callable[[Path], object], str | None, str | None]] = {
     "fan-in-fan-out": (with_(fan_in_fan_out=True), None, BASE),
     "old-fields": (with_(enable_lora=None, merge_weights=False, task_type="absent"), None, BASE),
     "rank-pattern": (with_(pairs(v_proj=4), rank_pattern={"v_proj": 4}, alpha_pattern={"v_proj": 9}), None, BASE),
-    "rank-not-the-configs": (with_(pairs(v_proj=4), r=8), None, BASE),
+    "rank-not-the-configs": (with_(pairs(v_proj=4), r=8), "rank_mismatch", BASE),
     "rslora": (with_(use_rslora=True), None, BASE),
     "dora": (with_(pairs() | magnitudes(), use_dora=True), None, BASE),
     "dora-without-magnitudes": (with_(use_dora=True), "dora_mismatch", BASE),
     "magnitudes-without-dora": (with_(pairs() | magnitudes()), "dora_mismatch", BASE),
     "base-null": (with_(base_model_name_or_path=None, card=f"base_model: {BASE}"), None, BASE),
-    "base-null-shapes": (with_(base_model_name_or_path=None), None, BASE),
+    "base-null-shapes": (with_(base_model_name_or_path=None), "unknown_base", None),
+    "base-merged": (with_(base_model_name_or_path="./merged_sft_model"), "unknown_base", None),
+    "base-revision": (with_(revision="step1000"), "base_revision", BASE),
+    "base-revision-main": (with_(revision="main"), None, BASE),
     "base-path": (with_(base_model_name_or_path="/home/me/tiny-llama"), None, BASE),
     "base-path-card": (with_(base_model_name_or_path="/tmp/x", card=f"base_model:\n- {BASE}"), None, BASE),
     "base-quantised": (with_(base_model_name_or_path="unsloth/tiny-llama-bnb-4bit"), None, BASE),
@@ -153,12 +182,29 @@ MADE: dict[str, tuple[Callable[[Path], object], str | None, str | None]] = {
     "weights-cut": (with_file(WEIGHTS, b"\x02\0\0\0\0\0\0\0{"), "bad_header", BASE),
     "weights-nan": (with_nan, "non_finite", BASE),
     "weights-zero-b": (with_zero_b, "zero_b", BASE),
+    "weights-zero-a": (with_zero_a, "zero_b", BASE),
+    "weights-zero-products": (with_zero_products, "zero_b", BASE),
+    "weights-huge-products": (with_huge_products, "non_finite", BASE),
+    "alpha-zero": (with_(lora_alpha=0), "zero_b", BASE),
+    "alpha-zero-by-pattern": (with_(alpha_pattern={"q_proj": 0, "v_proj": 0}), "zero_b", BASE),
+    "alpha-zero-but-one": (with_(lora_alpha=0, alpha_pattern={"q_proj": 4}), None, BASE),
+    "half-pairs": (with_({k: t for k, t in pairs().items() if "lora_A" in k}), "broken_pair", BASE),
     "weights-none": (with_({}), "no_lora_tensors", BASE),
     "weights-copy-of": (with_(weights=f"Copy of {WEIGHTS}"), "misnamed_weights", BASE),
     "weights-pickle": (with_(weights="adapter_model.bin"), "pickle_only", BASE),
     "weights-full-model": (with_(weights="model.safetensors"), "no_weights", BASE),
     "prefix-triple": (with_(TRIPLE), "key_prefix", BASE),
     "prefix-none": (with_(renamed("base_model.model.", "")), "key_prefix", BASE),
+    "prefix-compiled": (with_(renamed("base_model.model.", "base_model.model._orig_mod.")), "key_prefix", BASE),
+    "prefix-parallel": (with_(renamed("base_model.model.", "base_model.model.module.")), "key_prefix", BASE),
+    "prefix-model-twice": (with_(renamed("model.layers", "model.model.layers")), "key_prefix", BASE),
+    "prefix-within": (with_(renamed(".self_attn.", "._checkpoint_wrapped_module.self_attn.")), "key_prefix", BASE),
+    "all-linear-and-the-head": (with_(pairs() | HEAD, target_modules="all-linear"), "untargeted_modules", BASE),
+    "mica": (with_(init_lora_weights="mica"), None, BASE),
+    "unknown-init": (with_(init_lora_weights="kaiming"), "malformed_field", BASE),
+    "unknown-bias": (with_(bias="foo"), "malformed_field", BASE),
+    "peft-and-mlx": (with_(fine_tune_type="lora", lora_parameters={"scale": 20.0}), "hybrid_config", BASE),
+    "mlx-tensors": (with_(of_mlx()), "no_lora_tensors", BASE),
     "alora": (with_(alora_invocation_tokens=[1, 2]), "alora", BASE),
     "pissa": (with_(init_lora_weights="pissa_niter_16"), "changed_base", BASE),
     "layer-replication": (with_(layer_replication=[[0, 2]]), "layer_replication", BASE),
