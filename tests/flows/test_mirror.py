@@ -118,9 +118,8 @@ def test_a_page_holds_at_most_a_thousand_repos(tmp_path: Path) -> None:
 
 
 def test_a_listing_names_only_what_is_expanded(hub: HubServer) -> None:
-    rows = get(hub, "/api/models?search=ONE&expand=sha&expand=downloads&expand[]=pipeline_tag").json()
-    assert [sorted(row) for row in rows] == [["_id", "downloads", "id", "pipeline_tag", "sha"]]
-    assert rows[0]["pipeline_tag"] is None
+    rows = get(hub, "/api/models?search=ONE&expand=sha&expand=downloads&expand[]=tags").json()
+    assert [sorted(row) for row in rows] == [["_id", "downloads", "id", "sha", "tags"]]
 
 
 def test_a_listing_refuses_to_expand_what_only_a_page_tells(hub: HubServer) -> None:
@@ -129,10 +128,15 @@ def test_a_listing_refuses_to_expand_what_only_a_page_tells(hub: HubServer) -> N
         assert (listing.status_code, page.status_code) == (400, 200)
         assert listing.json()["error"].startswith('"expand" must be one of [author, cardData, config,')
         assert name not in listing.json()["error"]
-    assert get(hub, "/api/models/acme/one?expand=baseModels").json()["baseModels"] == {
-        "relation": "adapter",
-        "models": [{"id": BASE}],
-    }
+
+
+def test_a_page_expands_its_bases_and_counts_its_children(hub: HubServer) -> None:
+    one = get(hub, "/api/models/acme/one?expand=baseModels&expand=childrenModelCount").json()
+    base = get(hub, f"/api/models/{BASE}?expand=baseModels&expand=childrenModelCount&expand=sha").json()
+    none = {"adapter": 0, "finetune": 0, "merge": 0, "quantized": 0}
+    assert one["baseModels"] == {"relation": "adapter", "models": [{"_id": base["_id"], "id": BASE}]}
+    assert (one["childrenModelCount"], base["childrenModelCount"]) == (none, none | {"adapter": 5})
+    assert "baseModels" not in base
 
 
 @pytest.mark.parametrize(

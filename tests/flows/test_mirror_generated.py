@@ -17,6 +17,8 @@ from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
 
 from catalog.errors import SettingError
+from flows.mirror.card import read_card
+from flows.mirror.compression import PACKED_FROM
 from flows.mirror.generated import GeneratedShelf
 from flows.mirror.limits import Limits
 from flows.mirror.server import HubServer, serve_in_thread
@@ -142,6 +144,15 @@ def test_a_range_is_the_same_bytes_wherever_it_lies() -> None:
     assert (tail.content, open_end.content, clipped.content) == (whole[-5:], whole[-4:], whole[-4:])
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
     assert (head.headers["content-length"], head.content) == (str(size), b"")
+
+
+def test_cards_and_configs_are_long_enough_to_be_packed(shelf: GeneratedShelf) -> None:
+    repos = [repo for row in shelf.rows()[1][1:] for repo in [shelf.whole(row)] if repo]
+    texts = [(file.name, shelf.content(repo, file)) for repo in repos for file in repo.files if not file.lfs]
+    cards = [content.read(0, content.size) for name, content in texts if name == "README.md"]
+    assert min(content.size for _, content in texts) >= PACKED_FROM
+    assert 10 < sum(b"\r\n" in card for card in cards) < 40
+    assert all(read_card(card.decode())["base_model"] == BASE for card in cards)
 
 
 def test_a_seed_makes_the_same_hub_again(shelf: GeneratedShelf) -> None:

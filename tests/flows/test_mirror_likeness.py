@@ -41,6 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("one", "two", "three"):
         add_repo(folder, f"acme/{name}")
     add_repo(folder, "acme/new", formerly=["acme/old"])
+    add_repo(folder, "ann/private", private=True)
+    add_repo(folder, "ann/gated", gated="auto")
     for number, state in enumerate(("disabled", "legal", "gone")):
         add_repo(folder, f"shut/{state}", downloads=number, **{state: True})
     return folder
@@ -196,6 +198,12 @@ def test_a_large_file_tells_of_xet_and_lies_on_another_host(hub: HubServer) -> N
     assert not {"x-linked-etag", "x-repo-commit", "link", "ratelimit"} & set(bytes_.headers)
 
 
+def test_other_capitals_lead_to_the_right_ones(hub: HubServer) -> None:
+    answer = ask(hub, "/api/models/ACME/One?expand=sha")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/api/models/acme/one?expand=sha")
+    assert ask(hub, "/api/models/ANN/Private").status_code == 401
+
+
 def test_a_renamed_repo_redirects_the_api_the_file_and_the_commit(hub: HubServer) -> None:
     sha = ask(hub, "/api/models/acme/new").json()["sha"]
     asked = ("/api/models/{}", "/{}/resolve/main/README.md", "/api/models/{}/xet-read-token/main")
@@ -245,6 +253,30 @@ def test_a_name_from_outside_cannot_break_out_of_a_header(hub: HubServer) -> Non
     assert "set-cookie" not in answer.headers
 
 
+def test_what_is_not_everybodys_is_in_no_cache(hub: HubServer) -> None:
+    own = {"Authorization": "Bearer hf_a"}
+    answers = [ask(hub, f"/ann/{name}/resolve/main/README.md", **own, **PLAIN) for name in ("private", "gated")]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, LONG)] * 2
+
+
+def test_a_token_nobody_knows_is_first_of_all_nobody(hub: HubServer) -> None:
+    unknown = {"Authorization": "Bearer hf_none"}
+    paths = (
+        "/ann/private/resolve/main/README.md",
+        "/ann/gated/resolve/main/README.md",
+        "/acme/one/resolve/main/README.md",
+    )
+    restricted = (
+        "Access to model ann/gated is restricted. You must have access to it and be authenticated to access it."
+        " Please log in."
+    )
+    assert [told(ask(hub, path, **unknown)) for path in paths] == [
+        (401, None, "Invalid username or password."),
+        (401, "GatedRepo", restricted),
+        (401, None, "Invalid credentials in Authorization header"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("likeness", "said"),
     [
@@ -274,10 +306,15 @@ def test_a_token_may_expire_in_the_middle(folder: Path) -> None:
 
 
 def test_closed_repos_are_closed_to_everyone_and_still_listed(hub: HubServer) -> None:
-    paths = ("/api/models/shut/{}", "/shut/{}/resolve/main/README.md", "/api/models/shut/{}/xet-read-token/main")
-    for state, status in (("disabled", 403), ("legal", 451), ("gone", 410)):
-        assert [ask(hub, path.format(state)).status_code for path in paths] == [status] * 3
-    assert told(ask(hub, "/api/models/shut/disabled")) == (403, None, "Access to this resource is disabled.")
+    paths = ("/shut/{}/resolve/main/README.md", "/api/models/shut/{}/xet-read-token/main", "/api/models/shut/{}")
+    for state, statuses in (("disabled", [403, 403, 200]), ("legal", [451] * 3), ("gone", [410] * 3)):
+        assert [ask(hub, path.format(state)).status_code for path in paths] == statuses
+    assert told(ask(hub, "/shut/disabled/resolve/main/README.md")) == (
+        403,
+        None,
+        "Access to this resource is disabled.",
+    )
+    assert ask(hub, "/api/models/shut/disabled").json()["disabled"] is True
     assert [row["id"] for row in ask(hub, "/api/models?author=shut&sort=downloads").json()] == [
         "shut/gone",
         "shut/legal",
@@ -289,7 +326,7 @@ def test_a_disabled_repo_may_hide_from_the_anonymous(folder: Path) -> None:
     with serve_in_thread(folder, tokens={"hf_a": Account("ann")}, likeness=Likeness(hides_disabled=True)) as hub:
         path = "/api/models/shut/disabled"
         statuses = [ask(hub, path).status_code, ask(hub, path, Authorization="Bearer hf_a").status_code]
-    assert statuses == [401, 403]
+    assert statuses == [401, 200]
 
 
 # Listings and headers
@@ -316,11 +353,13 @@ def test_ties_are_broken_by_the_inner_id(hub: HubServer) -> None:
     assert [row["id"] for row in rows] != sorted(row["id"] for row in rows)
 
 
-def test_an_empty_field_is_null_or_left_out(folder: Path, hub: HubServer) -> None:
+def test_an_empty_field_is_left_out_or_null(folder: Path, hub: HubServer) -> None:
     path = "/api/models/acme/one?expand=pipeline_tag&expand=cardData"
-    with serve_in_thread(folder, likeness=Likeness(nulls=False)) as other:
-        left_out = sorted(ask(other, path).json())
-    assert (ask(hub, path).json()["cardData"], left_out) == (None, ["_id", "id"])
+    with serve_in_thread(folder, likeness=Likeness(nulls=True)) as other:
+        nulls = ask(other, path).json()
+    assert sorted(ask(hub, path).json()) == ["_id", "id"]
+    assert (nulls["pipeline_tag"], nulls["cardData"]) == (None, None)
+    assert ask(hub, "/api/models/acme/one").json()["model-index"] is None
 
 
 def test_every_answer_of_the_hub_carries_its_marks(hub: HubServer) -> None:

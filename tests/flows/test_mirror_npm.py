@@ -88,7 +88,6 @@ def test_the_javascript_client_reads_all_it_asks_for(npm: Path, tmp_path: Path) 
         "id": hashlib.sha1(b"acme/uno").hexdigest()[:24],
         "name": "acme/one",
         "private": False,
-        "task": None,
         "downloads": 7,
         "gated": False,
         "likes": 2,
