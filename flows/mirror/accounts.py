@@ -46,6 +46,10 @@ _BAD_TOKEN: dict[BadToken, str] = {
 }
 
 
+class UnknownToken(Refusal):
+    """What an anonymous caller may not see is refused in the words for those; all else in these."""
+
+
 class Keyring:
     """The tokens that are known. One may expire at any time; it is refused from the next request on."""
 
@@ -60,7 +64,11 @@ class Keyring:
         self._expired.add(token)
 
     def account_of(self, authorization: str | None) -> Account:
-        """The account behind an Authorization header; a dead token is refused, even where none is needed."""
+        """The account behind an Authorization header.
+
+        Raises a Refusal for a token that has expired, and an UnknownToken for one that never was: both are refused
+        even where none is needed, but who holds the second is first of all nobody.
+        """
         if not authorization:
             return ANONYMOUS
         scheme, _, given = authorization.partition(" ")
@@ -69,19 +77,17 @@ class Keyring:
                 if token in self._expired:
                     raise Refusal(401, f'User Access Token "{account.token_name or account.name}" is expired')
                 return account
-        raise Refusal(401, _BAD_TOKEN[self._bad_token])
+        raise UnknownToken(401, _BAD_TOKEN[self._bad_token])
 
 
 def see(repo: Repo | None, account: Account, likeness: Likeness) -> Repo:
-    """The repo, if this account may know that it exists and it is not closed."""
+    """The repo, if this account may know that it exists and it is not closed. A disabled one still has a page."""
     if repo is None or not account.sees(repo):
         if account is ANONYMOUS:  # private, gated or missing: an anonymous caller is not told which
             raise Refusal(401, "Invalid username or password.")
         raise Refusal(404, "Repository not found", "RepoNotFound")
-    if repo.sidecar.disabled:
-        if likeness.hides_disabled and account is ANONYMOUS:
-            raise Refusal(401, "Invalid username or password.")
-        raise Refusal(403, "Access to this resource is disabled.")
+    if repo.sidecar.disabled and likeness.hides_disabled and account is ANONYMOUS:
+        raise Refusal(401, "Invalid username or password.")
     if repo.sidecar.legal:
         raise Refusal(451, "Access to this resource is unavailable for legal reasons.")
     if repo.sidecar.gone:
@@ -89,13 +95,15 @@ def see(repo: Repo | None, account: Account, likeness: Likeness) -> Repo:
     return repo
 
 
-def open_content(repo: Repo, account: Account) -> None:
-    """Refuse the bytes of a repo that is gated for this account."""
+def open_content(repo: Repo, account: Account, page: str) -> None:
+    """Refuse the bytes of a repo that is disabled, or gated for this account; `page` is the repo's address."""
+    if repo.sidecar.disabled:
+        raise Refusal(403, "Access to this resource is disabled.")
     if not repo.gated or account.owns(repo):
         return
     said = f"Access to model {repo.id} is restricted"
     if account is ANONYMOUS:
         said += ". You must have access to it and be authenticated to access it. Please log in."
         raise Refusal(401, said, "GatedRepo")
-    said += " and you are not in the authorized list. Visit its page to ask for access."
+    said += f" and you are not in the authorized list. Visit {page} to ask for access."
     raise Refusal(403, said, "GatedRepo")

@@ -6,10 +6,12 @@ Knows: which field goes where. Does not know: who may see it, how it is sent. An
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from flows.mirror.card import RELATIONS
 from flows.mirror.disk import HubFile
 from flows.mirror.repos import Repo, inner_id
 from flows.mirror.xet import xet_hash
@@ -89,7 +91,14 @@ def page(repo: Repo, expand: Iterable[str], *, nulls: bool, blobs: bool) -> Json
         return _named(repo, expand, nulls=nulls)
     told = _named(repo, (*_LISTED, *_FULL, *_PAGE)) | {"modelId": repo.id}
     told |= {"siblings": [_sibling(file, blobs=blobs) for file in repo.files]}
-    return told | ({"model-index": None} if nulls else {})
+    return told | {"model-index": None}  # the one field that was seen as null
+
+
+def children(repo_id: str, tags: Iterable[Iterable[str]]) -> Json:
+    """How many repos say that they are made from this one, by the way they were."""
+    wanted = {f"base_model:{relation}:{repo_id}": relation for relation in RELATIONS}
+    found = Counter(wanted[tag] for several in tags for tag in several if tag in wanted)
+    return {relation: found[relation] for relation in RELATIONS}
 
 
 def tree_entry(path: str, repo: Repo, *, xet: bool, expand: bool) -> Json | None:
@@ -119,7 +128,7 @@ def _named(repo: Repo, fields: Iterable[str], *, nulls: bool = False) -> Json:
 
 
 def _base_models(repo: Repo) -> Json | None:
-    models = [{"id": name} for name in repo.facts.base_models]
+    models = [{"_id": inner_id(name), "id": name} for name in repo.facts.base_models]
     return {"relation": repo.facts.relation, "models": models} if models else None
 
 

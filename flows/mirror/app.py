@@ -75,7 +75,9 @@ class Routes:
         if account is ANONYMOUS:
             raise Refusal(401, "Invalid username or password.")
         orgs = [{"type": "org", "name": org} for org in account.orgs]
-        return json_answer({"type": "user", "name": account.name, "isPro": account.plan == "pro", "orgs": orgs})
+        auth = {"type": "access_token", "accessToken": {"displayName": account.token_name, "role": "read"}}
+        told = {"type": "user", "name": account.name, "isPro": account.plan == "pro", "orgs": orgs, "auth": auth}
+        return json_answer(told)
 
     def models(self, request: Request) -> Response:
         params, account = request.query_params, account_of(request)
@@ -92,7 +94,11 @@ class Routes:
         repo = self.lookup.repo(request, request.path_params.get("revision", "main"))
         params = request.query_params
         expand, blobs = _expand(params, answers.EXPANDABLE), truthy(params.get("blobs"))
-        return json_answer(answers.page(repo, expand, nulls=self.likeness.nulls, blobs=blobs))
+        told = answers.page(repo, expand, nulls=self.likeness.nulls, blobs=blobs)
+        if "childrenModelCount" in expand:
+            seen = filter(account_of(request).sees, self.lookup.shelf.rows()[1])
+            told["childrenModelCount"] = answers.children(repo.id, (row.tags for row in seen))
+        return json_answer(told)
 
     def tree(self, request: Request) -> Response:
         revision, folder = split_revision(request.path_params["at"])
@@ -183,7 +189,7 @@ def _tree_names(repo: Repo, revision: str, folder: str, *, recursive: bool) -> l
     prefix = f"{folder}/" if folder else ""
     files = {file.name for file in repo.files if file.name.startswith(prefix)}
     if not files:
-        raise Refusal(404, f'{folder} does not exist on "{revision}"', "EntryNotFound", repo.sha)
+        raise Refusal(404, f'{folder} does not exist on "{revision}"', "EntryNotFound")
     names = files | {name for name in answers.folders_of(files) if name.startswith(prefix)}
     return sorted(name for name in names if recursive or "/" not in name[len(prefix) :])
 

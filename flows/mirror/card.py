@@ -20,7 +20,7 @@ _DEPTH = 12
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}"
 REPO_ID = re.compile(rf"(?!.*\.\.){_NAME}/{_NAME}")
 _MODEL_ID = re.compile(rf"(?!.*\.\.){_NAME}(/{_NAME})?")
-_RELATIONS = ("adapter", "finetune", "merge", "quantized")
+RELATIONS = ("adapter", "finetune", "merge", "quantized")
 _FORMATS = (("safetensors", ".safetensors"), ("gguf", ".gguf"), ("pytorch", "pytorch_model.bin"))
 
 
@@ -75,7 +75,7 @@ def facts_of(readme: str, adapter_config: str | None, model_config: str, names: 
     base_models = _base_models(card, peft)
     is_adapter = adapter_config is not None or library == "peft"
     relation = card.get("base_model_relation")
-    if relation not in _RELATIONS:
+    if relation not in RELATIONS:
         relation = "adapter" if is_adapter else "finetune"
     pipeline = _text(card.get("pipeline_tag"))
     tags = _tags(card, library, pipeline, base_models, relation, names)

@@ -192,11 +192,16 @@ _ONE_HOSTS: dict[Kind | None, str] = {"forbidden": LFS_ROOT, "xet_refused": XET_
 _PAGES: dict[Kind | None, tuple[int, str, str]] = {
     # What a proxy or another host says is no JSON.
     "unavailable": (503, "<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>", "text/html"),
-    "html_429": (429, "<!doctype html><html><body><h1>429</h1><p>Too Many Requests</p></body></html>", "text/html"),
+    "html_429": (
+        429,
+        "<!doctype html><html><body><h1>429</h1><p>We had to rate limit you. Write to us if you think that is wrong."
+        "</p></body></html>",
+        "text/html",
+    ),
     "forbidden": (
         403,
         '<?xml version="1.0" encoding="UTF-8"?>'
-        "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+        "<Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>",
         "application/xml",
     ),
 }

@@ -21,6 +21,7 @@ from flows.mirror.storage import FILE_INFO, told_of_xet
 from flows.mirror.wire import Refusal, disposition, file_body, json_answer, redirect
 
 _SIGNED = ("name", "commit", "Expires", "Signature")
+_REDIRECTED = {"Accept-Ranges": "bytes", "Vary": "Accept"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -43,9 +44,9 @@ class FileRoutes:
         repo, file = self.lookup.entry(request)
         if file.lfs:
             return self._elsewhere(request, repo, file)
-        if not self.likeness.resolve_cache:
+        if not self.likeness.resolve_cache or repo.private or repo.gated:  # what not everybody may read is in no cache
             return self._text(repo, file)
-        headers = {"X-Repo-Commit": repo.sha, "X-Linked-ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
+        headers = {"X-Repo-Commit": repo.sha, "X-Linked-ETag": f'"{file.etag}"', **_REDIRECTED}
         if request.method == "HEAD":
             headers["Content-Disposition"] = disposition(file.name)
         asked, etag = quote(request.url.path, safe=""), quote(f'"{file.etag}"')
@@ -80,7 +81,8 @@ class FileRoutes:
             file = repo.file(name)
             if file and file.sha256 == sha256:
                 etag = told_of_xet(file, "", "", self.likeness).get("X-Xet-Hash", file.sha256)
-                return file_body(self.lookup.shelf.content(repo, file), file, {"ETag": f'"{etag}"'})
+                headers = {"ETag": f'"{etag}"', "Cache-Control": "public, max-age=31536000"}
+                return file_body(self.lookup.shelf.content(repo, file), file, headers)
         raise Refusal(404, "Not found")
 
     def _text(self, repo: Repo, file: HubFile) -> Response:
@@ -92,7 +94,7 @@ class FileRoutes:
             "X-Repo-Commit": repo.sha,
             "X-Linked-Size": str(file.size),
             "X-Linked-ETag": f'"{file.sha256}"',
-            "Accept-Ranges": "bytes",
+            **_REDIRECTED,
         }
         own = f"{request.url.scheme}://{request.headers.get('host', '')}"
         origin = other_origin(request.url.scheme, request.headers.get("host", ""))

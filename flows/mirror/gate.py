@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flows.mirror.accounts import ANONYMOUS, Keyring
+from flows.mirror.accounts import ANONYMOUS, Keyring, UnknownToken
 from flows.mirror.compression import accepts_gzip
 from flows.mirror.lfs import FILE_HOST
 from flows.mirror.likeness import Likeness
@@ -85,10 +85,13 @@ class Gate:
             await self.app(scope, receive, send)
             return
         address = (scope.get("client") or ("?",))[0]
+        account, refusal = ANONYMOUS, None
         try:
-            account, refusal = self.keys.account_of(asked.get("authorization")), None
-        except Refusal as dead_token:
-            account, refusal = ANONYMOUS, dead_token
+            account = self.keys.account_of(asked.get("authorization"))
+        except UnknownToken as unknown:
+            state["unknown_token"] = unknown
+        except Refusal as expired:
+            refusal = expired
         ticket = self.windows.spend(account.name or f"ip {address}", account.plan, bucket, 0 if _is_hop(path) else 1)
         self.counts.add(ticket, path)
         if not ticket.admitted:

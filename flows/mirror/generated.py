@@ -128,7 +128,7 @@ class GeneratedShelf:
         return self._built(row, shas.index(sha)) if row is not None and sha in shas else None
 
     def renamed(self, repo_id: str) -> str | None:
-        row = self._find(repo_id)
+        row = self._find(repo_id) or self._find(repo_id.lower())
         return None if row is None or row.id == repo_id else row.id
 
     def content(self, repo: Repo, file: HubFile) -> Content:
@@ -267,13 +267,13 @@ class GeneratedShelf:
         """The files of a repo at a commit."""
         if row.number == _BASE_NUMBER:
             return self._base_contents()
-        number, kind = row.number, _odd(row.number)
+        number, kind, noise = row.number, _odd(row.number), self._noise(row.number)
         folder = f"{_FOLDER}/" if kind == "subfolder" else ""
         maker, which = self._weights_of(number, commit)
         rank, targets, header = self._headers[self._noise(maker) // 7 % len(self._headers)]
         base = OTHER_BASE if kind == "wrong_base" else self.base
         contents: dict[str, Text | Weights] = {
-            "README.md": Text(_card(self.base, _licence(self._noise(number)), f"{_name(number)}, commit {commit}")),
+            "README.md": Text(_card(self.base, _licence(noise), f"{_name(number)}, commit {commit}", noise)),
             f"{folder}adapter_config.json": Text(llama.lora_config(base, rank, targets, _task(kind))),
         }
         if kind != "no_weights":
@@ -318,6 +318,29 @@ class GeneratedShelf:
 
 
 _64 = (1 << 64) - 1
+_HEADINGS = (
+    "Model Details",
+    "Model Description",
+    "Model Sources",
+    "Direct Use",
+    "Downstream Use",
+    "Out-of-Scope Use",
+    "Bias, Risks, and Limitations",
+    "Recommendations",
+    "How to Get Started with the Model",
+    "Training Data",
+    "Training Procedure",
+    "Training Hyperparameters",
+    "Speeds, Sizes, Times",
+    "Testing Data, Factors & Metrics",
+    "Results",
+    "Environmental Impact",
+    "Model Architecture and Objective",
+    "Compute Infrastructure",
+    "Citation",
+    "Glossary",
+    "Model Card Contact",
+)
 _BASE_CARD = (
     "---\nlibrary_name: transformers\nlicense: apache-2.0\npipeline_tag: text-generation\n---\n# A base of zeros\n"
 )
@@ -339,11 +362,14 @@ def _task(kind: str) -> str:
     return "SEQ_CLS" if kind == "task_type" else "CAUSAL_LM"
 
 
-def _card(base: str, licence: str, title: str) -> bytes:
+def _card(base: str, licence: str, title: str, noise: int = 0) -> bytes:
+    """A card as PEFT makes it: a form that nobody filled in, long enough to be packed. One in four has CRLF."""
     front = (
         f"base_model: {base}\nlibrary_name: peft\nlicense: {licence}\npipeline_tag: text-generation\ntags:\n- lora\n"
     )
-    return f"---\n{front}---\n# {title}\n".encode()
+    form = "".join(f"\n## {heading}\n\n[More Information Needed]\n" for heading in _HEADINGS)
+    text = f"---\n{front}---\n{form}\n# {title}\n"
+    return (text.replace("\n", "\r\n") if noise >> 44 & 3 == 0 and noise else text).encode()
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ class Likeness:
         cas_url: where the token route says that storage is; empty: here. Nobody answers at a free port.
         public_name: scheme and host that `Link: rel="next"` names in place of ours, as "https://hub.example".
         bad_token: which sentence a token gets that was never known.
-        hides_disabled: an anonymous caller gets a disabled repo's 401 in place of its 403.
-        nulls: an expanded field without a value is null; off: left out.
+        hides_disabled: to an anonymous caller a disabled repo is a missing one; else it has a page and no files.
+        nulls: an expanded field without a value is null; the Hub was seen to leave them out.
     """
 
     gzip: bool = True
@@ -35,8 +35,8 @@ class Likeness:
     public_name: str = ""
     bad_token: BadToken = "credentials"  # noqa: S105  (a word)
     hides_disabled: bool = False
-    nulls: bool = True
+    nulls: bool = False
 
 
-KIND = Likeness(gzip=False, resolve_cache=False, xet=False, nulls=False)
+KIND = Likeness(gzip=False, resolve_cache=False, xet=False)
 """A plain server of files: what the mirror was before it was held against recordings."""

@@ -98,29 +98,49 @@ def base_config(geometry: Geometry) -> bytes:
 
 @lru_cache(128)
 def lora_config(base: str, rank: int, targets: tuple[str, ...], task_type: str) -> bytes:
-    """An adapter_config.json as PEFT saves it."""
+    """An adapter_config.json as PEFT 0.21 saves it: long enough for the Hub to pack it."""
     fields: dict[str, Any] = {
+        "alora_invocation_tokens": None,
         "alpha_pattern": {},
+        "arrow_config": None,
         "auto_mapping": None,
         "base_model_name_or_path": base,
         "bias": "none",
+        "corda_config": None,
+        "ensure_weight_tying": False,
+        "eva_config": None,
+        "exclude_modules": None,
         "fan_in_fan_out": False,
         "inference_mode": True,
         "init_lora_weights": True,
+        "kasa_config": None,
+        "layer_replication": None,
         "layers_pattern": None,
         "layers_to_transform": None,
         "loftq_config": {},
         "lora_alpha": 2 * rank,
+        "lora_bias": False,
         "lora_dropout": 0.05,
+        "lora_ga_config": None,
+        "megatron_config": None,
+        "megatron_core": "megatron.core",
         "modules_to_save": None,
+        "monteclora_config": None,
         "peft_type": "LORA",
+        "peft_version": "0.21.0",
+        "qalora_group_size": 16,
         "r": rank,
         "rank_pattern": {},
         "revision": None,
         "target_modules": list(targets),
+        "target_parameters": None,
         "task_type": task_type,
+        "trainable_token_indices": None,
+        "use_bdlora": None,
         "use_dora": False,
+        "use_qalora": False,
         "use_rslora": False,
+        "velora_config": None,
     }
     return json.dumps(fields, indent=2).encode()
 

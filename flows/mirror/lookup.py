@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from flows.mirror.accounts import Account, open_content, see
+from flows.mirror.accounts import ANONYMOUS, Account, open_content, see
 from flows.mirror.disk import HubFile
 from flows.mirror.likeness import Likeness
 from flows.mirror.repos import Repo
@@ -24,23 +24,34 @@ class Lookup:
     def entry(self, request: Request) -> tuple[Repo, HubFile]:
         """The repo and the file of `…/REVISION/PATH`."""
         revision, name = split_revision(request.path_params["at"])
-        repo = self.repo(request, revision)
-        open_content(repo, account_of(request))
+        repo = self.content(request, revision)
         file = repo.file(name)
         if file is None:
             raise Refusal(404, "Entry not found", "EntryNotFound", repo.sha)
         return repo, file
 
+    def content(self, request: Request, revision: str) -> Repo:
+        """The repo at a revision, if its bytes are open to who asks."""
+        repo = self._repo(request, revision)
+        account: Account = request.state.account
+        open_content(repo, account, f"{request.url.scheme}://{request.headers.get('host', '')}/{repo.id}")
+        account_of(request)
+        return repo
+
     def repo(self, request: Request, revision: str) -> Repo:
         """The repo at a revision."""
-        repo = self.newest(repo_id_of(request), account_of(request))
+        repo = self._repo(request, revision)
+        account_of(request)
+        return repo
+
+    def _repo(self, request: Request, revision: str) -> Repo:
+        repo = self._newest(repo_id_of(request), request.state.account)
         at = repo if repo.has_revision(revision) else self.shelf.older(repo, revision)
         if at is None:
             raise Refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return at
 
-    def newest(self, repo_id: str, account: Account) -> Repo:
-        """The repo at its newest commit."""
+    def _newest(self, repo_id: str, account: Account) -> Repo:
         repo = self.shelf.repo(repo_id)
         new_name = None if repo else self.shelf.renamed(repo_id)
         if new_name:  # seen first: the name of a private repo is told to nobody else
@@ -62,8 +73,11 @@ def split_revision(at: str) -> tuple[str, str]:
 
 
 def account_of(request: Request) -> Account:
-    """Who asks, as the gate found out."""
+    """Who asks, as the gate found out. Raises a Refusal when it was with a token that nobody knows."""
     account: Account = request.state.account
+    unknown: Refusal | None = getattr(request.state, "unknown_token", None)
+    if account is ANONYMOUS and unknown is not None:
+        raise unknown
     return account
 
 

@@ -127,7 +127,8 @@ class FolderShelf:
         self.folder, self.fresh_s, self._clock = folder.resolve(), fresh_s, clock
         self._lock = threading.Lock()
         self._walked: float | None = None
-        self._edition, self._rows, self._renamed = 0, list[Repo](), dict[str, str]()
+        self._edition, self._rows = 0, list[Repo]()
+        self._renamed, self._by_lower_case = dict[str, str](), dict[str, str]()
         self._hashes = Hashes()
         self._known: dict[str, tuple[tuple[Stamp, ...], str, Repo]] = {}
         if not self._ids():
@@ -149,9 +150,9 @@ class FolderShelf:
         return None
 
     def renamed(self, repo_id: str) -> str | None:
-        """The repo whose sidecar says that it once had this name."""
+        """The repo whose sidecar says that it once had this name, or whose name differs in its capitals."""
         self.rows()
-        return self._renamed.get(repo_id)
+        return self._renamed.get(repo_id) or self._by_lower_case.get(repo_id.lower())
 
     def content(self, repo: Repo, file: HubFile) -> Path:
         """Where the file lies."""
@@ -179,6 +180,7 @@ class FolderShelf:
         if len(found) != len(self._rows) or not all(map(operator.is_, found, self._rows)):
             self._edition, self._rows = self._edition + 1, found
             self._renamed = {old: repo.id for repo in found for old in repo.sidecar.formerly}
+            self._by_lower_case = {repo.id.lower(): repo.id for repo in found}
         self._walked = self._clock()
 
     def _look(self, repo_id: str, folder: Path) -> Repo | None:

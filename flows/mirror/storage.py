@@ -12,12 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from flows.mirror.accounts import open_content
 from flows.mirror.content import Bytes, Content, ContentResponse
 from flows.mirror.disk import HubFile
 from flows.mirror.lfs import XET_ROOT, Signer, other_origin
 from flows.mirror.likeness import Likeness
-from flows.mirror.lookup import Lookup, account_of
+from flows.mirror.lookup import Lookup
 from flows.mirror.repos import Repo
 from flows.mirror.wire import Refusal, json_answer
 from flows.mirror.xet import Xorb, first_version, reconstruction, xet_hash, xorb_hash, xorbs_of
@@ -54,8 +53,7 @@ class StorageRoutes:
 
     def read_token(self, request: Request) -> Response:
         """A permit for the large files of a repo at a commit: a call of the API."""
-        repo = self.lookup.repo(request, request.path_params["revision"])
-        open_content(repo, account_of(request))
+        repo = self.lookup.content(request, request.path_params["revision"])
         token, expires = self.signer.permit(repo.id, repo.sha)
         host = request.headers.get("host", "")
         origin = other_origin(request.url.scheme, host) or f"{request.url.scheme}://{host}"

@@ -61,7 +61,7 @@ def refuse(refusal: Refusal, path: str) -> Response:
     if refusal.code:
         headers["X-Error-Code"] = refusal.code
     if refusal.commit:
-        headers["X-Repo-Commit"] = refusal.commit
+        headers |= {"X-Repo-Commit": refusal.commit, "Accept-Ranges": "bytes"}
     if refusal.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="Authentication required", charset="UTF-8"'
     if path.startswith("/api/") and not path.startswith("/api/resolve-cache/"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
 import httpx2
@@ -15,6 +17,7 @@ from huggingface_hub.utils._http import parse_ratelimit_headers
 
 from catalog.errors import SettingError
 from flows.mirror.faults import Faults
+from flows.mirror.likeness import Likeness
 from flows.mirror.server import HubServer, serve_in_thread
 
 WEIGHTS = bytes(range(256)) * 400
@@ -29,7 +32,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
         root.mkdir(parents=True)
         (root / "notes.txt").write_bytes(WEIGHTS)
         (root / "model.safetensors").write_bytes(WEIGHTS)
-    with serve_in_thread(folder) as server:
+    # No hop before a text: each test spoils one answer.
+    with serve_in_thread(folder, likeness=Likeness(resolve_cache=False)) as server:
         yield server
 
 
@@ -41,8 +45,8 @@ def weather(hub: HubServer) -> Iterator[HubServer]:
     hub.set_faults(None)
 
 
-def get(hub: HubServer, path: str, **headers: str) -> httpx2.Response:
-    return httpx2.get(hub.endpoint + path, headers=headers, timeout=5)
+def get(hub: HubServer, path: str, encoding: str = "identity", **headers: str) -> httpx2.Response:
+    return httpx2.get(hub.endpoint + path, headers={"Accept-Encoding": encoding, **headers}, timeout=5)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +118,62 @@ def test_a_slow_body_is_whole(weather: HubServer) -> None:
     assert 0.35 <= time.monotonic() - began < 2.0
 
 
+def test_a_packed_body_may_be_cut_too(weather: HubServer) -> None:
+    weather.set_faults(Faults(cut=1.0))
+    for path in ("/api/models/acme/one", FILE):
+        with pytest.raises(httpx2.RemoteProtocolError, match="peer closed connection"):
+            get(weather, path, "gzip")
+
+
+def test_a_packed_body_may_end_early_by_the_rules(weather: HubServer) -> None:
+    weather.set_faults(Faults(wrong_length=1.0))
+    request = httpx2.Request("GET", weather.endpoint + FILE, headers={"Accept-Encoding": "gzip"})
+    with httpx2.Client() as client:
+        answer = client.send(request, stream=True)
+        packed = b"".join(answer.iter_raw())
+    assert answer.headers["content-encoding"] == "gzip"
+    assert "content-length" not in answer.headers
+    with pytest.raises(EOFError):
+        gzip.decompress(packed)
+
+
+def test_a_packed_body_may_drip(weather: HubServer) -> None:
+    weather.set_faults(Faults(slow=1.0, slow_s=0.4))
+    began = time.monotonic()
+    answer = get(weather, FILE, "gzip")
+    assert answer.content == WEIGHTS
+    assert 0.35 <= time.monotonic() - began < 2.0
+
+
+def test_the_file_host_refuses_in_bursts_and_nobody_else(weather: HubServer) -> None:
+    weather.set_faults(Faults(seed=3, forbidden=0.3, burst=4))
+    large = get(weather, "/acme/one/resolve/main/model.safetensors").headers["location"]
+    answers = [httpx2.get(large) for _ in range(80)]
+    runs = [(status, len(list(run))) for status, run in groupby(answer.status_code for answer in answers)]
+    refused = next(answer for answer in answers if answer.status_code == 403)
+    others = {get(weather, path).status_code for path in ("/api/models", FILE) for _ in range(10)}
+    assert {status for status, _ in runs} == {200, 403}
+    assert all(length % 4 == 0 for _, length in runs)
+    assert others == {200}
+    assert refused.headers["content-type"] == "application/xml"
+    assert "<Code>AccessDenied</Code>" in refused.text
+
+
+def test_a_page_says_too_many_while_the_headers_say_there_is_room(weather: HubServer) -> None:
+    weather.set_faults(Faults(html_429=1.0))
+    answer = get(weather, "/api/models")
+    told = parse_ratelimit_headers(answer.headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (429, "text/html; charset=utf-8")
+    assert "retry-after" not in answer.headers
+    assert told
+    assert told.remaining > 0
+    assert Faults.evenly(0.01).html_429 == 0
+
+
 def test_head_meets_no_body_faults(weather: HubServer) -> None:
     weather.set_faults(Faults(cut=0.4, wrong_length=0.3, slow=0.3))
-    answers = [httpx2.head(weather.endpoint + FILE) for _ in range(5)]
+    asked = {"Accept-Encoding": "identity"}
+    answers = [httpx2.head(weather.endpoint + FILE, headers=asked) for _ in range(5)]
     assert {(answer.status_code, answer.headers["content-length"]) for answer in answers} == {(200, str(len(WEIGHTS)))}
 
 
@@ -149,7 +206,8 @@ def test_the_sky_clears_at_once(weather: HubServer) -> None:
 
 def test_an_unspoilt_answer_keeps_its_connection(weather: HubServer) -> None:
     weather.set_faults(Faults(cut=0.3))
-    with httpx2.Client(base_url=weather.endpoint, timeout=5) as client:
+    asked = {"Accept-Encoding": "identity"}
+    with httpx2.Client(base_url=weather.endpoint, headers=asked, timeout=5) as client:
         fine = 0
         for number in range(30):
             try:
@@ -194,6 +252,7 @@ def test_good_weather_counts_what_was_sent(tmp_path: Path) -> None:
         rows = list(api.list_models())
         hf_hub_download("acme/one", "model.safetensors", endpoint=hub.endpoint, cache_dir=tmp_path / "c", token=False)
     counts = hub.counts
-    assert ([row.id for row in rows], counts.pages, counts.api, counts.resolvers) == (["acme/one"], 1, 1, 1)
-    assert len(WEIGHTS) < counts.bytes < len(WEIGHTS) + 2000
+    assert ([row.id for row in rows], counts.pages, counts.tokens) == (["acme/one"], 1, 1)
+    assert (counts.api, counts.resolvers) == (2, 1)  # a page and a token; the HEAD that tells of Xet
+    assert len(WEIGHTS) < counts.bytes < len(WEIGHTS) + 4000
     assert not counts.faults

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -58,7 +59,7 @@ def lfs_pointer(content: bytes) -> bytes:
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(content)}\n".encode()
 
 
-def told(root: Path, name: str) -> dict[str, object]:
+def told(root: Path, name: str, xet: str = "") -> dict[str, object]:
     """A file as `tree` and `paths-info` should tell of it."""
     content = (root / name).read_bytes()
     if not name.endswith(".safetensors"):
@@ -66,7 +67,7 @@ def told(root: Path, name: str) -> dict[str, object]:
     sha256 = hashlib.sha256(content).hexdigest()
     pointer = lfs_pointer(content)
     lfs = {"oid": sha256, "size": len(content), "pointerSize": len(pointer)}
-    return {"type": "file", "oid": git_oid(pointer), "size": len(content), "path": name, "lfs": lfs}
+    return {"type": "file", "oid": git_oid(pointer), "size": len(content), "path": name, "lfs": lfs, "xetHash": xet}
 
 
 def test_the_javascript_client_reads_all_it_asks_for(npm: Path, tmp_path: Path) -> None:
@@ -79,6 +80,8 @@ def test_the_javascript_client_reads_all_it_asks_for(npm: Path, tmp_path: Path) 
     with serve_in_thread(tmp_path) as hub:
         command = ["node", "check.mjs", hub.endpoint, "acme", "acme/one", "acme/uno"]
         done = subprocess.run(command, cwd=npm, capture_output=True, text=True, check=False, timeout=50)
+        tokens = hub.counts.tokens
+        xet = httpx2.head(f"{hub.endpoint}/acme/one/resolve/main/adapter_model.safetensors").headers["x-xet-hash"]
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     one = {
@@ -106,8 +109,8 @@ def test_the_javascript_client_reads_all_it_asks_for(npm: Path, tmp_path: Path) 
     assert [model["name"] for model in found["models"]] == ["acme/one", "acme/two"]
     assert (found["two"], found["renamed"]) == (["acme/two", "acme/one"], "acme/one")
     assert found["top"] == [*(["file", name] for name in names), ["directory", "notes"]]
-    assert found["files"] == [*(told(root, name) for name in names), notes, told(root, "notes/a b.txt")]
-    assert found["paths"] == [told(root, "README.md"), told(root, "adapter_model.safetensors"), notes]
+    assert found["files"] == [*(told(root, name, xet) for name in names), notes, told(root, "notes/a b.txt")]
+    assert found["paths"] == [told(root, "README.md"), told(root, "adapter_model.safetensors", xet), notes]
     assert (found["card"], found["size"]) == (CARD, [len(weights)] * 3)
     assert (found["etag"], found["piece"]) == (f'"{hashlib.sha256(weights).hexdigest()}"', weights[8:24].decode())
     assert found["pointer"] == lfs_pointer(weights).decode()
@@ -116,4 +119,5 @@ def test_the_javascript_client_reads_all_it_asks_for(npm: Path, tmp_path: Path) 
         "header": {TENSOR: {"dtype": "F32", "shape": [4, 16], "data_offsets": [0, 256]}},
         "filepaths": ["adapter_model.safetensors"],
     }
+    assert tokens  # it took the weights through Xet
     assert (found["exists"], found["missing"], found["refused"]) == ([True, False], None, [401, 401])
