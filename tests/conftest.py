@@ -6,6 +6,7 @@ Settings of huggingface_hub must stand before it is imported: it reads them once
 from __future__ import annotations
 
 import atexit
+import gzip
 import hashlib
 import json
 import logging
@@ -194,6 +195,7 @@ def dataset_hub() -> Iterator[Callable[..., str]]:
 class _DatasetRoutes(BaseHTTPRequestHandler):
     """The routes that the Hub's own client needs to read a data set. It names a file outside, as a hostile hub may."""
 
+    protocol_version = "HTTP/1.1"
     folder: Path
     asked: list[str]
 
@@ -214,20 +216,31 @@ class _DatasetRoutes(BaseHTTPRequestHandler):
             siblings = [*named, {"rfilename": "../outside.jsonl", "size": 1}]
             self._send(200, json.dumps({"id": "org/qa", "sha": DATASET_SHA, "siblings": siblings}).encode())
         elif path.startswith(f"/datasets/org/qa/resolve/{DATASET_SHA}/"):
+            cached = f"/api/resolve-cache/datasets/org/qa/{DATASET_SHA}/{path.partition(f'{DATASET_SHA}/')[2]}"
+            self._send(307, b"", Location=cached)
+        elif path.startswith(f"/api/resolve-cache/datasets/org/qa/{DATASET_SHA}/"):
             self._send(200, (self.folder / path.partition(f"{DATASET_SHA}/")[2]).read_bytes())
         else:
             self._send(404, b"")
 
-    def _send(self, status: int, data: bytes) -> None:
-        headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": DATASET_SHA}
+    def _send(self, status: int, data: bytes, **more: str) -> None:
+        """Packed and without a length where that is accepted, as the Hub sends texts."""
+        headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": DATASET_SHA, **more}
+        packed = status == 200 and self.command == "GET" and "gzip" in self.headers.get("Accept-Encoding", "")
         self.send_response(status)
-        for name, value in headers.items() if status == 200 else [("X-Error-Code", "RepoNotFound")]:
+        for name, value in headers.items() if status < 400 else [("X-Error-Code", "RepoNotFound")]:
             self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
+        body = gzip.compress(data) if packed else data
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        else:
+            self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(data)
+            self.wfile.write(body)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,8 @@ def test_the_chosen_files_of_a_commit_come_down_once(options: HubOptions, asked:
 
     assert (sha, names, (folder / names[0]).read_bytes()) == (SHA, ["data/validation.jsonl"], FILES[names[0]])
     resolve = f"/datasets/org/qa/resolve/{SHA}/data/validation.jsonl"
-    assert [line for line in asked if "resolve" in line] == [f"HEAD {resolve}", f"GET {resolve}"]
+    cached = f"/api/resolve-cache/datasets/org/qa/{SHA}/data/validation.jsonl"
+    assert [line for line in asked if "resolve" in line] == [f"HEAD {resolve}", f"HEAD {cached}", f"GET {cached}"]
 
 
 def test_names_that_lead_out_of_the_folder_are_never_offered(options: HubOptions) -> None:
