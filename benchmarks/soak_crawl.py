@@ -4,8 +4,9 @@
 
 A generated hub serves adapters of every kind. One crawl and validation in good weather gives the ledger to reach.
 Then every crawl starts in a home of its own, in bad weather (429, 500, 503, stalled, cut, wrong lengths, slow bodies,
-403 of the file host, each for a share of all requests), is killed -9 at one to three random moments,
-and started again until it ends well. What the ledger holds then (listings, texts, verdicts, checks of weights) must be the same, row for row, nothing twice.
+403 of the file host, each for a share of all requests), is killed -9 at one to three random moments, and started
+again until it ends well. What the ledger holds then (listings, texts, verdicts, checks of weights) must be the same,
+row for row, nothing twice.
 """
 
 from __future__ import annotations
