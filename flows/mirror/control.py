@@ -6,6 +6,7 @@ Knows: the command line and the lines. Does not know: what is served (generated)
     {"kinds": true}                      the repos of each kind
     {"change": 200, "weights": false}    new commits of so many repos; their weights too unless false
     {"add": 5} {"remove": 10} {"rename": 3}
+    {"close": 2, "how": "disabled"}      or "legal" or "gone"
     {"faults": {"cut": 0.1}}             other weather; null clears the sky
     {"latency": 0.1}                     another delay
     {"expire": true}                     the token of --token is dead from now on
@@ -28,7 +29,7 @@ from catalog.errors import LorauterError, SettingError
 from flows.mirror.accounts import Account
 from flows.mirror.faults import Faults, even_kinds
 from flows.mirror.gate import Counts
-from flows.mirror.generated import GeneratedShelf
+from flows.mirror.generated import Closed, GeneratedShelf
 from flows.mirror.likeness import Likeness
 from flows.mirror.limits import Limits, Plan
 from flows.mirror.llama import ALL_LINEAR, QV
@@ -112,6 +113,9 @@ def _obey(asked: Mapping[str, Any], shelf: GeneratedShelf, server: HubServer) ->
     if "rename" in asked:
         done["renamed"] = shelf.pick(asked["rename"])
         done["names"] = shelf.rename(done["renamed"])
+    if "close" in asked:
+        done["closed"] = shelf.pick(asked["close"])
+        shelf.close(done["closed"], TypeAdapter(Closed).validate_python(asked.get("how", "disabled")))
     if "add" in asked:
         done["added"] = shelf.add(asked["add"])
     if "faults" in asked:

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from catalog.errors import SettingError
 from flows.mirror import llama
@@ -49,6 +49,9 @@ _BASE_NUMBER = -1
 _START_MS, _SPAN_MS = 1_704_067_200_000, 2 * 365 * 86_400_000  # 2024 and 2025
 _TICK_MS = 1_000
 _BUILT = 4_096
+
+
+Closed = Literal["disabled", "legal", "gone"]
 
 
 class GeneratedRow(NamedTuple):
@@ -101,6 +104,7 @@ class GeneratedShelf:
         self._base_facts = facts_of(_BASE_CARD, None, llama.base_config(geometry).decode(), self._base_contents())
         self._commits: dict[int, tuple[int, ...]] = {}  # by number, of those with more than one: which weights
         self._renamed: dict[str, int] = {}
+        self._closed: dict[int, Closed] = {}
         self._edition, self._listed = 0, list[GeneratedRow]()
         self._now_ms, self._picks = _START_MS + _SPAN_MS, 0
         self._rows = {_BASE_NUMBER: self._base_row()} | {number: self._row(number) for number in range(repos)}
@@ -179,6 +183,12 @@ class GeneratedShelf:
                 renamed.append(new_id)
             return renamed
 
+    def close(self, ids: Iterable[str], how: Closed) -> None:
+        """The repos are disabled, closed by law, or gone for good; listings still show them."""
+        with self._lock:
+            self._closed |= {row.number: how for row in self._present(ids)}
+            self._built.cache_clear()
+
     def remove(self, ids: Iterable[str]) -> None:
         """The repos are gone."""
         with self._lock:
@@ -252,6 +262,7 @@ class GeneratedShelf:
             likes=row.likes,
             gated="manual" if row.gated else False,
             formerly=() if row.id == first else (first,),
+            **({self._closed[row.number]: True} if row.number in self._closed else {}),  # type: ignore[arg-type]
         )
         contents = sorted(self._contents(row, commit).items())
         files = tuple(self._file(name, content) for name, content in contents)

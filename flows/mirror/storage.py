@@ -22,6 +22,7 @@ from flows.mirror.wire import Refusal, json_answer
 from flows.mirror.xet import Xorb, first_version, reconstruction, xet_hash, xorb_hash, xorbs_of
 
 FILE_INFO = "application/vnd.xet-fileinfo+json"
+_NUMBER = re.compile(r"\d{1,8}", re.ASCII)
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})")
 
 
@@ -47,7 +48,7 @@ class StorageRoutes:
         return [
             Route("/api/models/{org}/{name}/xet-read-token/{revision:any}", self.read_token),
             Route(f"{XET_ROOT}/{{version}}/reconstructions/{{hash}}", self.reconstruction),
-            Route(f"{XET_ROOT}/xorbs/{{hash}}/{{number:int}}", self.xorb),
+            Route(f"{XET_ROOT}/xorbs/{{hash}}/{{number}}", self.xorb),
             Route(f"{XET_ROOT}/v1/telemetry", self.telemetry, methods=["POST"]),
         ]
 
@@ -85,12 +86,12 @@ class StorageRoutes:
         """A xorb, or a range of it; its address carries the permit."""
         token, number = request.query_params.get("Token", ""), request.path_params["number"]
         repo, file = self._permitted(token, request.path_params["hash"])
-        if number >= xorbs_of(file.size):
+        if _NUMBER.fullmatch(number) is None or int(number) >= xorbs_of(file.size):
             raise Refusal(404, "Not found")
         content = self.lookup.shelf.content(repo, file)
         readable: Content = Bytes(content, file.size) if isinstance(content, Path) else content
-        headers = {"ETag": f'"{xorb_hash(file, number)}"'}
-        return ContentResponse(Xorb(readable, number), headers, "application/octet-stream")
+        headers = {"ETag": f'"{xorb_hash(file, int(number))}"'}
+        return ContentResponse(Xorb(readable, int(number)), headers, "application/octet-stream")
 
     async def telemetry(self, request: Request) -> Response:
         """Taken and thrown away."""

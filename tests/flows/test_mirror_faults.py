@@ -146,6 +146,7 @@ def test_a_packed_body_may_drip(weather: HubServer) -> None:
 
 
 def test_the_file_host_refuses_in_bursts_and_nobody_else(weather: HubServer) -> None:
+    weather.weather._seen.clear()
     weather.set_faults(Faults(seed=3, forbidden=0.3, burst=4))
     large = get(weather, "/acme/one/resolve/main/model.safetensors").headers["location"]
     answers = [httpx2.get(large) for _ in range(80)]

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import httpx2
 import pytest
@@ -19,7 +20,7 @@ from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
 from catalog.errors import SettingError
 from flows.mirror.card import read_card
 from flows.mirror.compression import PACKED_FROM
-from flows.mirror.generated import GeneratedShelf
+from flows.mirror.generated import Closed, GeneratedShelf
 from flows.mirror.limits import Limits
 from flows.mirror.server import HubServer, serve_in_thread
 
@@ -240,6 +241,21 @@ def test_a_renamed_repo_answers_to_both_names(shelf: GeneratedShelf, api: HfApi)
     assert len(names(api)) == 100
 
 
+def test_a_closed_repo_is_listed_and_serves_no_file(shelf: GeneratedShelf, hub: HubServer, api: HfApi) -> None:
+    closed = {how: f"maker-00{at}/lora-00000{at}" for at, how in enumerate(get_args(Closed), start=1)}
+    before = [api.model_info(name).disabled for name in closed.values()]
+    for how, name in closed.items():
+        shelf.close([name], how)
+    statuses = [
+        httpx2.get(hub.endpoint + at).status_code
+        for name in closed.values()
+        for at in (f"/{name}/resolve/main/{WEIGHTS}", f"/api/models/{name}")
+    ]
+    assert before == [False] * 3
+    assert statuses == [403, 200, 451, 451, 410, 410]
+    assert set(closed.values()) <= set(names(api))
+
+
 def test_a_gated_repo_keeps_its_files(api: HfApi) -> None:
     assert api.model_info("maker-007/lora-000007").gated == "manual"
     with pytest.raises(GatedRepoError):
@@ -287,9 +303,10 @@ def test_the_program_serves_and_obeys() -> None:
         changed = tell(change=2, weights=False)["changed"]
         removed, added, renamed = (tell(**{word: 2})[f"{word.rstrip('e')}ed"] for word in ("remove", "add", "rename"))
         kinds = tell(kinds=True)["kinds"]
+        closed = tell(close=1, how="legal")["closed"]
         tell(faults={"broken": 1})
         broken = httpx2.get(f"{endpoint}/api/models").status_code
-        wrong = [tell(faults={"sunshine": 1}), tell(change="x")]
+        wrong = [tell(faults={"sunshine": 1}), tell(change="x"), tell(close=1, how="maybe")]
         tell(faults=None, expire=True)
         dead = httpx2.get(f"{endpoint}/api/models?limit=2", headers={"Authorization": "Bearer t0k3n"})
         program.stdin.close()
@@ -305,10 +322,10 @@ def test_the_program_serves_and_obeys() -> None:
         "faults": {},
     }
     assert (page.headers["ratelimit"], anonymous.headers["ratelimit"]) == ('"api";r=2499;t=300', '"api";r=499;t=300')
-    assert [len(ids) for ids in (changed, removed, added, renamed)] == [2, 2, 2, 2]
+    assert [len(ids) for ids in (changed, removed, added, renamed, closed)] == [2, 2, 2, 2, 1]
     assert (sum(kinds.values()), broken) == (50, 500)
     assert (dead.status_code, dead.json()) == (401, {"error": 'User Access Token "bench" is expired'})
-    assert [list(told) for told in wrong] == [["error"], ["error"]]
+    assert [list(told) for told in wrong] == [["error"]] * 3
     assert (rest, program.returncode) == ("", 0)
 
 

@@ -210,6 +210,7 @@ def test_the_storage_refuses_what_no_permit_opens(hub: HubServer) -> None:
         (f"{cas}/v9/reconstructions/{name}", permit),
         (xorb.partition("?")[0], {}),
         (xorb.replace("/0?", "/1?"), {}),
+        (xorb.replace("/0?", f"/{'9' * 5000}?"), {}),
     ]
     assert [httpx2.get(url, headers=headers).status_code for url, headers in asked] == [
         401,
@@ -219,6 +220,7 @@ def test_the_storage_refuses_what_no_permit_opens(hub: HubServer) -> None:
         400,
         404,
         401,
+        404,
         404,
     ]
 
