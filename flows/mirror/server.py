@@ -43,6 +43,8 @@ class HubServer:
         likeness: in what it is like the real Hub; a switch each.
         faults: what goes wrong on purpose; None is good weather. latency_s: seconds before every answer.
         fresh_s: seconds for which a listing may rest on the last walk over the folder.
+        certificate: PEM file of a certificate and its key, to serve by https: the client reads some refusals
+            otherwise from an address that begins so.
     """
 
     def __init__(
@@ -57,13 +59,14 @@ class HubServer:
         faults: Faults | None = None,
         latency_s: float = 0.0,
         fresh_s: float = 0.0,
+        certificate: Path | None = None,
     ) -> None:
         self.shelf: Shelf = FolderShelf(folder, fresh_s) if isinstance(folder, Path) else folder
         self.weather = Weather(faults, latency_s)
         self.counts = Counts()
         self.keys, self._tokens = Keyring(tokens or {}, likeness.bad_token), tuple(tokens or ())
         self._socket = _bind(host, port)
-        self.endpoint = f"http://{host}:{self._socket.getsockname()[1]}"
+        self.endpoint = f"{'https' if certificate else 'http'}://{host}:{self._socket.getsockname()[1]}"
         hosts = _LOOPBACK if host in _LOOPBACK else ("*",)
         windows = Windows(limits or Limits())
         app = build(self.shelf, self.keys, windows, self.counts, self.weather, hosts, likeness)
@@ -76,6 +79,8 @@ class HubServer:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=1,
+            ssl_certfile=certificate,
+            ssl_keyfile=certificate,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.run, name="hub-mirror", daemon=True)
@@ -135,6 +140,7 @@ def serve_in_thread(
     faults: Faults | None = None,
     latency_s: float = 0.0,
     fresh_s: float = 0.0,
+    certificate: Path | None = None,
 ) -> HubServer:
     """A mirror for a `with` block: `hub.endpoint` is its address, `hub.counts` what it served."""
     return HubServer(
@@ -147,6 +153,7 @@ def serve_in_thread(
         faults=faults,
         latency_s=latency_s,
         fresh_s=fresh_s,
+        certificate=certificate,
     )
 
 
