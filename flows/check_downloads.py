@@ -101,7 +101,7 @@ def _findings(verdict: Mapping[str, Any], row: Mapping[str, Any]) -> list[Findin
     is_zero = row["zero_b"] or row["mean_norm"] == 0  # rows of older versions looked at B alone
     weights = WeightFacts(row["size"], row["sha256"], tuple(row["non_finite"]), is_zero)
     unsupported = [Finding("unsupported", row["unsupported"][:500])] if row["unsupported"] else []
-    return judge_weights(_announced(verdict), weights) + unsupported
+    return judge_weights(_announced(verdict), weights) or unsupported  # reading refuses these numbers as well
 
 
 def _announced(verdict: Mapping[str, Any]) -> AdapterFacts:

@@ -228,7 +228,7 @@ def engine(tiny_hub_folder: Path) -> Iterator[Engine]:
 def test_every_field_of_peft_has_cases(field: str) -> None:
     assert CASES.get(field), (
         f"PEFT's LoraConfig has a field {field!r} that no case tries. Read in PEFT's source what it does, add values "
-        "of it to CASES here, and say in catalog/config_fields.py whether it is harmless (KNOWN) or not served (UNSERVED)."
+        "of it to CASES here, and say in catalog/config_fields.py whether it is known (KNOWN) and served (UNSERVED)."
     )
 
 
