@@ -75,8 +75,16 @@ UNSERVED = (
     "use_qalora",
     "velora_config",
 )
-# Of these, every value but null is on: PEFT makes an option of its defaults even from an empty map.
-_ON_UNLESS_NULL = ("arrow_config", "kasa_config", "monteclora_config", "use_bdlora", "velora_config")
+# Of these, every value but null is on: from an empty map PEFT makes an option of defaults, from an empty list rows of
+# no token.
+_ON_UNLESS_NULL = (
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "trainable_token_indices",
+    "use_bdlora",
+    "velora_config",
+)
 _LARGEST = 1e38  # of an alpha: float32 ends a little above
 REVISIONS = ("", "main", "unsloth")  # of a base that name no revision: unsloth notes its own name
 

@@ -50,7 +50,8 @@ def _base_revision(case: Case) -> str | None:
         return None if is_commit and not case.alone else f"made for the base's revision {asked[:120]!r}"
     if asked == base.revision or (is_commit and base.sha.startswith(asked)):
         return None
-    return f"made for the base's revision {asked[:120]!r}, and the base here is {base.revision} ({base.sha[:12]})"
+    commit = f" ({base.sha[:12]})" if base.sha.strip("0") else ""  # a folder on a disk has none
+    return f"made for the base's revision {asked[:120]!r}, and the base here is {base.revision}{commit}"
 
 
 def _base_unreadable(case: Case) -> str | None:

@@ -6,6 +6,7 @@ Does not know: the rules on weights (catalog/rules), duplicates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -98,10 +99,15 @@ def _weights_row(key: str, folder: Path) -> dict[str, Any]:
 
 
 def _findings(verdict: Mapping[str, Any], row: Mapping[str, Any]) -> list[Finding]:
-    is_zero = row["zero_b"] or row["mean_norm"] == 0  # rows of older versions looked at B alone
-    weights = WeightFacts(row["size"], row["sha256"], tuple(row["non_finite"]), is_zero)
+    infinite, is_zero = tuple(row["non_finite"]), row["zero_b"]
+    if (
+        not infinite and row["mean_norm"] is not None
+    ):  # rows of older versions looked at no products, and kept their norms
+        infinite = ("a product of A and B",) if math.isinf(row["mean_norm"]) else ()
+        is_zero = is_zero or row["mean_norm"] == 0
+    weights = WeightFacts(row["size"], row["sha256"], infinite, is_zero)
     unsupported = [Finding("unsupported", row["unsupported"][:500])] if row["unsupported"] else []
-    return judge_weights(_announced(verdict), weights) + unsupported
+    return judge_weights(_announced(verdict), weights) or unsupported  # reading refuses these numbers as well
 
 
 def _announced(verdict: Mapping[str, Any]) -> AdapterFacts:

@@ -25,6 +25,7 @@ from flows.prompts import prompts_of
 from flows.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
 from flows.report import plain
 from flows.served import refuse_gates
+from lorauter.adapter_weights import JUDGED
 from lorauter.compositions import open_composition
 from lorauter.compositions.base import CompositionOptions
 from lorauter.decoding import GREEDY, Decoding, stops_of
@@ -115,7 +116,7 @@ class _Export:
         self._routes = Routes(home, snapshot, [options.router])
         self.base = self._routes.index.base
         composition = open_composition(options.compose, CompositionOptions(density=options.density))
-        self.served = ServedAdapters(composition, home.fetch_adapter, options.adapters, self.base)
+        self.served = ServedAdapters(composition, home.fetch_adapter, options.adapters, self.base, passing=JUDGED)
         self._prompts = prompts_of(options.template, home, snapshot, self._routes.index)
         self.exported = Exported()
 

@@ -132,12 +132,13 @@ def _deep(folder: Path, facts: AdapterFacts) -> list[Finding]:
     from lorauter.adapter_weights import JUDGED, read_adapter
     from lorauter.weights_check import check_weights
 
-    findings = judge_weights(facts, check_weights(folder / WEIGHTS_NAME).facts)
+    if findings := judge_weights(facts, check_weights(folder / WEIGHTS_NAME).facts):
+        return findings
     try:
         read_adapter(folder, JUDGED)
     except UnsupportedAdapter as error:
-        findings.append(Finding("unsupported", error.cause[:500]))
-    return findings
+        return [Finding("unsupported", error.cause[:500])]
+    return []
 
 
 def _read(folder: Path, files: tuple[str, ...]) -> RawAdapter:

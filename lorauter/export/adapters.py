@@ -7,7 +7,7 @@ Does not know: requests, or which engine (export/vllm, export/lorax).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class ServedAdapters:
     Args:
         composition: what is asked for; selection makes it top-1. find: gives the folder of an adapter's key.
         out: where new folders go; one that is there already is used again. base_id: for their configs.
-        dtype: of new folders' tensors.
+        dtype: of new folders' tensors. passing: reasons that reading lets pass, as of `read_adapter`.
     """
 
     def __init__(
@@ -56,10 +56,11 @@ class ServedAdapters:
         out: Path,
         base_id: str,
         dtype: torch.dtype = torch.float32,
+        passing: Collection[str] = (),
     ) -> None:
         self._composition = composition
         self._find = find
-        self._read = reader(find)
+        self._read = reader(find, passing=passing)
         self._out = out.resolve()
         self._base_id = base_id
         self._dtype = dtype

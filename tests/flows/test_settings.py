@@ -29,11 +29,13 @@ def test_arguments_win_over_the_environment_over_the_named_file_over_the_homes(
 
 def test_lists_come_as_text_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORAUTER_POLICY__LICENCES", "mit, apache-2.0")
+    monkeypatch.setenv("LORAUTER_POLICY__RANK_MISMATCH", "true")
     monkeypatch.setenv("LORAUTER_HALVING__RUNGS", "2,4")
 
     settings = load_settings(home=tmp_path)
 
     assert settings.policy.licences == ("mit", "apache-2.0")
+    assert settings.policy.rank_mismatch
     assert settings.halving.rungs == (2, 4)
 
 

@@ -229,7 +229,7 @@ def test_why_tells_the_story_of_an_adapter(tmp_path: Path, hub: HubServer, folde
     run(tmp_path, hub, sweep_days=0)
     result = CliRunner().invoke(cli, ["--home", str(home.root), "why", "wild/zero-b"])
     assert "rejected: zero_b" in result.output
-    assert "every B is zero: the adapter changes nothing" in result.output
+    assert "every product of A and B is zero: the adapter changes nothing" in result.output
     assert "wild/zero-b is gone from the hub: deleted or private" in result.output
 
 

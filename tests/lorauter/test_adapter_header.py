@@ -92,6 +92,14 @@ def test_weights_that_are_made_are_held_against_the_base_too(tmp_path: Path) -> 
         bank.check("org/one", lambda _: made)
 
 
+def test_numbers_that_the_engines_dtype_cannot_hold_are_refused() -> None:
+    large = AdapterWeights({"linear": LoraPair(torch.ones(2, 8), torch.full((6, 2), 1e4), 10.0)})
+    AdapterBank(BASE, "cpu", torch.bfloat16, 1).add("org/one", large)
+
+    with pytest.raises(UnsupportedAdapter, match="is not finite in float16 at linear"):
+        AdapterBank(BASE, "cpu", torch.float16, 1).add("org/one", large)
+
+
 @pytest.mark.parametrize(
     ("fields", "module", "kind"),
     [

@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 from peft import LoraConfig, get_peft_model
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
 from catalog.errors import HubError
 from catalog.targets import resolve_targets
-from lorauter.base_modules import UnknownArchitecture, base_from_config
+from lorauter.base_modules import UnknownArchitecture, _check_kind, base_from_config
 
 SHA = "0" * 40
 LLAMA: dict[str, Any] = {
@@ -57,6 +63,31 @@ def test_modules_are_those_of_the_real_model_with_lora_on_all_linear(family: str
 
     targets = resolve_targets({"target_modules": "all-linear"}, base) or ()
     assert {name: base.modules[name] for name in targets} == real
+
+
+@pytest.mark.parametrize("kind", [k for k in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES if k in CAUSAL])
+def test_a_type_that_also_takes_pictures_is_a_causal_lm_where_transformers_builds_one(kind: str) -> None:
+    config = {"model_type": kind, "architectures": [MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[kind]]}
+    assert _is_accepted(config)
+    assert not _is_accepted(config | {"architectures": ["SomethingForSequenceClassification"]})
+
+
+def _is_accepted(config: dict[str, Any]) -> bool:
+    try:
+        _check_kind("a/b", config)
+    except HubError:
+        return False
+    return True
+
+
+def test_the_modules_are_those_of_the_causal_lm_inside() -> None:
+    text = {**LLAMA, "head_dim": 8, "layer_types": ["full_attention", "full_attention"], "model_type": "qwen3_5_text"}
+    config = {"model_type": "qwen3_5", "architectures": ["Qwen3_5ForConditionalGeneration"], "text_config": text}
+
+    base = base_from_config("a/b", SHA, config)
+
+    assert base.modules["model.layers.1.self_attn.v_proj"] == (32, 16)
+    assert not any("visual" in name for name in base.modules)
 
 
 def test_gpt2_has_its_embeddings_and_its_head_beside() -> None:

@@ -467,7 +467,7 @@ def test_modules_that_no_adapter_touches_do_no_work(base_dir: Path, find: Callab
 def test_an_adapter_that_does_not_fit_is_refused(
     base_dir: Path, tmp_path: Path, module: str, d_in: int, reason: str
 ) -> None:
-    config = {"peft_type": "LORA", "lora_alpha": 2, "target_modules": [module.rpartition(".")[2]]}
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": [module.rpartition(".")[2]]}
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     pair = {"lora_A": torch.ones(2, d_in), "lora_B": torch.ones(64, 2)}
     save_file(

@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.other import get_pattern_key
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from catalog.base_kind import is_causal_class
@@ -23,7 +23,7 @@ from catalog.config_fields import KNOWN, unknown_fields
 from catalog.parse import header_length, parse_header
 from catalog.patterns import Patience
 from catalog.scaling import pattern_key
-from catalog.targets import expected_header_bytes, resolve_targets
+from catalog.targets import expected_header_bytes, is_head, resolve_targets
 from catalog.tensor_names import unloaded_key
 from lorauter.base_modules import base_from_config
 
@@ -98,6 +98,17 @@ def test_the_heads_that_all_linear_leaves_out_are_those_of_peft() -> None:
     assert resolve_targets({"target_modules": "all-linear"}, BASE) == peft
 
 
+SMALL = ("biogpt", "bloom", "gpt_neo", "gpt_neox_japanese", "llama", "modernbert-decoder", "rwkv", "xlm", "xlnet")
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_the_output_head_of_a_causal_model_is_known_by_its_name(kind: str) -> None:
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind]())
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and is_head(name)]
+    assert names == [name for name, module in model.named_modules() if module is model.get_output_embeddings()]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -131,6 +142,10 @@ PREFIX = "base_model.model."
         (lambda key: PREFIX + key, False),
         (lambda key: key.removeprefix(PREFIX), False),
         (lambda key: key.replace(".weight", ".mine.weight"), False),
+        (lambda key: key.replace(PREFIX, PREFIX + "_orig_mod."), False),
+        (lambda key: key.replace(PREFIX, PREFIX + "module."), False),
+        (lambda key: key.replace(PREFIX, PREFIX + "model."), False),
+        (lambda key: key.replace(".self_attn.", "._checkpoint_wrapped_module.self_attn."), False),
         (lambda key: key.replace(".weight", ""), False),
     ],
 )

@@ -52,6 +52,30 @@ def test_zero_b(tmp_path: Path) -> None:
     assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (), zero_b=True)
 
 
+def test_products_of_zero_change_nothing_whichever_side_is_at_rest(tmp_path: Path) -> None:
+    size, sha = _save(tmp_path / "w", {A: torch.eye(2), B: torch.tensor([[0.0, 0.0], [0.0, 0.0]])})
+    assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (), zero_b=True)
+
+    size, sha = _save(tmp_path / "w", {A: torch.tensor([[1.0, 2.0], [0.0, 0.0]]), B: torch.tensor([[0.0, 1.0]])})
+    assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (), zero_b=True)
+
+
+def test_a_dora_may_change_something_without_a_product(tmp_path: Path) -> None:
+    magnitude = B.replace("lora_B", "lora_magnitude_vector")
+    size, sha = _save(tmp_path / "w", {A: torch.zeros(1, 3), B: torch.ones(2, 1), magnitude: torch.ones(2)})
+
+    assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (), zero_b=False)
+
+
+def test_a_product_that_leaves_float32_is_named(tmp_path: Path) -> None:
+    size, sha = _save(tmp_path / "w", {A: torch.full((1, 3), 1e20), B: torch.full((2, 1), 1e20)})
+
+    checked = check_weights(tmp_path / "w")
+
+    assert checked.facts == WeightFacts(size, sha, ("the product of A and B at layers.0.q_proj",), zero_b=False)
+    assert checked.norms == {}
+
+
 def test_a_file_that_is_no_safetensors_is_not_finite(tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(b"\x80\x04 a pickle, perhaps")
 
