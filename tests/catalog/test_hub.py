@@ -225,7 +225,7 @@ def test_an_unknown_revision_is_named(served: HubServer, cache: Path) -> None:
         lambda hub: hub.repo_files(BASE),
         lambda hub: list(list_pages(hub)),
         lambda hub: hub.read_adapter(X, X.adapters()[0]),
-        lambda hub: hub.download(BASE, ["config.json"], SHA),
+        lambda hub: hub.download(BASE, ["config.json"], "main"),
     ],
     ids=["whoami", "repo_files", "list_adapters", "read_adapter", "download"],
 )
