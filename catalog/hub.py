@@ -73,14 +73,6 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why the hub shows nothing of a repo: a word of `HubRefusal`, and a sentence."""
-
-    kind: Refused
-    told: str
-
-
-@dataclass(frozen=True, slots=True)
 class Read:
     """A bounded read of a file's head: the bytes, the whole file's size and sha256 where the hub says them."""
 
@@ -113,17 +105,17 @@ class Hub:
             return Page(page.repos, None, broken)
         return page
 
-    def look(self, repo: str, revision: str | None = None) -> RepoListing | Refusal:
+    def look(self, repo: str, revision: str | None = None) -> RepoListing | HubRefusal:
         """One repo as a listing would show it (one API call), under its new name if it was renamed.
 
-        A Refusal where the hub says that it will not show it: deleted or private, disabled, withheld, gone.
+        The refusal where the hub says that it will not show it: deleted or private, disabled, withheld, gone.
 
         Raises HubError where it cannot say so now.
         """
         try:
             return self._repo(repo, revision)
         except HubRefusal as error:
-            return Refusal(error.kind, error.cause)
+            return error
 
     def read_adapter(self, listing: RepoListing, adapter: AdapterId, expect: ExpectedBytes | None = None) -> RawAdapter:
         """Config and safetensors header of one adapter: one small and one ranged read, no weights.

@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.errors import HubDown, HubError
+from catalog.errors import HubDown, HubError, HubRefusal
 from catalog.facts import RepoListing
-from catalog.hub import Refusal
 from catalog.target import Target
 from flows.chunks import chunks
 from flows.home import Home
@@ -80,7 +79,7 @@ def look_at_repos(home: Home, changes: Changes, targets: Sequence[Target], advan
         for target in [t for t in chunk if t.name in found]:
             there = found[target.name]
             known = list(index.rows(before.get(target.key, ())))
-            if isinstance(there, Refusal):
+            if isinstance(there, HubRefusal):
                 changes.append(_after(target, row, there) for row in known)
                 gone += len(known)
             else:
@@ -91,9 +90,9 @@ def look_at_repos(home: Home, changes: Changes, targets: Sequence[Target], advan
     return Looked(listed, gone, tuple(failed))
 
 
-def _after(target: Target, row: dict[str, Any], there: RepoListing | Refusal) -> dict[str, Any]:
+def _after(target: Target, row: dict[str, Any], there: RepoListing | HubRefusal) -> dict[str, Any]:
     """The row of a repo that its listing did not show, now that the hub was asked about it."""
-    if isinstance(there, Refusal):
+    if isinstance(there, HubRefusal):
         return {**row, "gone": REFUSED[there.kind], "gone_to": None}
     if there.repo != row["repo"]:
         return {**row, "gone": RENAMED, "gone_to": there.repo}
@@ -103,7 +102,9 @@ def _after(target: Target, row: dict[str, Any], there: RepoListing | Refusal) ->
     return repo_row(target, there, None if belongs else UNLISTED)  # a page may miss what changed while it was turned
 
 
-def _look_at(home: Home, repos: Iterable[str], untold: list[tuple[str, HubError]]) -> dict[str, RepoListing | Refusal]:
+def _look_at(
+    home: Home, repos: Iterable[str], untold: list[tuple[str, HubError]]
+) -> dict[str, RepoListing | HubRefusal]:
     """What the hub says of each repo, several at a time. A repo that it says nothing of goes to `untold`."""
     with ThreadPoolExecutor(home.settings.readers) as pool:
         jobs = {repo: pool.submit(home.hub.look, repo) for repo in repos}
@@ -117,8 +118,8 @@ def _look_at(home: Home, repos: Iterable[str], untold: list[tuple[str, HubError]
             except HubError as error:
                 untold.append((f"repo:{repo}", error))
                 continue
-            if isinstance(there, Refusal) and there.kind not in REFUSED:
-                untold.append((f"repo:{repo}", HubError(there.told, "Check the repo on the hub.")))
+            if isinstance(there, HubRefusal) and there.kind not in REFUSED:
+                untold.append((f"repo:{repo}", there))
             else:
                 found[repo] = there
     return found

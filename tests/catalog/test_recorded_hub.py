@@ -13,9 +13,9 @@ import pytest
 from tenacity import wait_none
 
 from catalog import budget, transport
-from catalog.errors import DiskError, HubDown, HubError, HubTrouble
+from catalog.errors import DiskError, HubDown, HubError, HubRefusal, HubTrouble
 from catalog.facts import RawAdapter, RepoListing
-from catalog.hub import Hub, HubOptions, Refusal
+from catalog.hub import Hub, HubOptions
 from catalog.target import Target
 from tests.odd_server import Odd, reply
 
@@ -295,7 +295,7 @@ def test_what_becomes_of_a_repo_is_told_by_its_kind(
     body = headers.pop("body", "").encode()
     with Odd(lambda request, _: reply(request, status, body, **headers)) as odd:
         found = ask(odd.endpoint, cache).look("ann/x")
-    assert isinstance(found, Refusal) and found.kind == kind
+    assert isinstance(found, HubRefusal) and found.kind == kind
 
 
 # Time
