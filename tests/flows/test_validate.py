@@ -94,6 +94,51 @@ def test_the_first_policy_again_admits_without_a_request(tmp_path: Path, hub: Hu
     assert (COUNT.file, admitted(home)) == (files, SOUND)
 
 
+def change(folder: Path, repo: str, **fields: object) -> None:
+    config = folder / repo / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | fields))
+
+
+def test_another_rank_than_the_configs_is_served_where_the_policy_lets_the_headers_count(
+    tmp_path: Path, folder: Path, hub: HubServer
+) -> None:
+    change(folder, "ann/colours", r=64)
+    strict, _ = run(tmp_path, hub)
+    assert reasons(strict)["ann/colours"] == "rank_mismatch"
+
+    home, judged = run(tmp_path, hub, policy=Policy(rank_mismatch=True))
+
+    row = next(row for row in home.ledger.current("verdicts") if row["repo"] == "ann/colours")
+    assert (row["reason"], row["rank"], row["rank_mismatches"]) == (None, 4, 4)
+    engine = home.engine(BASE, judged.bases[0].sha)
+    assert len(engine.generate(["red"], [((row["adapter"], 1.0),)], 2)) == 1
+
+
+def test_an_adapter_of_a_revision_is_for_the_base_at_that_revision_alone(
+    tmp_path: Path, folder: Path, hub: HubServer
+) -> None:
+    sha = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE).hub.repo_files(BASE, "main")[0]
+    change(folder, "ann/colours", revision=sha)
+    change(folder, "bob/animals", revision="step1000")
+
+    found = reasons(run(tmp_path, hub)[0])
+
+    assert (found["ann/colours"], found["bob/animals"]) == (None, "base_revision")
+
+
+@pytest.mark.parametrize(("norm", "reason"), [(0.0, "zero_b"), (float("inf"), "non_finite"), (1.0, None)])
+def test_weights_that_an_older_version_checked_are_judged_by_their_norms(
+    tmp_path: Path, hub: HubServer, norm: float, reason: str | None
+) -> None:
+    home, _ = run(tmp_path, hub)
+    row = next(row for row in home.ledger.current("weights") if row["adapter"].startswith("ann/colours@"))
+    home.ledger.changes("weights").append([{**row, "mean_norm": norm}])
+
+    validate(home)
+
+    assert reasons(home)["ann/colours"] == reason
+
+
 def test_every_failing_rule_is_kept_with_its_evidence(tmp_path: Path, hub: HubServer) -> None:
     home, _ = run(tmp_path, hub, policy=Policy(blocked=("wild",)))
     row = next(row for row in home.ledger.current("verdicts") if row["repo"] == "wild/pickle-only")
