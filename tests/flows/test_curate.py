@@ -93,6 +93,18 @@ def test_a_ban_from_one_task_leaves_the_others_alone(home: Home, run: Run) -> No
     assert row_of(snapshot, "best", task="colours")["curation"].startswith("banned by ann on ")
 
 
+def test_one_that_is_pinned_and_then_banned_is_not_published(home: Home, run: Run) -> None:
+    before = chosen(current_snapshot(home.snapshots))
+    done(run("curate", "pin", "bob/animals", "--task", "colours", "--reason", "we like it"))
+    done(run("publish", "--force", "a trial"))
+    done(run("curate", "ban", "bob/animals", "--task", "colours", "--reason", "it was trained on the test set"))
+
+    told = done(run("publish")).stderr
+
+    assert chosen(current_snapshot(home.snapshots)) == before
+    assert "bob/animals is pinned by ann on " in told and "The ban outweighs; lift one of them." in told
+
+
 def test_a_note_stands_in_sql_and_changes_no_choice(home: Home, run: Run) -> None:
     before = current_snapshot(home.snapshots)
     done(run("curate", "note", "cleo/compass", "--reason", "see\tthe card", "--author", "bo"))
