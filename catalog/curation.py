@@ -44,8 +44,8 @@ class Act:
         return cls(**{name: row[name] for name in cls.__slots__})
 
     def means(self, key: str) -> bool:
-        """Whether it is about the adapter of that key."""
-        return key == self.adapter or AdapterId.parse(key).is_called(self.adapter)
+        """Whether it is about the adapter of that key; of a name, whether about every adapter that the name means."""
+        return key == self.adapter or AdapterId.parse(key if "@" in key else f"{key}@").is_called(self.adapter)
 
     def __str__(self) -> str:
         """`pinned by ann on 2026-11-22: reason`."""
@@ -59,7 +59,7 @@ class Curation:
     held: tuple[Act, ...] = ()
 
     def ban(self, key: str, task: str = "") -> Act | None:
-        """The ban on an adapter for a task; for none named, the one for all tasks."""
+        """The ban on an adapter, by key or name, for a task; for none named, the one for all tasks."""
         bans = (act for act in self.held if act.kind == BAN and act.task in ("", task) and act.means(key))
         return next(bans, None)
 
@@ -90,19 +90,34 @@ def choose(
     Args:
         best: the race's winner, "" for the base. met: scores of all that took part, "" for the base among them.
 
-    The next best of a banned one: the highest mean above the base's on as many examples; the base where there is none.
+    A ban outweighs a pin. Of the folders that a pin means, the race's winner or else the best by gain. The next best
+    of a banned one: the highest gain that is above 0; the base where there is none. Gain: the mean above the base's on
+    as many examples.
     """
+    free = [key for key in met if key and met[key] and not curation.ban(key, task)]
     pin = curation.pin(task)
-    pinned = sorted(key for key in met if key and pin and pin.means(key) and met[key])
-    if pin and pinned:
-        return pinned[-1], pin, None
-    problem = f"{pin.adapter} is {pin}, but took no part on {task}." if pin else None
+    if pin and (pinned := [key for key in free if pin.means(key)]):
+        return best if best in pinned else _by_gain(pinned, met)[0][1], pin, None
+    problem = _unheeded(curation, pin, met) if pin else None
     ban = curation.ban(best, task) if best else None
     if ban is None:
         return best, None, problem
-    left = [key for key in met if key and met[key] and not curation.ban(key, task)]
-    ranked = sorted(((_gain(met[key], met[""]), key) for key in left), key=lambda pair: (-pair[0], pair[1]))
+    ranked = _by_gain(free, met)
     return (ranked[0][1] if ranked and ranked[0][0] > 0 else ""), ban, problem
+
+
+def _unheeded(curation: Curation, pin: Act, met: Iterable[str]) -> str:
+    """Why a pin of a task is not honoured."""
+    ban = curation.ban(pin.adapter, pin.task)
+    bans = [ban] if ban else [curation.ban(key, pin.task) for key in met if key and pin.means(key)]
+    if bans and bans[0]:
+        return f"{pin.adapter} is {pin}, but it is {bans[0]}. The ban outweighs; lift one of them."
+    return f"{pin.adapter} is {pin}, but took no part on {pin.task}."
+
+
+def _by_gain(keys: Iterable[str], met: Mapping[str, Sequence[float]]) -> list[tuple[float, str]]:
+    """Gain and key, the highest gain first; of equal ones by name."""
+    return sorted(((_gain(met[key], met[""]), key) for key in keys), key=lambda pair: (-pair[0], pair[1]))
 
 
 def _gain(own: Sequence[float], base: Sequence[float]) -> float:

@@ -76,9 +76,11 @@ def _check_pin(home: Home, adapter: str, task: str, base: str) -> None:
         raise SettingError(f"{adapter} has not been seen.", "Check the name, or run `lorauter refresh` first.")
     if not any(row["admitted"] for row in rows):
         raise SettingError(f"{adapter} was rejected: {rows[-1]['reason']}.", f"See: lorauter why {rows[-1]['repo']}.")
-    for act in holding(home):
-        if act.kind == BAN and act.task in ("", task) and any(act.means(row["adapter"]) for row in rows):
-            raise SettingError(f"{adapter} is {act}.", "Lift that first: lorauter curate unban.")
+    bans = [act for act in holding(home) if act.kind == BAN and act.task in ("", task)]
+    admitted = [row["adapter"] for row in rows if row["admitted"]]
+    if all(any(ban.means(key) for ban in bans) for key in admitted):
+        ban = next(ban for ban in bans if ban.means(admitted[-1]))
+        raise SettingError(f"{adapter} is {ban}.", "Lift that first: lorauter curate unban.")
 
 
 def _verdicts(home: Home, adapter: str) -> list[dict[str, Any]]:

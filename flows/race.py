@@ -6,12 +6,15 @@ Does not know: how a strategy decides (lorauter/strategies), how an evaluation i
 A race is one task under one strategy and one set of conditions. Its rungs are written when all its run is over, so a
 run that was killed begins from the same state and decides alike; the outputs that it had made cost nothing again. A
 later run goes on from what is written: adapters that were in an earlier one are settled, newcomers race the leader.
+
+Where a race's winner is gone, the others run a race of its own name for its place (`Entrance.successor`), and what they
+decide there is written there. So the winner finds its race as it left it when it comes back, and wins it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +23,7 @@ import numpy as np
 from catalog.adapter import AdapterId
 from catalog.answer import Failed
 from catalog.metrics import mean
-from catalog.task import Example, Task
+from catalog.task import Example, Task, content_hash
 from flows.progress import Advance
 from flows.rungs import RungView
 from lorauter.strategies import Problem, Step, Strategy, evaluations, nothing_seen, with_scores, without
@@ -43,14 +46,26 @@ Evaluate = Callable[[Sequence[Evaluation], Advance], list[float | Failed]]
 """(evaluations, told how many are newly done) → the metric of each, or why there is none."""
 
 
+Rows = Sequence[Mapping[str, Any]]
+"""Rows of the ledger's table `rungs`."""
+
+
 @dataclass(frozen=True)
 class Entrance:
-    """A task as it enters: its examples in the race's order, the race's name, and its rungs by earlier runs."""
+    """A task as it enters.
+
+    Args:
+        examples: in the race's order.
+        race: its name.
+        rows: its rungs by earlier runs.
+        unfit: adapters that could not be run in the races that this one follows.
+    """
 
     task: Task
     examples: Sequence[Example]
     race: str
-    rows: Sequence[Mapping[str, Any]] = ()
+    rows: Rows = ()
+    unfit: frozenset[str] = frozenset()
 
     @cached_property
     def rungs(self) -> int:
@@ -68,9 +83,14 @@ class Entrance:
         return next((r["adapter"] for r in self.rows if r["kept"] and r["rung"] == self.rungs), None)
 
     @property
-    def quarantined(self) -> set[str]:
+    def quarantined(self) -> frozenset[str]:
         """Adapters that could not be run."""
-        return {row["adapter"] for row in self.rows if row["why"].startswith(QUARANTINED)}
+        return self.unfit | {row["adapter"] for row in self.rows if row["why"].startswith(QUARANTINED)}
+
+    @property
+    def successor(self) -> str:
+        """Name of the race for the winner's place, while the winner is gone."""
+        return content_hash([self.race, self.pick])
 
 
 @dataclass(slots=True)
@@ -89,6 +109,29 @@ class Finish:
     new: int = 0
 
 
+def current_races(
+    begun: Sequence[Entrance], pool: Collection[str], rows_of: Callable[[Sequence[str]], Mapping[str, Rows]]
+) -> list[Entrance]:
+    """The race that each task goes on with: its first one, or a successor whose winner is there.
+
+    Args:
+        begun: each task's first race, its rows not read yet.
+        rows_of: reads the rows of races, by name.
+    """
+    entrances, read = list(begun), dict[str, Rows]()
+    while unread := [entrance.race for entrance in entrances if entrance.race not in read]:
+        read |= {**dict.fromkeys(unread, ()), **rows_of(unread)}
+        entrances = [replace(entrance, rows=read[entrance.race]) for entrance in entrances]
+        here = {BASE, *pool}.difference(*(entrance.quarantined for entrance in entrances))
+        entrances = [
+            entrance
+            if entrance.pick is None or entrance.pick in here
+            else replace(entrance, race=entrance.successor, rows=(), unfit=entrance.quarantined)
+            for entrance in entrances
+        ]
+    return entrances
+
+
 def run_races(
     entrances: Sequence[Entrance],
     pool: Sequence[str],
@@ -100,7 +143,9 @@ def run_races(
     """Race the pool and the base on every task until the strategy wants no more.
 
     Args:
-        pool: adapter keys. likeness: how much each adapter's text resembles each task, (tasks,), by key, BASE too.
+        entrances: none whose winner is not in the pool: the successor of such a race is run.
+        pool: adapter keys.
+        likeness: how much each adapter's text resembles each task, (tasks,), by key, BASE too.
     """
     races = _Races(entrances, pool, strategy, likeness)
     races.recall(evaluate)
@@ -135,7 +180,7 @@ class _Races:
         self._keys = [BASE, *(key for key in pool if key not in hopeless)]
         room = np.asarray([len(e.examples) for e in entrances], dtype=np.int64)
         toward = None if likeness is None else np.stack([likeness[key] for key in self._keys], axis=1)
-        settled = np.asarray([self._settled(entrance) for entrance in entrances], dtype=np.bool_)
+        settled = np.asarray([[key in entrance.met for key in self._keys] for entrance in entrances], dtype=np.bool_)
         self._problem = Problem(room, len(self._keys), toward, settled)
         self.seen = nothing_seen(self._problem)
         self._rows: list[list[dict[str, Any]]] = [[] for _ in entrances]
@@ -193,11 +238,6 @@ class _Races:
         self._problem, self.seen = without(self._problem, self.seen, out)
         self._keys = [key for number, key in enumerate(self._keys) if number not in out]
         return failed
-
-    def _settled(self, entrance: Entrance) -> list[bool]:
-        """Who raced before; nobody where the winner is gone: the others must race for its place."""
-        met = entrance.met if entrance.pick in self._keys else {}
-        return [key in met for key in self._keys]
 
     def _finish(self, task: int, step: Step) -> Finish:
         entrance = self._entrances[task]

@@ -22,7 +22,7 @@ from flows.embed import Embeddings, likeness
 from flows.generate import RunShards, ensure_outputs
 from flows.home import Home
 from flows.progress import Advance, say, stage
-from flows.race import BASE, Entrance, Evaluation, Finish, run_races
+from flows.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
 from flows.report import plain
 from flows.rungs import rungs
 from flows.validate_adapters import Key, verdicts
@@ -84,7 +84,7 @@ def score(home: Home, base: Base, run: RunShards) -> Scores:
     pool = [key for key in _checked(*verdicts(home, base, ["admitted", "downloaded"])) if not curation.ban(key)]
     tasks = home.tasks()
     outputs = _Outputs(home, home.conditions(base.id, base.sha), run)
-    entrances = _entrances(home, outputs.conditions, tasks)
+    entrances = _entrances(home, outputs.conditions, tasks, pool)
     strategy = home.settings.chosen_strategy
     toward = _likeness(home, tasks, pool) if strategy.reads_likeness else None
     with rungs("score") as lines:
@@ -118,20 +118,25 @@ def _checked(index: Index, keys: Iterable[Key]) -> list[str]:
     return checked
 
 
-def _entrances(home: Home, conditions: Conditions, tasks: Sequence[Task]) -> list[Entrance]:
+def _entrances(home: Home, conditions: Conditions, tasks: Sequence[Task], pool: Sequence[str]) -> list[Entrance]:
     """The tasks with what earlier runs of their races have written."""
     settings = home.settings
     strategy = repr(settings.chosen_strategy)
     names = [content_hash([repr(conditions), task.hash, strategy, settings.report]) for task in tasks]
+    begun = [
+        Entrance(task, split_examples(task, settings.report)[0], name) for task, name in zip(tasks, names, strict=True)
+    ]
+    return current_races(begun, pool, lambda races: _rung_rows(home, conditions, races))
+
+
+def _rung_rows(home: Home, conditions: Conditions, races: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of these races by name, in the order of their rungs."""
     columns = [name for name in LEDGER["rungs"].names if name != "at"]
+    found = home.ledger.where("rungs", {"base": conditions.base, "race": races}, columns)
     rows: dict[str, list[dict[str, Any]]] = {}
-    found = home.ledger.where("rungs", {"base": conditions.base, "race": names}, columns)
     for row in sorted(found, key=lambda row: int(row["rung"])):
         rows.setdefault(row["race"], []).append(row)
-    return [
-        Entrance(task, split_examples(task, settings.report)[0], name, rows.get(name, ()))
-        for task, name in zip(tasks, names, strict=True)
-    ]
+    return rows
 
 
 def _likeness(home: Home, tasks: Sequence[Task], pool: Sequence[str]) -> dict[str, Floats]:

@@ -5,7 +5,8 @@ rows mean; readers follow warehouse/compacted.
 
 The new fragment is there whole before anything else happens, and counts at once. The old files go a day later, by a
 later compaction, when no reader can still hold a listing with them. A kill at any moment leaves old files, new ones or
-both, and the same rows. Nothing is dropped but the double files: rows that later ones outdate are kept.
+both, and the same rows. Nothing is dropped but the double files: rows that later ones outdate are kept. Where a storage
+tells no times, every file counts as young, and nothing is joined.
 """
 
 from __future__ import annotations
@@ -84,12 +85,12 @@ def _compact(ledger: Ledger, folder: str, current: Sequence[Path], how: _How) ->
     """Compact one folder, whose fragments that count are `current`. Returns the counts of `Compacted`."""
     files = ledger.storage.sub(folder)
     stamps = {Path(name).stem: stamp for name, stamp in files.stamps().items()}
-    ages = {name: how.began - changed / 1e9 for name, (_, changed) in stamps.items()}
+    ages = {name: stamp.age(how.began) for name, stamp in stamps.items()}
     removed = _remove_old(ledger, folder, ages, how)
     small = [
         path
         for path in current
-        if path.stem in stamps and stamps[path.stem][0] < SMALL and ages[path.stem] >= how.young
+        if path.stem in stamps and stamps[path.stem].size < SMALL and ages[path.stem] >= how.young
     ]
     if len(small) < LEAST:
         return 0, 0, 0, removed

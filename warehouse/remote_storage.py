@@ -33,6 +33,7 @@ from warehouse.storage import Stamp, Storage
 
 READERS = 16  # files fetched at a time
 PAUSES = (1.0, 3.0, 9.0, 27.0)  # seconds before an unreachable storage is asked again; clients try for moments only
+_SECOND_NS = 10**9
 _IN_ONE_PIECE = ("s3", "gcs", "abfs")  # an object is there whole or not at all; elsewhere it is moved into place
 
 _Answer = TypeVar("_Answer")
@@ -155,7 +156,7 @@ class RemoteStorage(Storage):
             state = (self.folder / name).stat()
         except FileNotFoundError:
             return False
-        return (state.st_size, int(state.st_mtime)) == stamp
+        return Stamp(state.st_size, state.st_mtime_ns) == stamp
 
     def _copy(self, name: str, stamp: Stamp) -> Path:
         """The copy of a file that is there with this size and time."""
@@ -165,22 +166,20 @@ class RemoteStorage(Storage):
         return path
 
     def _fetch(self, name: str, stamp: Stamp, part: Path) -> None:
-        size, seconds = stamp
-
         def read() -> bytes:
             with self.files.open_input_stream(f"{self.root}/{name}") as stream:
                 content = bytes(stream.read())
-            if len(content) != size:
+            if len(content) != stamp.size:
                 raise OSError("it was written again while it was read")
             return content
 
         part.write_bytes(_patiently(read, self.address(name), "read"))
-        os.utime(part, (seconds, seconds))
+        os.utime(part, ns=(stamp.changed_ns, stamp.changed_ns))
 
 
 def _stamp(info: Any) -> Stamp:
-    """Whole seconds: some servers tell the time of one file finer in a listing than by itself."""
-    return int(info.size), int((info.mtime_ns or 0) // 10**9)
+    """Cut to whole seconds: some servers tell the time of one file finer in a listing than by itself."""
+    return Stamp(int(info.size), int(info.mtime_ns or 0) // _SECOND_NS * _SECOND_NS)
 
 
 def _client(url: str) -> tuple[Any, str]:

@@ -13,13 +13,28 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.files import write_atomically
 from warehouse.storage_url import is_url
 
-Stamp = tuple[int, int]
-"""Size and time of change: what differs when a file was written again."""
+
+@dataclass(frozen=True, order=True, slots=True)
+class Stamp:
+    """What differs when a file was written again.
+
+    Args:
+        size: bytes.
+        changed_ns: when it was last written, nanoseconds since 1970; 0 where the storage tells no time.
+    """
+
+    size: int
+    changed_ns: int
+
+    def age(self, now: float) -> float:
+        """Seconds since it was written, at `now`, seconds since 1970; 0 where the storage tells no time."""
+        return now - self.changed_ns / 1e9 if self.changed_ns else 0.0
 
 
 class Storage(ABC):
@@ -109,7 +124,7 @@ class FolderStorage(Storage):
                 state = (self.folder / name).stat()
             except FileNotFoundError:  # deleted since
                 continue
-            found[name] = (state.st_size, state.st_mtime_ns)
+            found[name] = Stamp(state.st_size, state.st_mtime_ns)
         return found
 
     def present(self, names: Iterable[str]) -> set[str]:

@@ -63,6 +63,44 @@ def test_a_pin_of_one_that_took_no_part_is_told_and_the_race_decides() -> None:
     assert problem == "zoe/gone is pinned by ann on 2026-11-01: because, but took no part on colours."
 
 
+def test_a_ban_outweighs_a_pin_whichever_came_first() -> None:
+    pin, ban = act(PIN, "ann/own", "colours", day=2), act(BAN, "ann/own", "colours", day=3)
+    earlier, elsewhere = act(BAN, "ann/own", day=1), act(BAN, "ann/own", "animals", day=1)
+
+    best, decided, problem = choose(curation_of([pin, ban], ""), "colours", RIVAL, MET)
+
+    assert (best, decided) == (RIVAL, None)
+    assert problem == (
+        "ann/own is pinned by ann on 2026-11-02: because, but it is banned by ann on 2026-11-03: because. "
+        "The ban outweighs; lift one of them."
+    )
+    unseen = {key: scores for key, scores in MET.items() if key != OWN}  # banned for all tasks, it does not even race
+    assert choose(curation_of([pin, earlier], ""), "colours", RIVAL, unseen)[2] == (
+        "ann/own is pinned by ann on 2026-11-02: because, but it is banned by ann on 2026-11-01: because. "
+        "The ban outweighs; lift one of them."
+    )
+    assert choose(curation_of([pin, elsewhere], ""), "colours", RIVAL, MET) == (OWN, pin, None)
+
+
+def test_a_banned_winner_that_is_pinned_too_leaves_its_place_to_the_next_best() -> None:
+    acts = [act(PIN, "eve/copy", "colours", day=1), act(BAN, "eve/copy", "colours", day=2)]
+
+    best, decided, _ = choose(curation_of(acts, ""), "colours", BANNED, MET)
+
+    assert (best, decided) == (RIVAL, acts[1])
+
+
+def test_of_the_folders_that_a_pin_means_the_best_is_taken() -> None:
+    pin = act(PIN, "dan/many", "colours")
+    folders = {"dan/many:a@1": (0.0, 1.0), "dan/many:b@1": (1.0, 1.0), "dan/many:c@1": (1.0, 0.0, 0.0)}
+    met = {"": (0.0, 0.0, 0.0), RIVAL: (1.0, 1.0, 1.0), **folders}
+    banned = act(BAN, "dan/many:b", day=2)
+
+    assert choose(curation_of([pin], ""), "colours", RIVAL, met) == ("dan/many:b@1", pin, None)
+    assert choose(curation_of([pin], ""), "colours", "dan/many:c@1", met) == ("dan/many:c@1", pin, None)
+    assert choose(curation_of([pin, banned], ""), "colours", RIVAL, met) == ("dan/many:a@1", pin, None)
+
+
 def test_the_next_best_takes_a_banned_ones_place_and_else_the_base() -> None:
     bans = [act(BAN, "eve/copy", "colours"), act(BAN, "bob/rival"), act(BAN, "ann/own", "colours")]
 

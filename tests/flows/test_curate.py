@@ -80,6 +80,41 @@ def test_a_banned_adapter_is_published_for_no_task(home: Home, run: Run) -> None
     assert "ann/colours" not in {AdapterId.parse(r["adapter"]).name for r in snapshot.read("scores") if r["adapter"]}
 
 
+def test_a_ban_that_is_lifted_leaves_the_catalog_as_it_was(home: Home, run: Run) -> None:
+    before = current_snapshot(home.snapshots)
+    done(run("curate", "ban", "ann/colours", "--reason", "it looks stolen"))
+    done(run("publish", "--force", "until we know"))
+    banned = chosen(current_snapshot(home.snapshots))
+    done(run("curate", "unban", "ann/colours", "--reason", "it is not"))
+
+    done(run("publish"))
+
+    assert banned["colours"] != chosen(before)["colours"] == "ann/colours"
+    assert current_snapshot(home.snapshots).id == before.id
+    assert [row["new"] for row in _runs(home)][-1] == 0
+
+
+def test_a_winner_that_was_rejected_for_a_while_is_the_winner_again(home: Home, run: Run) -> None:
+    before, settings = current_snapshot(home.snapshots), home.root / "lorauter.toml"
+    text = settings.read_text()
+    settings.write_text(text + '[policy]\nblocked = ["cleo"]\n')
+    done(run("validate"))
+    done(run("publish", "--force", "the policy says so"))
+    rejected = chosen(current_snapshot(home.snapshots))
+    settings.write_text(text)
+    done(run("validate"))
+
+    done(run("publish"))
+
+    assert rejected["compass"] != chosen(before)["compass"] == "cleo/compass"
+    assert current_snapshot(home.snapshots).id == before.id
+    assert [row["new"] for row in _runs(home)][-1] == 0
+
+
+def _runs(home: Home) -> list[dict[str, Any]]:
+    return sorted(home.ledger.read("runs").to_pylist(), key=lambda row: row["at"])
+
+
 def test_a_ban_from_one_task_leaves_the_others_alone(home: Home, run: Run) -> None:
     before = chosen(current_snapshot(home.snapshots))
     done(run("curate", "ban", "ann/colours", "--task", "colours", "--reason", "trained on it"))
@@ -91,6 +126,18 @@ def test_a_ban_from_one_task_leaves_the_others_alone(home: Home, run: Run) -> No
     assert {task: name for task, name in chosen(snapshot).items() if before[task] != name}.keys() == {"colours"}
     assert met == {"animals", "compass"}
     assert row_of(snapshot, "best", task="colours")["curation"].startswith("banned by ann on ")
+
+
+def test_one_that_is_pinned_and_then_banned_is_not_published(home: Home, run: Run) -> None:
+    before = chosen(current_snapshot(home.snapshots))
+    done(run("curate", "pin", "bob/animals", "--task", "colours", "--reason", "we like it"))
+    done(run("publish", "--force", "a trial"))
+    done(run("curate", "ban", "bob/animals", "--task", "colours", "--reason", "it was trained on the test set"))
+
+    told = done(run("publish")).stderr
+
+    assert chosen(current_snapshot(home.snapshots)) == before
+    assert "bob/animals is pinned by ann on " in told and "The ban outweighs; lift one of them." in told
 
 
 def test_a_note_stands_in_sql_and_changes_no_choice(home: Home, run: Run) -> None:

@@ -13,7 +13,7 @@ import pytest
 from catalog.answer import Failed
 from catalog.task import Example, Task
 from flows.progress import Advance
-from flows.race import BASE, Entrance, Evaluation, Finish, run_races
+from flows.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
 from lorauter.strategies import Exhaustive, Racing
 
 POOL = [f"org/a{n}@1" for n in range(6)]
@@ -50,8 +50,10 @@ def _outcome(one: Evaluation) -> float:
 
 
 def race(world: World, pool: Sequence[str] = POOL, earlier: Sequence[Finish] = ()) -> list[Finish]:
-    rows = [finish.rows for finish in earlier] or [[] for _ in TASKS]
-    entrances = [Entrance(t, t.validation, f"race-{t.name}", r) for t, r in zip(TASKS, rows, strict=True)]
+    """A run after earlier ones, whose finishes are given oldest first."""
+    written = {finish.rows[0]["race"]: finish.rows for finish in earlier}
+    begun = [Entrance(task, task.validation, f"race-{task.name}") for task in TASKS]
+    entrances = current_races(begun, pool, lambda names: {name: written[name] for name in names if name in written})
     return run_races(entrances, pool, Racing(), None, world.evaluate, world)
 
 
@@ -92,14 +94,49 @@ def test_a_newcomer_costs_its_own_evaluations_and_the_leaders() -> None:
     assert [row["rung"] for row in second[1].rows][: len(first[1].rows)] == [row["rung"] for row in first[1].rows]
 
 
-def test_where_the_winner_is_gone_the_others_race_for_its_place() -> None:
-    first = race(World())
+def test_where_the_winner_is_gone_the_others_race_for_its_place_as_if_it_had_never_been_there() -> None:
+    first, left = race(World()), [key for key in POOL if key != POOL[1]]
+
+    second = race(World(), left, first)
+
+    alone = race(World(), left)
+    assert (second[0].best, second[0].scores) == (alone[0].best, alone[0].scores)
+    assert [(finish.best, finish.new) for finish in second[1:]] == [(first[1].best, 0)]
+    assert [row["rung"] for row in second[0].rows][:1] == [1]
+
+
+def test_a_winner_that_comes_back_finds_its_race_as_it_left_it() -> None:
+    first, left = race(World()), [key for key in POOL if key != POOL[1]]
+    second = race(World(), left, first)
     world = World()
+
+    third = race(world, POOL, [*first, *second])
+
+    assert [(f.best, f.scores, f.rows, f.new) for f in third] == [(f.best, f.scores, f.rows, 0) for f in first]
+    assert world.rungs == []
+    again = race(world, left, [*first, *second, *third])
+    assert [(f.best, f.rows, f.new) for f in again] == [(f.best, f.rows, 0) for f in second]
+    assert world.rungs == []
+
+
+def test_who_came_while_the_winner_was_gone_races_it_when_it_comes_back() -> None:
+    first = race(World(), POOL[1:4])
+    second = race(World(), [POOL[0], *POOL[2:4]], first)
+
+    third = race(World(), POOL[:4], [*first, *second])
+
+    assert third[0].best == POOL[1]
+    assert {row["adapter"] for row in third[0].rows[-third[0].new :]} <= {POOL[0], POOL[1]}
+    assert third[0].scores[POOL[0]] != ()
+
+
+def test_one_that_could_not_be_run_is_not_tried_again_in_the_race_for_the_winners_place() -> None:
+    hopeless = frozenset({POOL[2]})
+    first, world = race(World(hopeless)), World(hopeless)
 
     second = race(world, [key for key in POOL if key != POOL[1]], first)
 
-    assert second[0].best != POOL[1]
-    assert {one.task.name for one in world.asked[-sum(world.rungs) :]} <= {"p"}
+    assert (world.of({POOL[2]}), POOL[2] in second[0].scores) == (set(), False)
 
 
 def test_one_that_cannot_be_run_is_out_as_if_it_had_never_been_there() -> None:

@@ -18,10 +18,19 @@ from flows.cli import cli
 from warehouse.compacted import is_compacted
 from warehouse.compaction import GRACE, LEAST, compact
 from warehouse.ledger import Ledger
-from warehouse.storage import FolderStorage, open_storage
+from warehouse.storage import FolderStorage, Storage, open_storage
 
 DAY = 86_400.0
+HOUR = 3_600.0
 REPOS = "repos/target=base%3Aorg%2Fbase"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """A storage whose files' times are told as each kind tells them: a folder's finely, S3's in whole seconds."""
+    if request.param == "folder":
+        return FolderStorage(tmp_path)
+    return open_storage(f"{request.getfixturevalue('s3_bucket')}/shared", tmp_path / "cache")
 
 
 def row(repo: int, likes: int) -> dict[str, Any]:
@@ -60,8 +69,8 @@ def test_many_fragments_become_one_and_every_row_is_still_there(tmp_path: Path) 
     assert list(ledger.where("repos", {"repo": "ann/3"}, ["likes"], prefix=min(names)[:6]))
 
 
-def test_the_old_files_go_a_day_later(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+def test_the_old_files_go_a_day_later(shared: Storage) -> None:
+    ledger = Ledger(shared.sub("ledger"))
     before = fill(ledger, 20)
     compact(ledger, "repos", clock=after(DAY))
 
@@ -71,15 +80,23 @@ def test_the_old_files_go_a_day_later(tmp_path: Path) -> None:
     assert len(files(ledger)) == 1 and rows(ledger) == before
 
 
-def test_what_is_young_or_little_is_left_alone(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+def test_what_is_young_or_little_is_left_alone(shared: Storage) -> None:
+    ledger, few = Ledger(shared.sub("ledger")), Ledger(shared.sub("few"))
     fill(ledger, 20)
-    young = compact(ledger, "repos")
-    few = Ledger(tmp_path / "few")
     fill(few, LEAST - 1)
 
-    assert (young.joined, compact(few, "repos", clock=after(DAY)).joined) == (0, 0)
-    assert compact(Ledger(tmp_path / "none"), "repos").joined == 0
+    done = [compact(ledger, "repos", clock=after(hours * HOUR)).joined for hours in (0.0, 0.9, 1.1)]
+
+    assert done == [0, 0, 20]
+    assert compact(few, "repos", clock=after(DAY)).joined == 0
+    assert compact(Ledger(shared.sub("none")), "repos").joined == 0
+
+
+def test_where_a_storage_tells_no_times_nothing_is_old_enough(tmp_path: Path) -> None:
+    ledger = Ledger(open_storage(f"memory://{tmp_path.name}", tmp_path))
+    fill(ledger, 20)
+
+    assert compact(ledger, "repos", clock=after(DAY)).joined == 0
 
 
 def test_a_dry_run_tells_and_changes_nothing(tmp_path: Path) -> None:
