@@ -208,15 +208,9 @@ class Home:
 
     def fetch_model(self, repo: str, sha: str) -> Path:
         """Folder of a base model's or encoder's files, downloaded if need be."""
-        from catalog.hub import model_files
+        from catalog.models import fetch_model
 
-        folder = self.hub.local(repo, sha)
-        done = folder / ".whole"
-        if not done.exists():
-            _, names = self.hub.repo_files(repo, sha)
-            self.hub.download(repo, model_files(names), sha)
-            done.touch()
-        return folder
+        return fetch_model(self.hub, repo, sha)
 
     def encoder(self, sha: str) -> Encoder:
         """The settings' sentence encoder at a commit, loaded, in float32: for vectors that are kept."""
