@@ -13,7 +13,6 @@ from catalog.task import DEFAULT_TEMPLATE
 from flows.home import Home, open_router
 from flows.progress import say
 from flows.queries import Query
-from flows.report import plain
 from lorauter.fallback import without
 from lorauter.filters import refused, unmatched
 from lorauter.gating import taking_part, weighing_of
@@ -49,7 +48,7 @@ class Routes:
         self._gone: set[str] = set()
         self._refused = refused(snapshot, home.settings.base, home.settings.routing)
         for fault in unmatched(snapshot, home.settings.base, home.settings.routing):
-            say(plain(fault))
+            say(fault)
         self._open()
 
     def of(self, router: str, queries: Sequence[Query]) -> Sequence[Routed]:

@@ -18,7 +18,7 @@ from flows.explain import Explainer
 from flows.explain_table import show_explanation
 from flows.home import Home, open_router
 from flows.progress import say
-from flows.report import plain, printable
+from flows.screen import printable
 from lorauter.filters import unmatched
 from lorauter.gating import GatedRoute
 from lorauter.routing import Question, Routed, Router, routes_of
@@ -63,7 +63,7 @@ def tell_routes(home: Home, texts: Iterable[str], options: RouteOptions, out: IO
     snapshot = home.snapshot(options.snapshot)
     _check_task(snapshot, home.settings.base, options.task)
     for fault in unmatched(snapshot, home.settings.base, home.settings.routing):
-        say(plain(fault))
+        say(fault)
     router = open_router(home, snapshot, options.router)
     explainer = Explainer(home, snapshot, options.router) if options.explain or options.form == "json" else None
     for chunk in chunks(texts, home.settings.answer_rows):
