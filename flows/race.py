@@ -6,6 +6,7 @@ Does not know: how a strategy decides (lorauter/strategies), how an evaluation i
 A race is one task under one strategy and one set of conditions. Its rungs are written when all its run is over, so a
 run that was killed begins from the same state and decides alike; the outputs that it had made cost nothing again. A
 later run goes on from what is written: adapters that were in an earlier one are settled, newcomers race the leader.
+One that could not be run is out for as long as the engine is the same; to another version it is a newcomer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from catalog.metrics import mean
 from catalog.task import Example, Task
 from flows.progress import Advance
 from flows.rungs import RungView
+from lorauter.engine_version import SERVING_VERSION
 from lorauter.strategies import Problem, Step, Strategy, evaluations, nothing_seen, with_scores, without
 from lorauter.strategies.base import Floats
 
@@ -68,9 +70,10 @@ class Entrance:
         return next((r["adapter"] for r in self.rows if r["kept"] and r["rung"] == self.rungs), None)
 
     @property
-    def quarantined(self) -> set[str]:
-        """Adapters that could not be run."""
-        return {row["adapter"] for row in self.rows if row["why"].startswith(QUARANTINED)}
+    def quarantined(self) -> dict[str, str]:
+        """Adapters that could not be run when they were last tried, and the version of the engine that tried."""
+        last = {row["adapter"]: row for row in sorted(self.rows, key=lambda row: int(row["rung"]))}
+        return {key: row.get("refused_by") or "" for key, row in last.items() if row["why"].startswith(QUARANTINED)}
 
 
 @dataclass(slots=True)
@@ -131,7 +134,9 @@ class _Races:
         likeness: Mapping[str, Floats] | None,
     ) -> None:
         self._entrances, self._strategy = entrances, strategy
-        hopeless = {key for entrance in entrances for key in entrance.quarantined}
+        tried = [(key, version) for entrance in entrances for key, version in entrance.quarantined.items()]
+        hopeless = {key for key, version in tried if version == SERVING_VERSION}
+        self._again = {key for key, _ in tried} - hopeless
         self._keys = [BASE, *(key for key in pool if key not in hopeless)]
         room = np.asarray([len(e.examples) for e in entrances], dtype=np.int64)
         toward = None if likeness is None else np.stack([likeness[key] for key in self._keys], axis=1)
@@ -144,7 +149,7 @@ class _Races:
 
     def recall(self, evaluate: Evaluate) -> None:
         """Take what earlier runs have evaluated; its outputs are in the ledger."""
-        met = [[entrance.met.get(key, 0) for key in self._keys] for entrance in self._entrances]
+        met = [[self._met(entrance).get(key, 0) for key in self._keys] for entrance in self._entrances]
         counts = np.minimum(np.asarray(met, dtype=np.int64), self._problem.room[:, None])
         step = Step(counts, np.zeros(len(met), dtype=np.int64), lambda _task, _adapter: "settled")
         self._evaluate(step, evaluate, lambda _: None)
@@ -196,8 +201,12 @@ class _Races:
 
     def _settled(self, entrance: Entrance) -> list[bool]:
         """Who raced before; nobody where the winner is gone: the others must race for its place."""
-        met = entrance.met if entrance.pick in self._keys else {}
+        met = self._met(entrance) if entrance.pick in self._keys else {}
         return [key in met for key in self._keys]
+
+    def _met(self, entrance: Entrance) -> dict[str, int]:
+        """How many examples each adapter has met; one that is tried again begins anew."""
+        return {key: n for key, n in entrance.met.items() if key not in self._again}
 
     def _finish(self, task: int, step: Step) -> Finish:
         entrance = self._entrances[task]
@@ -252,5 +261,6 @@ class _Races:
                 "standard_error": result.standard_error,
                 "kept": kept,
                 "why": why,
+                "refused_by": SERVING_VERSION if why.startswith(QUARANTINED) else None,
             }
         )
