@@ -12,9 +12,14 @@ from catalog.option_metrics import OptionLogprobs
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An output that cannot be made: `error` says why. It is kept like any other, and not tried again."""
+    """An output that cannot be made. It is kept like any other, and tried again by another version of the engine only.
+
+    Args:
+        error: why. engine: version of the engine that could not make it.
+    """
 
     error: str
+    engine: str = ""
 
 
 Answer = str | OptionLogprobs | Failed

@@ -11,7 +11,7 @@
     ├── PublishRefused      the catalog would be much worse than the published one
     ├── UnsupportedAdapter  the engine cannot serve this adapter exactly, and says which feature
     ├── StorageError        the storage that machines share cannot be reached, or refuses us
-    └── DiskError           no room, or no right to write
+    └── DiskError           no room, no right to write, or a file that cannot be read
 
 Knows: causes and next steps. Does not know: how they are printed (flows/cli).
 """
@@ -89,4 +89,4 @@ class StorageError(LorauterError):
 
 
 class DiskError(LorauterError):
-    """No room on the disk, or no right to write there."""
+    """No room on the disk, no right to write there, or a file that cannot be read."""

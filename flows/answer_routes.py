@@ -13,12 +13,11 @@ from catalog.task import DEFAULT_TEMPLATE
 from flows.home import Home, open_router
 from flows.progress import say
 from flows.queries import Query
-from flows.report import plain
 from lorauter.fallback import without
 from lorauter.filters import refused, unmatched
 from lorauter.gating import taking_part, weighing_of
 from lorauter.routers import ROUTERS
-from lorauter.routing import Routed, Router
+from lorauter.routing import Question, Routed, Router, routes_of
 from lorauter.task_index import TaskIndex, load_index, load_pool
 from warehouse.snapshots import Snapshot
 
@@ -42,7 +41,6 @@ class Routes:
         self._home, self._snapshot, self._names = home, snapshot, tuple(routers)
         self.index: TaskIndex = load_index(snapshot, home.settings.base)
         self._place = {task: number for number, task in enumerate(self.index.tasks)}
-        self._truth: dict[str, str] = {}
         rows = [row for row in snapshot.read("tasks") if row["base"] == self.index.base]
         self._templates: dict[str, str] = {row["task"]: row["template"] for row in rows}
         self._pool = set(load_pool(snapshot, self.index))
@@ -50,23 +48,22 @@ class Routes:
         self._gone: set[str] = set()
         self._refused = refused(snapshot, home.settings.base, home.settings.routing)
         for fault in unmatched(snapshot, home.settings.base, home.settings.routing):
-            say(plain(fault))
+            say(fault)
         self._open()
 
     def of(self, router: str, queries: Sequence[Query]) -> Sequence[Routed]:
         """One route a query. Raises HubError where the hub does not answer."""
-        self._truth.clear()
-        self._truth.update((query.input, query.task) for query in queries if query.task)
+        questions = [self._question(query) for query in queries]
         while True:
-            routes = self._tried(router, [query.input for query in queries])
+            routes = self._tried(router, questions)
             if routes is not None:
                 return routes
             self._open()
 
-    def _tried(self, router: str, texts: Sequence[str]) -> Sequence[Routed] | None:
+    def _tried(self, router: str, questions: Sequence[Question]) -> Sequence[Routed] | None:
         """Routes, or None where an adapter that they need, or that the router has to look at, has vanished."""
         try:
-            routes = self._routers[router].route(texts)
+            routes = routes_of(self._routers[router], questions)
         except HubError:
             if self._vanished(self._pool - self._gone):
                 return None
@@ -74,9 +71,11 @@ class Routes:
         used = {key for route in routes for key in taking_part(weighing_of(route))}
         return None if self._vanished(used) else routes
 
-    def _prompt_of(self, text: str) -> str:
-        """The text as a router lets the base read it: in its own task's template, where that is known."""
-        return self._templates.get(self._truth.get(text, ""), DEFAULT_TEMPLATE).replace("{input}", text)
+    def _question(self, query: Query) -> Question:
+        """The query as a router may read it: with its true task, and in that task's template, where it is known."""
+        task = query.task or ""
+        template = self._templates.get(task, DEFAULT_TEMPLATE)
+        return Question(query.input, task, template.replace("{input}", query.input))
 
     def fallbacks(self, route: Routed) -> list[dict[str, str]]:
         """The route's tasks whose adapter is gone or does not pass the filters, and what is used in its place."""
@@ -102,6 +101,5 @@ class Routes:
         """The routers, over what can still be had."""
         self._left: TaskIndex = without(self.index, self._snapshot, {*self._gone, *self._refused})
         self._routers: Mapping[str, Router] = {
-            name: open_router(self._home, self._snapshot, name, self._truth, self._gone, self._prompt_of)
-            for name in self._names
+            name: open_router(self._home, self._snapshot, name, self._gone) for name in self._names
         }

@@ -90,11 +90,12 @@ def demo(home: Path | None, small: bool) -> None:
     _say_what_comes(root)
     from flows.demo.run import QUALITY_SQL, run_demo
     from flows.interrupt import leave_at_once_on_interrupt
-    from flows.report import console, show_demo
+    from flows.report import show_demo
+    from flows.screen import Screen
 
     leave_at_once_on_interrupt(_INTERRUPTED, _INTERRUPTED_CODE)
     figures = run_demo(root, small)
-    show_demo(root, figures, QUALITY_SQL.format(answers=figures["answers"]), console())
+    show_demo(root, figures, QUALITY_SQL.format(answers=figures["answers"]), Screen())
     _say_what_next(root)
 
 
@@ -571,7 +572,9 @@ def main() -> None:
 
 
 def _fail(cause: str, next_step: str) -> None:
-    click.echo(f"Error: {cause} {next_step}".strip(), err=True)
+    from flows.screen import printable
+
+    click.echo(printable(f"Error: {cause} {next_step}").strip(), err=True)
     sys.exit(1)
 
 
@@ -591,7 +594,7 @@ def _tell_forecast(home: Path | None, overrides: dict[str, Any], form: str) -> N
     from flows.forecast import forecast
     from flows.forecast_table import as_json, show
     from flows.home import Home
-    from flows.report import console
+    from flows.screen import Screen
     from flows.settings import load_settings
 
     opened = Home(load_settings(home=home, **overrides))  # not open_home: a folder would be made
@@ -599,7 +602,7 @@ def _tell_forecast(home: Path | None, overrides: dict[str, Any], form: str) -> N
     if form == "json":
         click.echo(as_json(opened.settings.base, figures))
     else:
-        show(opened.settings.base, figures, console())
+        show(opened.settings.base, figures, Screen())
 
 
 def _named(bases: tuple[str, ...]) -> dict[str, Any]:

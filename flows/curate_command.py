@@ -50,7 +50,7 @@ def _command(kind: str) -> Callable[..., None]:
     def command(home: Path | None, /, adapter: str, **flags: Any) -> None:
         from flows.curate import curate
         from flows.home import open_home
-        from flows.report import printable
+        from flows.screen import printable
 
         act = curate(open_home(home=home), kind, adapter, **flags)
         about = f" on {act.task}" if act.task else ""
@@ -71,7 +71,7 @@ def curate_list(home: Path | None, everything: bool) -> None:
     """List what holds, oldest first: kind, adapter, task, base, author, day, reason; columns by tabs."""
     from flows.curate import acts, holding
     from flows.home import open_home
-    from flows.report import printable
+    from flows.screen import printable
 
     opened = open_home(home=home)
     for act in acts(opened) if everything else holding(opened):

@@ -24,7 +24,6 @@ from catalog.task import Example, Task, content_hash
 from flows.generate import RunShards, engine_here, ensure_outputs
 from flows.home import Home
 from flows.progress import Advance, say, stage
-from flows.report import plain
 from flows.served import served
 from lorauter.compositions import read_spelled, spelled
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
@@ -155,7 +154,7 @@ def tasks_with_items(
     if without and (asked or len(without) == len(names)):
         raise TaskError(f"No test examples: {', '.join(without)}.", "Add some: lorauter tasks add … --test 50.")
     if without:
-        say(plain(f"Left out, since they have no test examples: {', '.join(without)}."))
+        say(f"Left out, since they have no test examples: {', '.join(without)}.")
     kept = [by_name[name] for name in names if name not in without]
     return [replace(task, test=task.test[:items]) for task in kept]
 

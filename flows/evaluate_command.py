@@ -74,7 +74,7 @@ def evaluate_command(home: Path | None, /, out: Path | None, json_file: Path | N
     from flows.evaluate_figures import as_json, report_of, store
     from flows.evaluate_table import show
     from flows.home import open_home
-    from flows.report import console
+    from flows.screen import Screen
     from warehouse.files import write_text
 
     opened = open_home(home=home)
@@ -87,7 +87,7 @@ def evaluate_command(home: Path | None, /, out: Path | None, json_file: Path | N
     if json_file == Path("-"):
         click.echo(as_json(report), nl=False)
     else:
-        show(report, console())
+        show(report, Screen())
         if json_file:
             write_text(json_file, as_json(report))
     click.echo(f"{sum(cost.new for cost in found.costs.values())} new answers. All is in {folder}.", err=True)

@@ -17,7 +17,6 @@ from catalog.answer import Failed
 from flows.evaluate import Evaluation, Item
 from flows.evaluate_plot import plot
 from flows.progress import say
-from flows.report import plain
 from lorauter.evaluation.figures import Figures, figures_of
 from lorauter.evaluation.intervals import DRAWS, LEVEL, SEED
 from lorauter.evaluation.shares import Domains, domains_of
@@ -58,7 +57,7 @@ def store(found: Evaluation, report: Report, folder: Path) -> None:
     try:
         plot(report, folder / "evaluation.svg")
     except ModuleNotFoundError:
-        say(plain("There is no plot without matplotlib: pip install 'lorauter[bench]', then run the same again."))
+        say("There is no plot without matplotlib: pip install 'lorauter[bench]', then run the same again.")
     write_text(folder / "evaluation.json", as_json(report))
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from flows.report import plain
+from flows.screen import Screen
 
 MOST_DOMAINS = 10  # a table of more is too wide to read
 Line = Mapping[str, Any]
 
 
-def show(report: Mapping[str, Any], out: Console) -> None:
+def show(report: Mapping[str, Any], out: Screen) -> None:
     """Print the tables."""
     lines: Sequence[Line] = report["systems"]
     settings = list(dict.fromkeys(line["setting"] for line in lines))
@@ -28,7 +27,7 @@ def show(report: Mapping[str, Any], out: Console) -> None:
         if len(report["domains"]) <= MOST_DOMAINS:
             out.print(_domains(chosen, setting, report["domains"]))
     for note in _notes(report):
-        out.print(plain(note), soft_wrap=True, highlight=False)
+        out.print(note, soft_wrap=True)
 
 
 def _shares(lines: Sequence[Line], settings: Sequence[str]) -> Table:
@@ -61,7 +60,7 @@ def _difference(line: Line, reference: str) -> str:
 
 
 def _domains(lines: Sequence[Line], setting: str, domains: Sequence[str]) -> Table:
-    table = _table(f"{setting}: mean score by domain", [plain(name) for name in domains])
+    table = _table(f"{setting}: mean score by domain", domains)
     for line in lines:
         cells = [f"{line['domains'][name]['score']:.3f}" for name in domains]
         table.add_row(line["router"], line["composition"], *cells)
@@ -82,7 +81,7 @@ def _figure(figure: Mapping[str, float | None], scale: float, form: str) -> str:
     value, low, high = (figure[name] for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
         return "–"
-    return f"{scale * value:{form}} \\[{scale * low:{form}}, {scale * high:{form}}]"
+    return f"{scale * value:{form}} [{scale * low:{form}}, {scale * high:{form}}]"
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:

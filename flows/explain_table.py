@@ -1,7 +1,4 @@
-"""An explained route for people. Knows rich and the object of flows/explain; does not know how it came about.
-
-Texts from a hub are shown as text: nothing is markup, control characters are replaced.
-"""
+"""An explained route for people. Knows rich and the object of flows/explain; does not know how it came about."""
 
 from __future__ import annotations
 
@@ -9,23 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from rich.table import Table
-from rich.text import Text
 
-from flows.report import console, printable
+from flows.screen import Screen
 
 Found = Mapping[str, Any]
 
 
 def show_explanation(found: Found, out: IO[str]) -> None:
     """Print one explained route."""
-    screen = console(out)
+    screen = Screen(out)
     for part in (_head(found), _tasks(found), _adapters(found), _pages(found), _others(found)):
         if part is not None:
-            screen.print(part, soft_wrap=isinstance(part, Text))
+            screen.print(part, soft_wrap=isinstance(part, str))
 
 
-def _head(found: Found) -> Text:
-    return Text(printable("\n".join(_headlines(found))))
+def _head(found: Found) -> str:
+    return "\n".join(_headlines(found))
 
 
 def _headlines(found: Found) -> Iterator[str]:
@@ -78,8 +74,8 @@ def _adapters(found: Found) -> Table | None:
     return table
 
 
-def _pages(found: Found) -> Text | None:
-    return Text(printable("\n".join(row["page"] for row in found["adapters"]))) if found["adapters"] else None
+def _pages(found: Found) -> str | None:
+    return "\n".join(row["page"] for row in found["adapters"]) if found["adapters"] else None
 
 
 def _others(found: Found) -> Table | None:
@@ -120,7 +116,7 @@ def _table(title: str, *names: str, right: tuple[str, ...]) -> Table:
 
 
 def _add(table: Table, *cells: object) -> None:
-    table.add_row(*(Text(printable(cell)) for cell in cells))
+    table.add_row(*map(str, cells))
 
 
 def _name(key: str) -> str:

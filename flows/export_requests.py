@@ -23,7 +23,6 @@ from flows.home import Home
 from flows.progress import Advance, say, stage
 from flows.prompts import prompts_of
 from flows.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
-from flows.report import plain
 from flows.served import refuse_gates
 from lorauter.adapter_weights import JUDGED
 from lorauter.compositions import open_composition
@@ -166,4 +165,4 @@ class _Export:
     def _leave_out(self, query: Query, reason: str) -> None:
         self.exported.left_out += 1
         if self.exported.left_out <= _TOLD:
-            say(plain(f"{query.id} is left out: {reason}"))
+            say(f"{query.id} is left out: {reason}")

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from flows.forecast import Figure
+from flows.screen import Screen
 
 
 def as_json(base: str, figures: Sequence[Figure]) -> str:
@@ -18,7 +18,7 @@ def as_json(base: str, figures: Sequence[Figure]) -> str:
     return json.dumps({"base": base, "figures": [asdict(figure) for figure in figures]}, indent=2)
 
 
-def show(base: str, figures: Sequence[Figure], out: Console) -> None:
+def show(base: str, figures: Sequence[Figure], out: Screen) -> None:
     """A line a figure, and what to do for better ones."""
     title = f"What a refresh of {base} will take"
     table = Table("", "expected", "range", "", "made of", title=title, title_justify="left")
@@ -28,7 +28,7 @@ def show(base: str, figures: Sequence[Figure], out: Console) -> None:
     out.print(table)
     if not all(figure.counted for figure in figures):
         out.print(
-            "Assumed figures are settings of the table \\[plan]. Counted ones come with `lorauter crawl` (adapters),"
+            "Assumed figures are settings of the table [plan]. Counted ones come with `lorauter crawl` (adapters),"
             " `lorauter validate --headers-only` (admitted, sizes) and `lorauter tasks add`."
         )
 

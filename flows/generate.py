@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog.answer import Answer, Failed
-from catalog.errors import LorauterError, SettingError, UnsupportedAdapter
+from catalog.errors import SettingError, UnsupportedAdapter
 from flows.heartbeat import beating, heartbeat_name
 from flows.home import Home, open_home
 from flows.progress import Advance
-from lorauter.batches import is_out_of_memory
+from lorauter.engine_version import SERVING_VERSION
 from lorauter.gates.named import is_spelled
 from lorauter.gates.named import read_spelled as read_gate
 from lorauter.gating import GatedRoute
@@ -25,8 +25,6 @@ from warehouse.plans import Conditions, Work, answers_of, finish_shard, forget_p
 if TYPE_CHECKING:
     from lorauter.engine import Engine
 
-# What an adapter can make the engine raise; a hub or a disk that fails is nobody's fault and ends the shard.
-_FAULTS = (UnsupportedAdapter, SettingError, RuntimeError, ValueError, IndexError, KeyError, TypeError)
 Reference = dict[str, str]
 RunShards = Callable[[Reference, str, Sequence[int]], Iterator[int]]
 """(reference of the home, plan, shards): make those shards, in any order, and yield each when its outputs are in the
@@ -37,7 +35,7 @@ def ensure_outputs(
     home: Home, work: Sequence[Work], conditions: Conditions, run: RunShards, advance: Advance
 ) -> tuple[list[Answer], int]:
     """The answers of `work` in order, made where the ledger lacks them. Also how many were new."""
-    plan = make_plan(home.plans, home.ledger, work, conditions, home.settings.shard_rows)
+    plan = make_plan(home.plans, home.ledger, work, conditions, home.settings.shard_rows, SERVING_VERSION)
     new = sum(plan.shards.values())
     advance(len(work) - new)
     for shard in run(home.reference, plan.name, list(plan.shards)):
@@ -71,13 +69,14 @@ def engine_here(home: Home, base: str, base_sha: str) -> Engine:
 def _answers(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
     """The answers of a shard; where one of its mixtures cannot be run, the others' all the same.
 
-    A mixture that fails alone is quarantined: its rows say why, and nothing tries them again.
+    A mixture that cannot be served is quarantined: its rows say why, and this version of the engine does not try them
+    again. UnsupportedAdapter is all that an adapter can cause; whatever else is raised is the fault of the machine, of
+    a setting or of this program: it ends the shard, and leaves no row behind.
     """
     try:
         return _answers_together(engine, rows)
-    except _FAULTS as error:
-        if _is_ours(error):
-            raise
+    except UnsupportedAdapter:
+        pass
     answers: dict[int, Answer] = {}
     for kind in dict.fromkeys(_kind(row) for row in rows):
         chosen = [number for number, row in enumerate(rows) if _kind(row) == kind]
@@ -89,11 +88,10 @@ def _answers_of_one(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> Sequen
     """The answers of rows that share a mixture, or for each of them why it fails. The base alone must not fail."""
     try:
         return _answers_together(engine, rows)
-    except _FAULTS as error:
-        if _is_ours(error) or not rows[0]["adapters"]:
+    except UnsupportedAdapter as error:
+        if not rows[0]["adapters"]:
             raise
-        told = error.cause if isinstance(error, LorauterError) else f"{type(error).__name__}: {error}"
-        return [Failed(told[:500])] * len(rows)
+        return [Failed(error.cause[:500], SERVING_VERSION)] * len(rows)
 
 
 def _answers_together(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
@@ -160,11 +158,6 @@ def _kind(row: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _mixture(row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     return tuple(zip(row["adapters"], row["weights"], strict=True))
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether the machine or a setting is to blame, not the adapter: no room on the device, say."""
-    return isinstance(error, SettingError) or is_out_of_memory(error)
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ Knows: the layout, how settings become the floors' options. Does not know: stage
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,9 +57,7 @@ def open_router(
     home: Home,
     snapshot: Snapshot,
     name: str,
-    truth: Mapping[str, str] | None = None,
     gone: Collection[str] = (),
-    prompt_of: Callable[[str], str] = str,
 ) -> Router:
     """A router of the settings' base over a snapshot; encoder and base come when they are needed, from the home's hub.
 
@@ -79,10 +77,8 @@ def open_router(
         router=name,
         options=home.settings.routing,
         encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
-        truth=truth,
         gone=gone,
         engine=engine,
-        prompt_of=prompt_of,
         encoder_dtype=home.settings.encoder_dtype,
     )
 
@@ -208,15 +204,9 @@ class Home:
 
     def fetch_model(self, repo: str, sha: str) -> Path:
         """Folder of a base model's or encoder's files, downloaded if need be."""
-        from catalog.hub import model_files
+        from catalog.models import fetch_model
 
-        folder = self.hub.local(repo, sha)
-        done = folder / ".whole"
-        if not done.exists():
-            _, names = self.hub.repo_files(repo, sha)
-            self.hub.download(repo, model_files(names), sha)
-            done.touch()
-        return folder
+        return fetch_model(self.hub, repo, sha)
 
     def encoder(self, sha: str) -> Encoder:
         """The settings' sentence encoder at a commit, loaded, in float32: for vectors that are kept."""

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from catalog.models import is_here
 from catalog.task import Task
 from flows.home import Home
 from flows.pool import OWN, Pool
@@ -67,8 +68,8 @@ def known_of(home: Home) -> Known:
         downloaded=sum(bool(row["downloaded"]) for row in let_in),
         raced=_raced(home, tasks, {row["adapter"] for row in let_in}),
         parameters=_parameters(home, base),
-        base_here=_is_here(home, base),
-        encoder_here=_is_here(home, home.settings.encoder),
+        base_here=is_here(home.root / "hub", base),
+        encoder_here=is_here(home.root / "hub", home.settings.encoder),
     )
 
 
@@ -103,9 +104,3 @@ def _parameters(home: Home, base: str) -> int | None:
         return None
     shapes = [*rows[-1]["modules"], *(rows[-1]["embeddings"] or ())]
     return sum(int(shape["d_in"]) * int(shape["d_out"]) for shape in shapes)
-
-
-def _is_here(home: Home, repo: str) -> bool:
-    """Whether some commit of a model is whole in the home's cache."""
-    name = "models--" + repo.replace("/", "--")
-    return any((home.root / "hub" / name / "snapshots").glob("*/.whole"))

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from flows.screen import Screen, Words
 
 Advance = Callable[[int], None]
 
 SECONDS: dict[str, float] = {}
 """Seconds by stage of this process, in the order the stages first ran."""
 
-_console = Console(stderr=True)
+_console = Screen(errors=True)
 
 
 @contextmanager
@@ -36,8 +37,8 @@ def stage(name: str, total: int | None = None, unit: str = "") -> Iterator[Advan
 
 
 def say(text: str) -> None:
-    """A line for the person, beside the results on stdout."""
-    _console.print(text, highlight=False, soft_wrap=True)
+    """A line for the person, beside the results on stdout. The text may come from anywhere: see flows/screen."""
+    _console.print(text, soft_wrap=True)
 
 
 class _Shown(Protocol):
@@ -54,10 +55,10 @@ class _Bar:
     """Progress on a terminal."""
 
     def __init__(self, name: str, total: int | None, unit: str) -> None:
-        count = TextColumn("{task.fields[count]}")
+        count = Words("{task.fields[count]}")
         remaining = [TimeRemainingColumn()] if total else []
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn(), *remaining, console=_console
+            Words("{task.description}"), BarColumn(), count, TimeElapsedColumn(), *remaining, console=_console
         )
         self._task = self._progress.add_task(f"{name:<10}", total=total, count="")
         self._done, self._total, self._unit = 0, total, unit

@@ -22,7 +22,6 @@ from flows.embed import Embeddings
 from flows.home import Home
 from flows.progress import say, stage
 from flows.publish_gate import Rows, check
-from flows.report import plain
 from flows.run_record import Run
 from flows.score_adapters import Scores, TaskScores
 from flows.score_rows import best_row, score_rows
@@ -141,7 +140,7 @@ def _pass_gate(home: Home, base: Base, current: Snapshot | None, best: Rows, for
     except PublishRefused as refused:
         if not force.strip():
             raise
-        say(plain(f"{refused.cause} Forced: {force}"))
+        say(f"{refused.cause} Forced: {force}")
         record(home.ledger, Act(FORCE, "", "", base.id, whoami(home), force.strip(), datetime.now(UTC)))
 
 

@@ -9,6 +9,7 @@ later run goes on from what is written: adapters that were in an earlier one are
 
 Where a race's winner is gone, the others run a race of its own name for its place (`Entrance.successor`), and what they
 decide there is written there. So the winner finds its race as it left it when it comes back, and wins it again.
+One that could not be run is out for as long as the engine is the same; to another version it is a newcomer.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from catalog.metrics import mean
 from catalog.task import Example, Task, content_hash
 from flows.progress import Advance
 from flows.rungs import RungView
+from lorauter.engine_version import SERVING_VERSION
 from lorauter.strategies import Problem, Step, Strategy, evaluations, nothing_seen, with_scores, without
 from lorauter.strategies.base import Floats
 
@@ -58,14 +60,14 @@ class Entrance:
         examples: in the race's order.
         race: its name.
         rows: its rungs by earlier runs.
-        unfit: adapters that could not be run in the races that this one follows.
+        unfit: adapters that could not be run in the races that this one follows, and the engine's version there.
     """
 
     task: Task
     examples: Sequence[Example]
     race: str
     rows: Rows = ()
-    unfit: frozenset[str] = frozenset()
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def rungs(self) -> int:
@@ -83,9 +85,16 @@ class Entrance:
         return next((r["adapter"] for r in self.rows if r["kept"] and r["rung"] == self.rungs), None)
 
     @property
-    def quarantined(self) -> frozenset[str]:
-        """Adapters that could not be run."""
-        return self.unfit | {row["adapter"] for row in self.rows if row["why"].startswith(QUARANTINED)}
+    def quarantined(self) -> dict[str, str]:
+        """Adapters that could not be run when they were last tried, and the version of the engine that tried."""
+        last = {row["adapter"]: row for row in sorted(self.rows, key=lambda row: int(row["rung"]))}
+        own = {key: row.get("refused_by") or "" for key, row in last.items() if row["why"].startswith(QUARANTINED)}
+        return {**self.unfit, **own}
+
+    @property
+    def hopeless(self) -> frozenset[str]:
+        """Those that this version of the engine could not run."""
+        return frozenset(key for key, version in self.quarantined.items() if version == SERVING_VERSION)
 
     @property
     def successor(self) -> str:
@@ -122,7 +131,7 @@ def current_races(
     while unread := [entrance.race for entrance in entrances if entrance.race not in read]:
         read |= {**dict.fromkeys(unread, ()), **rows_of(unread)}
         entrances = [replace(entrance, rows=read[entrance.race]) for entrance in entrances]
-        here = {BASE, *pool}.difference(*(entrance.quarantined for entrance in entrances))
+        here = {BASE, *pool}.difference(*(entrance.hopeless for entrance in entrances))
         entrances = [
             entrance
             if entrance.pick is None or entrance.pick in here
@@ -176,11 +185,13 @@ class _Races:
         likeness: Mapping[str, Floats] | None,
     ) -> None:
         self._entrances, self._strategy = entrances, strategy
-        hopeless = {key for entrance in entrances for key in entrance.quarantined}
+        hopeless = {key for entrance in entrances for key in entrance.hopeless}
+        self._again = {key for entrance in entrances for key in entrance.quarantined} - hopeless
         self._keys = [BASE, *(key for key in pool if key not in hopeless)]
         room = np.asarray([len(e.examples) for e in entrances], dtype=np.int64)
         toward = None if likeness is None else np.stack([likeness[key] for key in self._keys], axis=1)
-        settled = np.asarray([[key in entrance.met for key in self._keys] for entrance in entrances], dtype=np.bool_)
+        known = [self._met(entrance) for entrance in entrances]
+        settled = np.asarray([[key in met for key in self._keys] for met in known], dtype=np.bool_)
         self._problem = Problem(room, len(self._keys), toward, settled)
         self.seen = nothing_seen(self._problem)
         self._rows: list[list[dict[str, Any]]] = [[] for _ in entrances]
@@ -189,7 +200,7 @@ class _Races:
 
     def recall(self, evaluate: Evaluate) -> None:
         """Take what earlier runs have evaluated; its outputs are in the ledger."""
-        met = [[entrance.met.get(key, 0) for key in self._keys] for entrance in self._entrances]
+        met = [[self._met(entrance).get(key, 0) for key in self._keys] for entrance in self._entrances]
         counts = np.minimum(np.asarray(met, dtype=np.int64), self._problem.room[:, None])
         step = Step(counts, np.zeros(len(met), dtype=np.int64), lambda _task, _adapter: "settled")
         self._evaluate(step, evaluate, lambda _: None)
@@ -238,6 +249,10 @@ class _Races:
         self._problem, self.seen = without(self._problem, self.seen, out)
         self._keys = [key for number, key in enumerate(self._keys) if number not in out]
         return failed
+
+    def _met(self, entrance: Entrance) -> dict[str, int]:
+        """How many examples each adapter has met; one that is tried again begins anew."""
+        return {key: n for key, n in entrance.met.items() if key not in self._again}
 
     def _finish(self, task: int, step: Step) -> Finish:
         entrance = self._entrances[task]
@@ -292,5 +307,6 @@ class _Races:
                 "standard_error": result.standard_error,
                 "kept": kept,
                 "why": why,
+                "refused_by": SERVING_VERSION if why.startswith(QUARANTINED) else None,
             }
         )

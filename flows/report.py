@@ -1,43 +1,25 @@
 """What a person sees at the end: the funnel, the best adapters, what it cost, how good it is.
 
 Knows: rich, the figures of demo.json, SQL over the snapshot. Does not know: how figures come about.
-Texts from a hub are shown as text: markup is escaped, control characters are replaced.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from rich.console import Console, Group
-from rich.markup import escape
+from rich.console import Group
 from rich.table import Table
 
+from flows.screen import Screen
 from warehouse.snapshots import current_snapshot
 from warehouse.sql import connect, run
 
 _QUALITY_ORDER = ("oracle", "routed", "uniform", "random", "base", "majority")
 
 
-def console(out: IO[str] | None = None) -> Console:
-    """Where results are shown: as wide as the terminal, or wide enough for a table in a file."""
-    found = Console(file=out)
-    return found if found.is_terminal else Console(file=out, width=140)
-
-
-def printable(value: object) -> str:
-    """Text safe for a terminal: control and format characters become `�`."""
-    return "".join("�" if unicodedata.category(c).startswith("C") and c not in "\n\t" else c for c in str(value))
-
-
-def plain(value: object) -> str:
-    """The same, with rich's markup escaped."""
-    return escape(printable(value))
-
-
-def show_demo(home: Path, figures: Mapping[str, Any], quality_sql: str, out: Console) -> None:
+def show_demo(home: Path, figures: Mapping[str, Any], quality_sql: str, out: Screen) -> None:
     """Print the demo's one screen."""
     snapshot = current_snapshot(home / "snapshots")
     with connect(snapshot, home / "ledger", Path(figures["answers"]).parent) as connection:
@@ -46,7 +28,7 @@ def show_demo(home: Path, figures: Mapping[str, Any], quality_sql: str, out: Con
     out.print(Group(_funnel(figures["funnel"]), _best(best), _cost(figures), _quality(figures["quality"])))
     out.print(_samples(samples))
     out.print("\nThe same figures by SQL, in any DuckDB:")
-    out.print(plain(quality_sql), soft_wrap=True, highlight=False)
+    out.print(quality_sql, soft_wrap=True)
 
 
 _SAMPLES = """
@@ -61,7 +43,7 @@ def _funnel(funnel: Mapping[str, Any]) -> Table:
     for name in ("seen", "rejected", "downloaded", "admitted", "scored"):
         table.add_column(name, justify="right")
     table.add_column("rejected because")
-    reasons = ", ".join(f"{plain(reason)} {count}" for reason, count in funnel["reasons"].items())
+    reasons = ", ".join(f"{reason} {count}" for reason, count in funnel["reasons"].items())
     counts = (str(funnel[name]) for name in ("seen", "rejected", "downloaded", "admitted", "scored"))
     table.add_row(*counts, reasons)
     return table
@@ -75,7 +57,7 @@ def _best(rows: Sequence[Sequence[Any]]) -> Table:
         table.add_column(name, justify="right")
     for task, adapter, score, lift, error, n in rows:
         name = adapter.partition("@")[0]
-        table.add_row(plain(task), plain(name), f"{score:.2f}", f"{lift:+.2f}", f"{error:.2f}", str(n))
+        table.add_row(task, name, f"{score:.2f}", f"{lift:+.2f}", f"{error:.2f}", str(n))
     return table
 
 
@@ -106,5 +88,5 @@ def _samples(rows: Sequence[Sequence[Any]]) -> Table:
     for name in ("query", "answer", "reference", "route: task and weight"):
         table.add_column(name, overflow="fold")
     for query, text, target, route in rows:
-        table.add_row(plain(query), plain(text), plain(target), plain(", ".join(route)))
+        table.add_row(query, text, target, ", ".join(route))
     return table

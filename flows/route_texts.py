@@ -18,10 +18,10 @@ from flows.explain import Explainer
 from flows.explain_table import show_explanation
 from flows.home import Home, open_router
 from flows.progress import say
-from flows.report import plain, printable
+from flows.screen import printable
 from lorauter.filters import unmatched
 from lorauter.gating import GatedRoute
-from lorauter.routing import Routed, Router
+from lorauter.routing import Question, Routed, Router, routes_of
 from warehouse.snapshots import Snapshot
 
 ORACLE = "oracle"
@@ -63,14 +63,13 @@ def tell_routes(home: Home, texts: Iterable[str], options: RouteOptions, out: IO
     snapshot = home.snapshot(options.snapshot)
     _check_task(snapshot, home.settings.base, options.task)
     for fault in unmatched(snapshot, home.settings.base, home.settings.routing):
-        say(plain(fault))
-    truth: dict[str, str] = {}
-    router = open_router(home, snapshot, options.router, truth)
+        say(fault)
+    router = open_router(home, snapshot, options.router)
     explainer = Explainer(home, snapshot, options.router) if options.explain or options.form == "json" else None
     for chunk in chunks(texts, home.settings.answer_rows):
-        truth.update((text, options.task) for text in chunk if options.task)
-        routes = router.route(chunk)
-        nexts = _nexts(router, chunk, routes) if explainer else [None] * len(chunk)
+        questions = [Question(text, options.task or "") for text in chunk]
+        routes = routes_of(router, questions)
+        nexts = _nexts(router, questions, routes) if explainer else [None] * len(chunk)
         for text, route, following in zip(chunk, routes, nexts, strict=True):
             if explainer is None:
                 ending = "\t" + " ".join(text.split()) if options.many else ""
@@ -81,7 +80,6 @@ def tell_routes(home: Home, texts: Iterable[str], options: RouteOptions, out: IO
                 out.write(json.dumps(found, allow_nan=False) + "\n")
             else:
                 show_explanation(found, out)
-        truth.clear()
 
 
 def _check_task(snapshot: Snapshot, base: str, task: str | None) -> None:
@@ -99,13 +97,13 @@ def _mixture(route: Routed) -> Iterator[str]:
         yield "1.000\t(base)"
 
 
-def _nexts(router: Router, texts: Sequence[str], routes: Sequence[Routed]) -> list[tuple[str, float] | None]:
+def _nexts(router: Router, questions: Sequence[Question], routes: Sequence[Routed]) -> list[tuple[str, float] | None]:
     """The task just below each route's with its similarity: the one that comes in where the nearest is masked."""
     masked = [route.tasks[0].task if route.tasks else None for route in routes]
     if not any(masked):
-        return [None] * len(texts)
+        return [None] * len(questions)
     found = []
-    for route, other in zip(routes, router.route(texts, masked), strict=True):
+    for route, other in zip(routes, routes_of(router, questions, masked), strict=True):
         known = {match.task for match in route.tasks}
         below = [m for m in other.tasks if m.task not in known and m.similarity > float("-inf")]
         found.append((below[0].task, below[0].similarity) if below else None)

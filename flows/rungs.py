@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
 from flows.progress import SECONDS, Advance
+from flows.screen import Screen, Words
 
 SHRINK = 0.5  # of a rung, where there are no two to tell
 LEAST_SHRINK, MOST_SHRINK = 0.2, 0.6
 
-_console = Console(stderr=True)
+_console = Screen(errors=True)
 
 
 class RungView(Protocol):
@@ -65,11 +65,11 @@ class _Bars:
     def __init__(self, name: str) -> None:
         self._name, self._sizes = name, list[int]()
         columns = (
-            TextColumn("{task.description}"),
+            Words("{task.description}"),
             BarColumn(8),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+            Words("{task.completed:,.0f} of {task.total:,.0f}"),
         )
-        times = (_Rate(), TimeRemainingColumn(), TextColumn("{task.fields[rest]}"))
+        times = (_Rate(), TimeRemainingColumn(), Words("{task.fields[rest]}"))
         self._progress = Progress(*columns, *times, console=_console)
 
     def __enter__(self) -> _Bars:

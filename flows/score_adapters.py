@@ -23,7 +23,6 @@ from flows.generate import RunShards, ensure_outputs
 from flows.home import Home
 from flows.progress import Advance, say, stage
 from flows.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
-from flows.report import plain
 from flows.rungs import rungs
 from flows.validate_adapters import Key, verdicts
 from lorauter.selection import split_examples
@@ -104,7 +103,7 @@ def _published(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
     """The adapter that a task publishes, and the act that decided it where the race did not."""
     best, act, problem = choose(curation, finish.task.name, finish.best, finish.scores)
     if problem:
-        say(plain(problem))
+        say(problem)
     return best, act
 
 

@@ -22,7 +22,7 @@ import click
 
 from catalog.errors import SettingError
 from flows.home import Home
-from flows.report import console, printable
+from flows.screen import Screen, printable
 from warehouse.files import write_atomically
 from warehouse.pointer import is_published
 from warehouse.sql import connect, connect_to_write, names, run, telling_names, write_parquet
@@ -165,7 +165,7 @@ def _show(columns: list[str], rows: Iterator[Row], out: IO[str]) -> None:
     """As a table, or, where that is too wide, a row after the other."""
     shown = [[printable(_short(value)) for value in row] for row in islice(rows, _SHOWN)]
     names_ = [printable(column) for column in columns]
-    where = console(out)
+    where = Screen(out)
     widths = [max(map(len, column)) for column in zip(names_, *shown, strict=True)]
     if sum(min(width, _CELL) + _BETWEEN for width in widths) < where.width:
         where.print(_table(names_, shown))
@@ -177,13 +177,12 @@ def _show(columns: list[str], rows: Iterator[Row], out: IO[str]) -> None:
 
 def _table(columns: list[str], rows: list[list[str]]) -> Any:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table()
     for column in columns:
-        table.add_column(Text(column), overflow="fold")
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(value) for value in row))
+        table.add_row(*row)
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from catalog.adapter import AdapterId
 from catalog.errors import SettingError
 from flows.home import Home
-from flows.report import printable
+from flows.screen import printable
 
 
 def tell(home: Home, repo: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ import torch
 
 from catalog.errors import UnsupportedAdapter
 from catalog.parse import Problem, Tensor, header_length, module_name, parse_header
-from lorauter.adapter_weights import DTYPES, WEIGHTS_FILE, AdapterWeights, read_config, weights_of
+from lorauter.adapter_weights import DTYPES, WEIGHTS_FILE, AdapterWeights, disk_error, read_config, weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,10 @@ def _tensors(folder: Path) -> tuple[Tensor, ...]:
         with path.open("rb") as file:
             length = header_length(file.read(8), size)
             found = length if isinstance(length, Problem) else parse_header(file.read(length), size)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise _unreadable(str(error)) from error
+    except OSError as error:
+        raise disk_error(path, error) from error
     if isinstance(found, Problem):
         raise _unreadable(found.evidence)
     return found

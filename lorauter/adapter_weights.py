@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from catalog.errors import UnsupportedAdapter
+from catalog.errors import DiskError, UnsupportedAdapter
 from catalog.parse import CONFIG_LIMIT, Problem, Tensor, parse_config
 from catalog.patterns import Patience
 from catalog.rules import judge_alone
@@ -77,13 +77,16 @@ def read_adapter(folder: Path, passing: Collection[str] = ()) -> AdapterWeights:
 
     Raises:
         UnsupportedAdapter: a file is missing or damaged, the adapter uses a feature that cannot be served exactly, or
-            its numbers are not finite or change nothing.
+            its numbers are not finite or change nothing. DiskError: a file is here and cannot be read, which says
+            nothing of the adapter.
     """
     config = read_config(folder)
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
-    except (OSError, SafetensorError) as error:
+    except (FileNotFoundError, SafetensorError) as error:
         raise _refusal(f"has no readable {WEIGHTS_FILE} ({error})") from error
+    except OSError as error:
+        raise disk_error(folder / WEIGHTS_FILE, error) from error
     weights = weights_of(config, tensors, passing)
     _refuse_numbers(weights, tensors)
     return weights
@@ -108,12 +111,18 @@ def weights_of(
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A folder's `adapter_config.json`. Raises UnsupportedAdapter: it is missing, too large, or no JSON object."""
+    """A folder's `adapter_config.json`.
+
+    Raises:
+        UnsupportedAdapter: it is missing, too large, or no JSON object. DiskError: it cannot be read.
+    """
     try:
         with (folder / CONFIG_FILE).open("rb") as file:
             config = parse_config(file.read(CONFIG_LIMIT + 1))
-    except OSError as error:
+    except FileNotFoundError as error:
         raise _refusal(f"has no readable {CONFIG_FILE} ({error})") from error
+    except OSError as error:
+        raise disk_error(folder / CONFIG_FILE, error) from error
     if isinstance(config, Problem):
         raise _refusal(f"has no readable {CONFIG_FILE} ({config.evidence})")
     return config
@@ -149,6 +158,11 @@ def _group(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Ten
 def _pair(name: str, parts: Mapping[str, torch.Tensor], config: Mapping[str, Any], patience: Patience) -> LoraPair:
     a, b = parts["a"], parts["b"]
     return LoraPair(a, b, scaling_of(name, a.shape[0], config, patience), parts.get("magnitude"))
+
+
+def disk_error(path: Path, error: OSError) -> DiskError:
+    """What a file that is here and cannot be read means: the disk's fault, or a right that is lacking."""
+    return DiskError(f"{path} cannot be read ({error.strerror or error}).", "Check the disk and who may read it.")
 
 
 def _refusal(what: str) -> UnsupportedAdapter:

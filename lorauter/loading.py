@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalog.errors import SettingError
+from catalog.errors import HubDown, HubRefusal, SettingError
 from lorauter.fallback import without
 from lorauter.filters import refused
 from lorauter.routers import ROUTERS, RouterParts, no_engine
@@ -126,12 +126,15 @@ def _finder(snapshot: Path, encoder: str | Path | FindEncoder | None) -> FindEnc
 
 
 def _find_or_download(snapshot: Path, wanted: EncoderId) -> Path:
-    from catalog.hub import DEFAULT_CACHE, PUBLIC_ENDPOINT, Hub, HubOptions, model_files
+    from catalog.hub import DEFAULT_CACHE, PUBLIC_ENDPOINT, Hub, HubOptions
+    from catalog.models import fetch_model
 
     in_home = snapshot.parent.parent / "hub"
     hub = Hub(HubOptions(endpoint=PUBLIC_ENDPOINT, cache_dir=in_home if in_home.is_dir() else DEFAULT_CACHE))
-    local = hub.local(wanted.id, wanted.sha)
-    if (local / "config.json").is_file():
-        return local
-    sha, names = hub.repo_files(wanted.id, wanted.sha)
-    return hub.download(wanted.id, model_files(names), sha)
+    try:
+        return fetch_model(hub, wanted.id, wanted.sha)
+    except (HubDown, HubRefusal):
+        local = hub.local(wanted.id, wanted.sha)
+        if not (local / "config.json").exists():
+            raise
+        return local  # somebody else's download, maybe a part; its hash is checked before it is used

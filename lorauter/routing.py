@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from catalog.errors import SettingError
 
@@ -109,6 +109,35 @@ class Router(Protocol):
                 tasks have nothing to mask.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query with what is known of it beside its text. One text may be asked for two tasks, with two prompts.
+
+    Args:
+        text: the query. task: its true task, "" where unknown. prompt: as it is answered, "" where that is the text.
+    """
+
+    text: str
+    task: str = ""
+    prompt: str = ""
+
+
+@runtime_checkable
+class ReadsQuestions(Protocol):
+    """A router that decides by more than a query's text: by its true task, or by its prompt."""
+
+    def route_questions(self, questions: Sequence[Question], masked: Masked = None) -> Sequence[Routed]:
+        """As `Router.route`."""
+        ...
+
+
+def routes_of(router: Router, questions: Sequence[Question], masked: Masked = None) -> Sequence[Routed]:
+    """One route a question, in order: by all that is known of it where the router reads that, else by its text."""
+    if isinstance(router, ReadsQuestions):
+        return router.route_questions(questions, masked)
+    return router.route([question.text for question in questions], masked)
 
 
 def added_up(mixture: Mixture) -> dict[str, float]:

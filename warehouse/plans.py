@@ -75,9 +75,18 @@ class Plan:
 
 
 def make_plan(
-    plans: Path | Storage, ledger: Ledger, work: Sequence[Work], conditions: Conditions, shard_rows: int
+    plans: Path | Storage,
+    ledger: Ledger,
+    work: Sequence[Work],
+    conditions: Conditions,
+    shard_rows: int,
+    engine: str = "",
 ) -> Plan:
-    """The plan for the outputs among `work` that the ledger lacks; the stored one if this work was begun before."""
+    """The plan for the outputs among `work` that the ledger lacks; the stored one if this work was begun before.
+
+    Args:
+        engine: version of the engine that will make them. What another version could not run counts as lacking.
+    """
     files = storage_at(plans)
     by_key = {item.key(conditions): item for item in work}
     for attempt in count():
@@ -87,7 +96,9 @@ def make_plan(
             return begun
         if not ledger.has_any("outputs", f"{name}-"):
             break  # else outputs of a finished plan may have been deleted since: their shards need new names
-    known = {row["key"] for row in ledger.where("outputs", {"base": conditions.base, "key": list(by_key)}, ["key"])}
+    asked = {"base": conditions.base, "key": list(by_key)}
+    made = ledger.where("outputs", asked, ["key", "error", "refused_by"])
+    known = {row["key"] for row in made if row["error"] is None or row["refused_by"] == (engine or None)}
     missing = {key: item for key, item in by_key.items() if key not in known}
     if not missing:
         return Plan(name, {})
@@ -124,7 +135,7 @@ def _made(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, str):
         return made | {"text": answer}
     if isinstance(answer, Failed):
-        return made | {"error": answer.error}
+        return made | {"error": answer.error, "refused_by": answer.engine or None}
     return made | {"option_logprobs": list(answer.totals), "option_tokens": list(answer.tokens)}
 
 
@@ -145,15 +156,22 @@ def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions, pla
     for prefix in dict.fromkeys((f"{plan}-" if plan else "", "")):
         missing = list({*keys} - answers.keys())
         asked = {"base": conditions.base, "key": missing}
-        made = ledger.where("outputs", asked, ["key", *MADE], prefix) if missing else ()
+        made = list(ledger.where("outputs", asked, ["key", *MADE], prefix)) if missing else []
+        made.sort(key=lambda row: row["error"] is None)  # one that failed once may have been made since
         answers |= {row["key"]: _answer(*(row[name] for name in MADE)) for row in made}
     return [answers[key] for key in keys]
 
 
-def _answer(text: str | None, totals: list[float] | None, tokens: list[int] | None, error: str | None) -> Answer:
+def _answer(
+    text: str | None,
+    totals: list[float] | None,
+    tokens: list[int] | None,
+    error: str | None,
+    refused_by: str | None,
+) -> Answer:
     """The inverse of `_made`."""
     if error is not None:
-        return Failed(error)
+        return Failed(error, refused_by or "")
     return OptionLogprobs(tuple(totals), tuple(tokens or ())) if totals is not None else text or ""
 
 

@@ -26,11 +26,11 @@ def _schema(*fields: pa.Field) -> pa.Schema:
 
 
 def _timeless(schema: pa.Schema) -> pa.Schema:
-    """Without the time and the ledger's own hashes: a snapshot's content does not depend on when it was made."""
+    """Without the time and the ledger's own columns: a snapshot's content does not depend on when it was made."""
     return pa.schema([f for f in schema if f.name not in LEDGER_ONLY], metadata=schema.metadata)
 
 
-LEDGER_ONLY = ("at", "inputs", "content")
+LEDGER_ONLY = ("at", "inputs", "content", "refused_by")
 _TEXTS = pa.list_(pa.string())
 _FINDINGS = pa.list_(pa.struct([("reason", pa.string()), ("evidence", pa.string())]))
 _SHAPES = pa.list_(pa.struct([("module", pa.string()), ("d_in", pa.int32()), ("d_out", pa.int32())]))
@@ -146,6 +146,11 @@ VERDICTS = _schema(
     _CONTENT,
     _field("at", _TIME, "when it was judged"),
 )
+_REFUSED_BY = _field(
+    "refused_by",
+    pa.string(),
+    "version of the engine that cannot run the adapter, another one tries again; null otherwise, and in older rows",
+)
 OUTPUTS = _schema(
     _field("key", pa.string(), "hash of all that decides the output"),
     *_BASE,
@@ -165,6 +170,7 @@ OUTPUTS = _schema(
     _field("option_logprobs", pa.list_(pa.float64()), "log-probability of each option, summed over its tokens"),
     _field("option_tokens", pa.list_(pa.int32()), "tokens of each option"),
     _field("error", pa.string(), "why there is no answer: the adapter cannot be run; null where there is one"),
+    _REFUSED_BY,
 )
 RUNGS = _schema(
     *_BASE,
@@ -178,9 +184,10 @@ RUNGS = _schema(
     _field("standard_error", pa.float64()),
     _field("kept", pa.bool_(), "whether it went on to the next rung, or won"),
     _field("why", pa.string(), "why it went no further, or what it leads by"),
+    _REFUSED_BY,
     _field("at", _TIME, "when it was decided"),
 )
-MADE = ("text", "option_logprobs", "option_tokens", "error")  # columns of an output that running it fills
+MADE = ("text", "option_logprobs", "option_tokens", "error", "refused_by")  # columns of an output that running it fills
 PLAN = _schema(_field("shard", pa.int32()), *[f for f in OUTPUTS if f.name not in MADE])
 
 TASKS = _schema(

@@ -16,7 +16,6 @@ from flows.page.reading import read_tables
 from flows.page.render import render
 from flows.page.worlds import worlds
 from flows.progress import say
-from flows.report import plain
 from warehouse.files import write_text
 from warehouse.snapshots import Snapshot
 
@@ -36,7 +35,7 @@ def page_beside(home: Home, snapshot: Snapshot, tell: Callable[[str], None] = sa
     try:
         write_page(home, snapshot, out)
     except Exception as error:  # whatever it is: the snapshot is published, and the page can be had later
-        tell(plain(f"No page was written ({type(error).__name__}: {error}); try `lorauter report --out report.html`."))
+        tell(f"No page was written ({type(error).__name__}: {error}); try `lorauter report --out report.html`.")
         return None
     return out
 

@@ -21,7 +21,7 @@ from functools import cache
 from lorauter.evaluation.remembering import Remembering
 from lorauter.loading import parts_without
 from lorauter.routers import RouterParts
-from lorauter.routing import Routed, Router
+from lorauter.routing import Question, Routed, Router, routes_of
 from lorauter.task_index import TaskIndex
 from warehouse.snapshots import Snapshot
 
@@ -36,6 +36,11 @@ class Asked:
     task: str
     queries: tuple[str, ...]
     prompts: tuple[str, ...]
+
+    @property
+    def questions(self) -> list[Question]:
+        """The queries with all that is known of them. One input may belong to two tasks, with two prompts."""
+        return [Question(text, self.task, prompt) for text, prompt in zip(self.queries, self.prompts, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +67,12 @@ class SettingRouter:
     """Routes test queries in any setting, by any router.
 
     Args:
-        parts: what routers are built from; their truth and prompts are set here. asked: the queries of each task.
+        parts: what routers are built from. asked: the queries of each task.
     """
 
     def __init__(self, parts: RouterParts, snapshot: Snapshot, asked: Sequence[Asked]) -> None:
-        self._truth: dict[str, str] = {}
-        self._prompts: dict[str, str] = {}
         self._remembered = cache(lambda: Remembering.loaded(parts.encoder))
-        self._parts = replace(
-            parts, encoder=self._remembered, truth=self._truth, prompt_of=lambda query: self._prompts[query]
-        )
+        self._parts = replace(parts, encoder=self._remembered)
         self._snapshot, self._asked = snapshot, asked
         self._without = cache(self._parts_without)
 
@@ -81,18 +82,11 @@ class SettingRouter:
         whole = make(self._parts) if setting == NON_OOD else None
         routes, passes = {}, 0.0
         for asked in self._asked:
-            self._say(asked)
             router = whole or make(self._without(asked.task))
             masked = [asked.task] * len(asked.queries) if setting == OOD else None
-            routes[asked.task] = router.route(asked.queries, masked)
+            routes[asked.task] = routes_of(router, asked.questions, masked)
             passes = float(getattr(router, "passes", 0.0))
         return SettingRoutes(routes, time.perf_counter() - began + self._owed() - owed, passes)
-
-    def _say(self, asked: Asked) -> None:
-        """One input may belong to two tasks: truth and prompts are those of the task that is being asked."""
-        for known, values in ((self._truth, [asked.task] * len(asked.queries)), (self._prompts, asked.prompts)):
-            known.clear()
-            known.update(zip(asked.queries, values, strict=True))
 
     def _parts_without(self, task: str) -> RouterParts:
         return parts_without(self._parts, self._snapshot, own_adapters(self._parts.index, task))

@@ -127,6 +127,7 @@ def _kind(key: str, folder: Path, weights: AdapterWeights) -> tuple[int, float]:
     rank = plain_rank(folder, weights)
     if rank is None:
         raise UnsupportedAdapter(
-            f"{key} has ranks or scalings of single modules, which LoRAX passes over.", "Export a folder."
+            f"{key} has ranks or scalings of single modules, or is an rsLoRA, which LoRAX passes over.",
+            "Export a folder.",
         )
     return rank, pairs[0].scaling

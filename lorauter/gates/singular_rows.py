@@ -47,7 +47,13 @@ def singular_rows(pair: LoraPair) -> torch.Tensor:
     """S Vᵀ of one module, computed in fp32."""
     _, r_b = torch.linalg.qr(pair.b.float(), mode="r")
     q_a, r_a = torch.linalg.qr(pair.a.float().T)
-    _, s, vt = torch.linalg.svd(pair.scaling * r_b @ r_a.T, full_matrices=False)
+    try:
+        _, s, vt = torch.linalg.svd(pair.scaling * r_b @ r_a.T, full_matrices=False)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise UnsupportedAdapter(
+            f"The adapter's product of A and B has no singular values that can be found ({error}).",
+            "Leave it out of the gate's candidates.",
+        ) from error
     rows: torch.Tensor = s[:, None] * (vt @ q_a.T)
     return rows
 

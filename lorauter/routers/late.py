@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from lorauter.routing import Masked, Routed, Router
+from lorauter.routing import Masked, Question, Routed, Router, routes_of
 
 
 class LateRouter:
@@ -25,6 +25,10 @@ class LateRouter:
     def route(self, queries: Sequence[str], masked: Masked = None) -> Sequence[Routed]:
         """As the router's."""
         return self._router.route(queries, masked) if queries else []
+
+    def route_questions(self, questions: Sequence[Question], masked: Masked = None) -> Sequence[Routed]:
+        """As the router's."""
+        return routes_of(self._router, questions, masked) if questions else []
 
     @cached_property
     def _router(self) -> Router:

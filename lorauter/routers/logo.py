@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from catalog.errors import SettingError
-from lorauter.routing import Masked, Route, mixture_of
+from lorauter.routing import Masked, Question, Route, mixture_of
 
 if TYPE_CHECKING:
     from lorauter.adapter_bank import HeldPair
@@ -85,9 +85,16 @@ class LogoRouter:
         Raises:
             UnsupportedAdapter: a candidate cannot be served; the cause names it.
         """
-        if not queries or not self._adapters:
-            return [Route(()) for _ in queries]
-        inputs = self._engine.probe([self._prompt_of(query) for query in queries], self._probed.module, MOST_TOKENS)
+        return self._route([self._prompt_of(query) for query in queries])
+
+    def route_questions(self, questions: Sequence[Question], masked: Masked = None) -> list[Route]:
+        """The same, by the prompt that each question comes with. Raises as `route`."""
+        return self._route([question.prompt or self._prompt_of(question.text) for question in questions])
+
+    def _route(self, prompts: Sequence[str]) -> list[Route]:
+        if not prompts or not self._adapters:
+            return [Route(()) for _ in prompts]
+        inputs = self._engine.probe(prompts, self._probed.module, MOST_TOKENS)
         return [self._weigh(row) for row in self._signals(inputs)]
 
     @property

@@ -28,7 +28,7 @@ from catalog.parse import CONFIG_LIMIT, HEADER_LIMIT, Problem
 from catalog.profile import profile
 from catalog.rules import Policy, judge
 from catalog.target import Target
-from flows.report import printable
+from flows.screen import printable
 
 SHA = "a" * 40
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"

@@ -394,6 +394,20 @@ def test_a_gates_candidates_are_those_that_can_still_be_had(published: Home, hub
     assert not [row for row in rows_of(out) if row["error"]]
 
 
+def test_one_input_asked_for_two_tasks_goes_to_each_tasks_own_adapter(published: Home, tmp_path: Path) -> None:
+    queries, out = tmp_path / "q.jsonl", tmp_path / "a.parquet"
+    rows = [{"id": task, "input": "Which way to the red cat?", "task": task} for task in ("animals", "colours")]
+    queries.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    answer_batch(str(queries), str(out), ["oracle"], settings=settings_of(published))
+
+    told = [(row["id"], row["tasks"][0]["task"], row["adapters"][0]["adapter"]) for row in rows_of(out)]
+    assert [(id_, task, AdapterId.parse(key).name) for id_, task, key in told] == [
+        ("animals", "animals", "bob/animals"),
+        ("colours", "colours", "ann/colours"),
+    ]
+
+
 def test_a_gate_is_not_composed(published: Home, tmp_path: Path) -> None:
     queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
 

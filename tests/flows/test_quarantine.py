@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from catalog.adapter import AdapterId
 from catalog.answer import Failed
-from catalog.errors import SettingError
+from catalog.errors import DiskError, SettingError
 from flows.crawl_hub import crawl
 from flows.generate import ensure_outputs, run_shards
 from flows.home import Home, open_home
 from flows.score_adapters import Scores, score
 from flows.validate_adapters import validate
 from lorauter.compositions import spelled
+from lorauter.engine import Engine
+from lorauter.engine_version import SERVING_VERSION
 from lorauter.routing import Route
 from warehouse.plans import Work
 from warehouse.tasks import read_tasks, store_task
@@ -61,6 +64,59 @@ def test_what_failed_is_kept_and_not_tried_again(home: Home) -> None:
     again = scores_of(home)
     assert (first.new > 0, again.new) == (True, 0)
     assert {(row["text"], AdapterId.parse(row["adapters"][0]).name) for row in failed} == {(None, HOPELESS)}
+
+
+def test_a_bug_of_ours_is_no_fault_of_the_adapter(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once mended, the same run goes on, and every adapter is scored as if nothing had been."""
+    answer = Engine.answer
+
+    def broken(engine: Engine, prompts: Any, routes: Any, *rest: Any, **more: Any) -> Any:
+        if any(AdapterId.parse(key).name == "cleo/compass" for route in routes for key, _ in route.mixture):
+            raise KeyError("a slip of the pen")
+        return answer(engine, prompts, routes, *rest, **more)
+
+    monkeypatch.setattr(Engine, "answer", broken)
+    with pytest.raises(KeyError, match="a slip of the pen"):
+        scores_of(home)
+    errors = [row["error"] for row in home.ledger.read("outputs").to_pylist() if row["error"]]
+    assert [error for error in errors if HOPELESS not in error] == []
+
+    monkeypatch.setattr(Engine, "answer", answer)
+
+    best = {found.task.name: AdapterId.parse(found.best).name for found in scores_of(home).tasks}
+    assert best["compass"] == "cleo/compass"
+
+
+def test_what_an_older_engine_could_not_run_is_tried_again_by_a_newer_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights are sound again as if the newer engine could read them."""
+    first = scores_of(home)
+    assert {row["refused_by"] for row in home.ledger.read("outputs").to_pylist() if row["error"]} == {SERVING_VERSION}
+    weights = next((home.root / "hub").glob("models--bob--animals/snapshots/*/adapter_model.safetensors"))
+    weights.resolve().unlink()
+    weights.unlink()
+    assert scores_of(home).new == 0  # the same engine does not
+
+    for module in ("flows.race", "flows.generate"):
+        monkeypatch.setattr(f"{module}.SERVING_VERSION", "newer")
+    second, third = scores_of(home), scores_of(home)
+
+    best = [{found.task.name: AdapterId.parse(found.best).name for found in s.tasks} for s in (second, third)]
+    assert best == [{"animals": "bob/animals", "colours": "ann/colours", "compass": "cleo/compass"}] * 2
+    assert (first.new > 0, second.new > 0, third.new) == (True, True, 0)
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_adapter(home: Home) -> None:
+    weights = next((home.root / "hub").glob("models--bob--animals/snapshots/*/adapter_model.safetensors"))
+    blob = weights.resolve()
+    blob.unlink()
+    blob.mkdir()  # a file that is here and cannot be read
+
+    with pytest.raises(DiskError, match="cannot be read"):
+        scores_of(home)
+
+    assert not [row for row in home.ledger.read("outputs").to_pylist() if row["error"]]
 
 
 def test_a_base_that_cannot_be_run_is_nobodys_fault_but_its_own(home: Home) -> None:

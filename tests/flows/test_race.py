@@ -159,6 +159,32 @@ def test_one_that_could_not_be_run_is_not_tried_again() -> None:
     assert (world.of({POOL[2]}), [f.best for f in second]) == (set(), [f.best for f in first])
 
 
+def test_one_that_an_older_engine_could_not_run_races_as_a_newcomer(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = race(World(frozenset({POOL[1]})))
+    monkeypatch.setattr("flows.race.SERVING_VERSION", "newer")
+
+    second = race(World(), earlier=first)
+
+    world = World()
+    third = race(world, earlier=second)
+    assert [f.best for f in second] == [f.best for f in race(World())]
+    assert [(f.best, f.new) for f in third] == [(f.best, 0) for f in second]
+    assert world.rungs == []
+
+
+def test_one_that_the_newer_engine_cannot_run_either_is_tried_once_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    hopeless = frozenset({POOL[1]})
+    first = race(World(hopeless))
+    monkeypatch.setattr("flows.race.SERVING_VERSION", "newer")
+    second = race(World(hopeless), earlier=first)
+    world = World(hopeless)
+
+    third = race(world, earlier=second)
+
+    assert [(f.best, f.new) for f in third] == [(f.best, 0) for f in first]
+    assert world.of({POOL[1]}) == set()
+
+
 def test_of_equals_the_base_wins_then_the_tasks_own_then_the_first() -> None:
     def best(values: dict[str, float], own: str | None) -> str:
         task = Task("t", "exact_match", (Example("a", "b"), Example("c", "d")), adapter=own)

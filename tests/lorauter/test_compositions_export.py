@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from lorauter.compositions.reading import reader
 from lorauter.compositions.sign_election import elect_and_merge
 from lorauter.compositions.thinning import keep_largest
 from lorauter.export import lorax, vllm
-from lorauter.export.adapters import ServedAdapter, ServedAdapters
+from lorauter.export.adapters import ServedAdapter, ServedAdapters, plain_alpha
 from lorauter.export.asked import Asked
 from lorauter.routing import Mixture
 
 BASE = "org/base"
 Q_PROJ = "model.layers.0.self_attn.q_proj"
-ONE, TWO, WIDE, LOUD, PATTERN, DORA = (f"ann/{n}@{'0' * 40}" for n in ("one", "two", "wide", "loud", "pattern", "dora"))
+NAMES = ("one", "two", "wide", "loud", "pattern", "dora", "rs16", "rs8")
+ONE, TWO, WIDE, LOUD, PATTERN, DORA, RS16, RS8 = (f"ann/{name}@{'0' * 40}" for name in NAMES)
 CONFIGS: dict[str, dict[str, Any]] = {
     ONE: {"r": 4, "lora_alpha": 8},
     TWO: {"r": 4, "lora_alpha": 8},
@@ -33,6 +35,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     LOUD: {"r": 4, "lora_alpha": 64},
     PATTERN: {"r": 8, "lora_alpha": 8, "rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 2}},
     DORA: {"r": 4, "lora_alpha": 8, "use_dora": True},
+    RS16: {"r": 16, "lora_alpha": 16, "use_rslora": True, "lora_dropout": 0.1},
+    RS8: {"r": 8, "lora_alpha": 16, "use_rslora": True},
 }
 Find = Callable[[str], Path]
 
@@ -95,6 +99,30 @@ def test_an_adapter_whose_patterns_others_pass_over_is_written_plain(find: Find,
     assert (found.name, found.rank, config["r"], config["lora_alpha"]) == (PATTERN, 4, 4, 4)
     assert not {"rank_pattern", "alpha_pattern"} & set(config)
     torch.testing.assert_close(delta(read_adapter(found.folder)), delta(read_adapter(find(PATTERN))))
+
+
+@pytest.mark.parametrize(("key", "alpha"), [(RS16, 64), (RS8, 16 * 8**0.5)])
+def test_an_rslora_says_its_scaling_by_alpha_alone(key: str, alpha: float, find: Find, tmp_path: Path) -> None:
+    found = adapters("selection", find, tmp_path / "out").of(((key, 1.0),))
+
+    assert found is not None
+    config, own = (json.loads((f / "adapter_config.json").read_text()) for f in (found.folder, find(key)))
+    assert config == {**own, "lora_alpha": pytest.approx(alpha, rel=1e-15), "use_rslora": False}
+    served, kept = (read_adapter(folder).modules[Q_PROJ] for folder in (found.folder, find(key)))
+    assert config["lora_alpha"] / config["r"] == served.scaling == kept.scaling
+    assert torch.equal(served.a, kept.a) and torch.equal(served.b, kept.b)
+    assert adapters("selection", find, tmp_path / "out").of(((key, 1.0),)) == found
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 6, 7, 16, 24, 64, 100, 256])
+@pytest.mark.parametrize("alpha", [1, 9, 16, 32.5, 128])
+def test_a_plain_alpha_gives_the_scaling_back(alpha: float, rank: int) -> None:
+    scaling = alpha / math.sqrt(rank)
+
+    given = plain_alpha(scaling, rank) / rank
+
+    exact = rank & (rank - 1) == 0 or math.isqrt(rank) ** 2 == rank
+    assert given == scaling if exact else given == pytest.approx(scaling, rel=2**-52)
 
 
 def test_a_weight_below_1_is_written_into_a_folder(find: Find, tmp_path: Path) -> None:
@@ -241,6 +269,7 @@ def test_a_lone_adapter_is_not_merged_and_a_weighted_one_is_not_thinned(find: Fi
             "one@0* has rank 4 and scaling 2, .*loud@0* 4 and 16",
         ),
         ("linear", ((ONE, 0.5), (DORA, 0.4)), UnsupportedAdapter, "dora@0* is a DoRA"),
+        ("linear", ((RS16, 1.0),), UnsupportedAdapter, "rs16@0* .* is an rsLoRA, which LoRAX passes over"),
         ("linear", ((PATTERN, 1.0),), UnsupportedAdapter, "pattern@0* has ranks or scalings of single modules"),
     ],
 )

@@ -13,7 +13,7 @@ from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter.engine import Engine
 from lorauter.memory_budget import Budget
 from lorauter.routers.logo import LogoRouter
-from lorauter.routing import Route
+from lorauter.routing import Question, Route
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -114,6 +114,16 @@ def test_prompts_are_probed_as_they_are_answered(tiny_engine: Engine) -> None:
     asked = LogoRouter(tiny_engine, KEYS, prompt_of=lambda query: f"{query}\nAnswer:").route(["north"])
 
     assert asked == LogoRouter(tiny_engine, KEYS).route(["north\nAnswer:"])
+
+
+def test_one_text_with_two_prompts_is_probed_by_each(tiny_engine: Engine) -> None:
+    router = LogoRouter(tiny_engine, KEYS)
+    prompts = ["north\nAnswer:", "Say it in red: north"]
+
+    asked = router.route_questions([Question("north", prompt=prompt) for prompt in prompts])
+
+    assert asked == router.route(prompts)
+    assert asked[0] != asked[1]
 
 
 @pytest.mark.parametrize(("signal", "top_k"), [("loud", 1), ("norm", 0)])
