@@ -3,8 +3,8 @@
 Knows: what makes a folder plain enough for engines that read one rank and one alpha, and how to write one that is.
 Does not know: requests, or which engine (export/vllm, export/lorax).
 
-Every engine reads `lora_alpha / r`; not every one reads `use_rslora`, by which it is `lora_alpha / √r`. So a folder that
-is handed on says its scaling by alpha alone.
+Every engine reads `lora_alpha / r`; not every one reads `use_rslora`, by which it is `lora_alpha / √r`. So a folder
+that is handed on says its scaling by alpha alone.
 """
 
 from __future__ import annotations
