@@ -125,7 +125,7 @@ def too_large(name: str, size: int, limit: int) -> HubError:
     if size > HTTP_LIMIT:
         return HubError(
             f"{name} has {size / 1e9:,.1f} GB; over plain HTTP the Hub gives no more than 50 GB.",
-            "Fetch it with `hf download` into the same cache, or choose a copy in smaller files.",
+            "Fetch it with `hf download --cache-dir $LORAUTER_HOME/hub`, or choose a copy in smaller files.",
         )
     return HubError(
         f"{name or 'an answer'} has {size:,} bytes or more, the limit is {limit:,}.",
