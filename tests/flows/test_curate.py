@@ -111,6 +111,20 @@ def test_a_winner_that_was_rejected_for_a_while_is_the_winner_again(home: Home, 
     assert [row["new"] for row in _runs(home)][-1] == 0
 
 
+def test_a_copy_takes_a_banned_originals_place_once_it_is_judged_anew(home: Home, run: Run) -> None:
+    told = done(run("curate", "ban", "ann/colours", "--reason", "withdrawn")).stderr
+    refused = run("curate", "pin", "wild/copycat", "--task", "colours", "--reason", "the same weights")
+    done(run("validate"))
+
+    done(run("curate", "pin", "wild/copycat", "--task", "colours", "--reason", "the same weights"))
+    done(run("publish"))
+
+    assert "The same weights lie under wild/copycat. `lorauter validate` judges those anew." in told
+    assert "which is banned" in str(refused.exception) and "lorauter validate" in str(refused.exception)
+    best = row_of(current_snapshot(home.snapshots), "best", task="colours")
+    assert (AdapterId.parse(best["adapter"]).name, best["score"]) == ("wild/copycat", 1.0)
+
+
 def _runs(home: Home) -> list[dict[str, Any]]:
     return sorted(home.ledger.read("runs").to_pylist(), key=lambda row: row["at"])
 
