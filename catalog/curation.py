@@ -49,7 +49,16 @@ class Act:
 
     def __str__(self) -> str:
         """`pinned by ann on 2026-11-22: reason`."""
-        return f"{_DONE[self.kind]} by {self.author} on {self.at:%Y-%m-%d}: {self.reason}"
+        return f"{_DONE[self.kind]} {self._hand}"
+
+    @property
+    def with_task(self) -> str:
+        """`pinned for colours by ann on 2026-11-22: reason`; as `str` where it is for every task."""
+        return f"{_DONE[self.kind]}{f' for {self.task}' if self.task else ''} {self._hand}"
+
+    @property
+    def _hand(self) -> str:
+        return f"by {self.author} on {self.at:%Y-%m-%d}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class RepoListing:
 
     Args:
         repo: `org/name`. sha: commit of the listed revision. files: all file names in the repo.
-        last_modified: ISO 8601 text as the hub gave it. gated / private: access limits. tags: the hub's tags.
+        last_modified, created: ISO 8601 text as the hub gave it. gated / private: access limits. tags: the hub's tags.
     """
 
     repo: str
@@ -42,6 +42,7 @@ class RepoListing:
     likes: int = 0
     gated: bool = False
     private: bool = False
+    created: str = ""
 
     def adapters(self) -> list[AdapterId]:
         """The adapters in the repo: one a folder with an adapter_config.json, at most MOST_ADAPTERS; the root stands
@@ -173,6 +174,7 @@ def listing_from_json(item: Mapping[str, Any]) -> RepoListing:
         likes=_count(item.get("likes")),
         gated=bool(item.get("gated")),
         private=bool(item.get("private")),
+        created=_text(item.get("createdAt")),
     )
 
 

@@ -55,7 +55,7 @@ _SAID: dict[Refused, str] = {
     "no_file": "the hub has no such file or revision",
     "refused": "the hub refuses it",
 }
-_FIELDS = ("sha", "tags", "siblings", "downloads", "likes", "gated", "private", "lastModified")
+_FIELDS = ("sha", "tags", "siblings", "downloads", "likes", "gated", "private", "lastModified", "createdAt")
 ExpectedBytes = Callable[[Mapping[str, Any]], int | None]
 
 

@@ -7,7 +7,7 @@ Does not know: the rules on weights (catalog/rules), duplicates.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -36,8 +36,14 @@ class Downloads:
         self._failed: dict[str, Finding] = {}
 
     def lacking(self, keys: Iterable[str]) -> list[str]:
-        """Those that were never checked."""
-        return [key for key in dict.fromkeys(keys) if (key,) not in self._index]
+        """Those that were never checked, and are not known to be out of reach now."""
+        tried = self._new.keys() | self._failed.keys()
+        return [key for key in dict.fromkeys(keys) if (key,) not in self._index and key not in tried]
+
+    @property
+    def failed(self) -> Collection[str]:
+        """Those whose weights could not be had."""
+        return self._failed.keys()
 
     def check(self, announced: Mapping[str, str | None], advance: Advance) -> None:
         """Download and check adapters: key → the sha256 that the hub announced. One that fails is told of later."""

@@ -59,6 +59,16 @@ def holding(home: Home) -> Iterator[Act]:
     yield from dict.fromkeys(act for base in home.bases() for act in curation_of(known, base).held)
 
 
+def copies(home: Home, act: Act) -> list[str]:
+    """Names under which the weights of an adapter that an act means lie too, by the last verdicts."""
+    linked = [
+        (key[2], original) for key, (original,) in home.ledger.index("verdicts", ["duplicate_of"]).columns.items()
+    ]
+    pairs = [(one, original) for one, original in linked if original]
+    found = [one for one, original in pairs if act.means(original)] + [o for one, o in pairs if act.means(one)]
+    return sorted({AdapterId.parse(key).name for key in found if not act.means(key)})
+
+
 def _check(home: Home, kind: str, adapter: str, task: str, reason: str, base: str) -> None:
     if not reason.strip():
         raise SettingError("There is no reason.", 'Give one: --reason "why".')
@@ -75,6 +85,9 @@ def _check_pin(home: Home, adapter: str, task: str, base: str) -> None:
     if not rows:
         raise SettingError(f"{adapter} has not been seen.", "Check the name, or run `lorauter refresh` first.")
     if not any(row["admitted"] for row in rows):
+        original = rows[-1]["duplicate_of"]
+        if original and any(act.kind == BAN and not act.task and act.means(original) for act in holding(home)):
+            raise SettingError(f"{adapter} repeats {original}, which is banned.", "Judge it anew: lorauter validate.")
         raise SettingError(f"{adapter} was rejected: {rows[-1]['reason']}.", f"See: lorauter why {rows[-1]['repo']}.")
     bans = [act for act in holding(home) if act.kind == BAN and act.task in ("", task)]
     admitted = [row["adapter"] for row in rows if row["admitted"]]

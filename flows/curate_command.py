@@ -48,13 +48,17 @@ def _command(kind: str) -> Callable[..., None]:
     @click.option("--base", default="", help="Base model id.  [default: all]")
     @click.pass_obj
     def command(home: Path | None, /, adapter: str, **flags: Any) -> None:
-        from flows.curate import curate
+        from flows.curate import copies, curate
         from flows.home import open_home
         from flows.screen import printable
 
-        act = curate(open_home(home=home), kind, adapter, **flags)
+        opened = open_home(home=home)
+        act = curate(opened, kind, adapter, **flags)
         about = f" on {act.task}" if act.task else ""
         click.echo(printable(f"{act.adapter}{about} {act}. The next `lorauter publish` honours it."), err=True)
+        if kind in ("ban", "unban") and not act.task and (others := copies(opened, act)):
+            told = f"The same weights lie under {', '.join(others[:3])}{' and others' if len(others) > 3 else ''}."
+            click.echo(printable(f"{told} `lorauter validate` judges those anew."), err=True)
 
     command.__doc__ = _HELP[kind]
     return command

@@ -24,4 +24,5 @@ def repo_row(
 def listing_of(row: Mapping[str, Any]) -> RepoListing:
     """The inverse of `repo_row`."""
     fields = {name: row[name] for name in RepoListing.__dataclass_fields__}
-    return RepoListing(**{**fields, "files": tuple(row["files"]), "tags": tuple(row["tags"])})
+    told = {"files": tuple(row["files"]), "tags": tuple(row["tags"]), "created": row["created"] or ""}
+    return RepoListing(**{**fields, **told})

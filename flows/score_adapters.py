@@ -18,13 +18,14 @@ from catalog.rules import Base
 from catalog.task import Example, Task, content_hash
 from flows.artifacts import ShownOnPrefect
 from flows.cards import adapter_texts
+from flows.duplicates import Key
 from flows.embed import Embeddings, likeness
 from flows.generate import RunShards, ensure_outputs
 from flows.home import Home
 from flows.progress import Advance, say, stage
 from flows.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
 from flows.rungs import rungs
-from flows.validate_adapters import Key, verdicts
+from flows.validate_adapters import verdicts
 from lorauter.selection import split_examples
 from lorauter.strategies.base import Floats
 from warehouse.ledger import Index
@@ -80,7 +81,8 @@ class Scores:
 def score(home: Home, base: Base, run: RunShards) -> Scores:
     """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
     curation = curation_of(map(Act.of, home.ledger.read("curation").to_pylist()), base.id)
-    pool = [key for key in _checked(*verdicts(home, base, ["admitted", "downloaded"])) if not curation.ban(key)]
+    index, judged = verdicts(home, base, ["admitted", "downloaded"])
+    pool = _checked(index, [key for key in judged if not curation.ban(key[2])])
     tasks = home.tasks()
     outputs = _Outputs(home, home.conditions(base.id, base.sha), run)
     entrances = _entrances(home, outputs.conditions, tasks, pool)

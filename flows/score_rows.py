@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from catalog.adapter import AdapterId
-from catalog.curation import Curation
+from catalog.curation import BAN, Curation
 from catalog.metrics import Mean, mean
 from catalog.rules import Base
 from flows.race import BASE
@@ -38,10 +38,18 @@ def best_row(base: Base, scores: TaskScores) -> dict[str, Any]:
         **_lift("lift_over_majority", report.own, report.majority),
         "shuffled_score": mean(report.shuffled).mean,
         **_lift("lift_over_shuffled", report.own, report.shuffled),
-        "curation": str(scores.decided) if scores.decided else None,
+        "curation": _decision(scores),
         "selection_score": selected.mean,
         "selection_n": selected.n,
     }
+
+
+def _decision(scores: TaskScores) -> str | None:
+    """A person's decision; a ban is that of the race's winner, and not of the adapter that came in its place."""
+    act = scores.decided
+    if act is None or act.kind != BAN:
+        return str(act) if act else None
+    return f"in place of {AdapterId.parse(scores.race.best).name}, {act}"
 
 
 def score_rows(base: Base, scores: TaskScores, curation: Curation) -> list[dict[str, Any]]:

@@ -14,13 +14,15 @@ from typing import Any
 from catalog.adapter import AdapterId, Finding
 from catalog.base import Base
 from catalog.base_names import match_base
+from catalog.curation import Curation, curation_of
 from catalog.facts import AdapterFacts, RawAdapter, gather_facts
 from catalog.profile import profile
 from catalog.rules import RULES_VERSION, judge
 from catalog.task import content_hash
 from flows.check_downloads import Downloads
 from flows.chunks import chunks
-from flows.duplicates import Sound, find_originals
+from flows.curate import acts
+from flows.duplicates import Key, Sound, find_originals
 from flows.home import Home
 from flows.pool import OWN, Member, Pool
 from flows.progress import stage
@@ -30,7 +32,6 @@ from warehouse.ledger import Changes, Index
 
 BASE_UNREADABLE = "base_unreadable"
 CHUNK = 256  # adapters in memory at a time, headers and all
-Key = tuple[str, str, str]  # of a verdict: base, its sha, adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class _Judging:
         self._by_inputs = {columns[0]: key for key, columns in stored if columns[-1] != BASE_UNREADABLE}
         self._fresh: dict[Key, dict[str, Any]] = {}  # sound and judged in this run: the download decides
         self._unsound: set[Key] = set()
+        self._created: dict[Key, str] = {}  # of what is sound
+        self._acts, self._curations = acts(home), dict[str, Curation]()
 
     def run(self, pool: Pool) -> list[Key]:
         """Judge what changed, then look at duplicates and weights of what is sound. Returns the pool's verdicts."""
@@ -109,7 +112,11 @@ class _Judging:
                 self._unsound.add(key)
                 rows.append(row)
         self._changes.append(rows)
-        yield from (self._by_inputs[digest] for digest in inputs)
+        for digest, member in inputs.items():
+            key = self._by_inputs[digest]
+            if self._is_sound(key):
+                self._created[key] = member.listing.created
+            yield key
 
     def _inputs(self, member: Member) -> str:
         """Hash of all that a verdict before the download is made from."""
@@ -157,24 +164,49 @@ class _Judging:
 
     def _finish(self, sound: list[Key]) -> None:
         """Duplicates are linked, the others downloaded and checked; verdicts that this changes are written."""
-        originals = find_originals(self._sound(key) for key in sound)
         downloads = Downloads(self._home)
-        new = downloads.lacking(key[2] for key in sound if originals[key] is None and self._download)
-        announced = {key[2]: self._sound(key) for key in sound}
-        with stage("download", len(new), "adapters") as advance:
-            for chunk in chunks(new, CHUNK):
-                downloads.check({key: announced[key].sha256 for key in chunk}, advance)
+        originals = self._originals(sound, downloads)
         for part in chunks(sound, CHUNK):
             rows = {key: self._fresh.pop(key) for key in part if key in self._fresh}
             rows |= {_key(row): row for row in self._stored.rows(key for key in part if key not in rows)}
             found = downloads.findings({key[2]: rows[key] for key in part if originals[key] is None})
             self._changes.append(_final(rows[key], originals[key], found.get(key[2])) for key in part)
 
+    def _originals(self, sound: list[Key], downloads: Downloads) -> dict[Key, str | None]:
+        """Whose weights each repeats, None of originals: those are checked by then.
+
+        Who is banned is no original, and not downloaded. Where the weights of an original cannot be had, the next one
+        with the same takes its place.
+        """
+        known = [self._sound(key) for key in sound]
+        announced = {one.key[2]: one.sha256 for one in known}
+        banned = frozenset(key for key in sound if self._is_banned(key))
+        barred = banned
+        while True:
+            originals = find_originals(known, barred)
+            new = downloads.lacking(
+                key[2] for key in sound if originals[key] is None and key not in banned and self._download
+            )
+            with stage("download", len(new), "adapters") as advance:
+                for chunk in chunks(new, CHUNK):
+                    downloads.check({key: announced[key] for key in chunk}, advance)
+            failed = {key for key in sound if key[2] in downloads.failed}
+            if failed <= barred:
+                return originals
+            barred |= failed
+
+    def _is_banned(self, key: Key) -> bool:
+        base = key[0]
+        if base not in self._curations:
+            self._curations[base] = curation_of(self._acts, base)
+        return self._curations[base].ban(key[2]) is not None
+
     def _sound(self, key: Key) -> Sound:
+        created = self._created[key]
         if row := self._fresh.get(key):
-            return Sound(key, row["sha256"], row["downloads"])
+            return Sound(key, row["sha256"], row["downloads"], created)
         _, _, sha256, downloads, _ = self._stored.columns[key]
-        return Sound(key, sha256, downloads)
+        return Sound(key, sha256, downloads, created)
 
 
 def _identity(facts: AdapterFacts) -> dict[str, Any]:

@@ -59,6 +59,7 @@ REPOS = _schema(
     _field("likes", pa.int64()),
     _field("gated", pa.bool_()),
     _field("private", pa.bool_()),
+    _field("created", pa.string(), "when it was made, as the hub says, ISO 8601; null in rows of an older version"),
     _field("gone", pa.string(), "why the target holds it no longer (a tombstone, `at` its date); null while it does"),
     _field("gone_to", pa.string(), "its new name, where it was renamed"),
     _CONTENT,

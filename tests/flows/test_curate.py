@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from catalog.adapter import AdapterId
 from flows.cli import cli
 from flows.home import Home, open_home
+from warehouse.pointer import swaps
 from warehouse.snapshots import Snapshot, current_snapshot
 
 BASE = "tiny/llama"
@@ -111,6 +113,46 @@ def test_a_winner_that_was_rejected_for_a_while_is_the_winner_again(home: Home, 
     assert [row["new"] for row in _runs(home)][-1] == 0
 
 
+def test_a_copy_takes_a_banned_originals_place_once_it_is_judged_anew(home: Home, run: Run) -> None:
+    told = done(run("curate", "ban", "ann/colours", "--reason", "withdrawn")).stderr
+    refused = run("curate", "pin", "wild/copycat", "--task", "colours", "--reason", "the same weights")
+    done(run("validate"))
+
+    done(run("curate", "pin", "wild/copycat", "--task", "colours", "--reason", "the same weights"))
+    done(run("publish"))
+
+    assert "The same weights lie under wild/copycat. `lorauter validate` judges those anew." in told
+    assert "which is banned" in str(refused.exception) and "lorauter validate" in str(refused.exception)
+    best = row_of(current_snapshot(home.snapshots), "best", task="colours")
+    assert (AdapterId.parse(best["adapter"]).name, best["score"]) == ("wild/copycat", 1.0)
+
+
+def test_why_says_first_where_it_is_published_and_who_decided_what(home: Home, run: Run) -> None:
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    since = f"{swaps(home.snapshots)[0].at:%Y-%m-%d}"
+    done(run("curate", "pin", "bob/animals", "--task", "colours", "--reason", "we like it"))
+    done(run("publish", "--force", "a trial"))
+    done(run("curate", "ban", "cleo/compass", "--reason", "withdrawn"))
+
+    pinned, banned, dropped = (
+        done(run("why", name)).stdout.splitlines() for name in ("bob/animals", "cleo/compass", "ann/colours")
+    )
+
+    scores = {row["task"]: row for row in current_snapshot(home.snapshots).read("best")}
+    assert pinned[0].startswith("bob/animals@") and " for tiny/llama: admitted (rules " in pinned[3]
+    assert [line.partition(" ")[2] for line in pinned[:2]] == [
+        f"is published for animals: score 1.00, lift {scores['animals']['lift']:+.2f} over the base, since {since}",
+        f"is published for colours: score {scores['colours']['score']:.2f}, "
+        f"lift {scores['colours']['lift']:+.2f} over the base, since {day}",
+    ]
+    assert pinned[2] == f"bob/animals is pinned for colours by ann on {day}: we like it"
+    assert [line.partition(" is ")[2] for line in banned[:2]] == [
+        f"published for compass: score 1.00, lift {scores['compass']['lift']:+.2f} over the base, since {since}",
+        f"banned by ann on {day}: withdrawn",
+    ]
+    assert " is published for no task" in dropped[0]
+
+
 def _runs(home: Home) -> list[dict[str, Any]]:
     return sorted(home.ledger.read("runs").to_pylist(), key=lambda row: row["at"])
 
@@ -125,7 +167,8 @@ def test_a_ban_from_one_task_leaves_the_others_alone(home: Home, run: Run) -> No
     met = {row["task"] for row in snapshot.read("scores") if row["adapter"].startswith("ann/colours@")}
     assert {task: name for task, name in chosen(snapshot).items() if before[task] != name}.keys() == {"colours"}
     assert met == {"animals", "compass"}
-    assert row_of(snapshot, "best", task="colours")["curation"].startswith("banned by ann on ")
+    told = row_of(snapshot, "best", task="colours")["curation"]
+    assert told.startswith("in place of ann/colours, banned by ann on ") and told.endswith(": trained on it")
 
 
 def test_one_that_is_pinned_and_then_banned_is_not_published(home: Home, run: Run) -> None:

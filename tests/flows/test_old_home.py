@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from flows.cli import cli
 from flows.home import Home, open_home
+from flows.pool import Pool
 from lorauter.task_index import load_index
 from warehouse.snapshots import current_snapshot, open_snapshot, publish
 
@@ -40,7 +41,14 @@ def test_its_tables_and_ledger_answer_sql(home: Home) -> None:
     assert ask("SELECT task, score FROM catalog ORDER BY task") == ["animals,1.0", "colours,1.0"]
     assert ask("SELECT task, status FROM coverage ORDER BY task") == ["animals,below majority", "colours,good"]
     assert ask("SELECT count(*), count(last_modified) FROM ledger_verdicts") == ["2,0"]
+    assert ask("SELECT count(*), count(created) FROM ledger_repos") == ["2,0"]
     assert ask("SELECT count(*) FROM ledger_outputs WHERE text IS NOT NULL") == ["28"]
+
+
+def test_its_repos_make_a_pool_whose_dates_nobody_kept(home: Home) -> None:
+    listings = {member.listing.repo: member.listing.created for member in Pool(home).members()}
+
+    assert listings == {"ann/colours": "", "bob/animals": ""}
 
 
 def test_what_is_published_now_is_compared_with_it(home: Home) -> None:
