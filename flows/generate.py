@@ -70,8 +70,8 @@ def _answers(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
     """The answers of a shard; where one of its mixtures cannot be run, the others' all the same.
 
     A mixture that cannot be served is quarantined: its rows say why, and this version of the engine does not try them
-    again. UnsupportedAdapter is all that an adapter can cause; whatever else is raised is the fault of the machine, of a
-    setting or of this program: it ends the shard, and leaves no row behind.
+    again. UnsupportedAdapter is all that an adapter can cause. Whatever else is raised is the fault of the machine, of
+    a setting or of this program: it ends the shard, and leaves no row behind.
     """
     try:
         return _answers_together(engine, rows)

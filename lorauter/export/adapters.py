@@ -3,8 +3,8 @@
 Knows: what makes a folder plain enough for engines that read one rank and one alpha, and how to write one that is.
 Does not know: requests, or which engine (export/vllm, export/lorax).
 
-Every engine reads `lora_alpha / r`; not every one reads `use_rslora`, by which it is `lora_alpha / √r`. So a folder that is
-handed on says its scaling by alpha alone.
+Every engine reads `lora_alpha / r`; not every one reads `use_rslora`, by which it is `lora_alpha / √r`. So a folder
+that is handed on says its scaling by alpha alone.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class ServedAdapter:
 class ServedAdapters:
     """Collects the adapters of a batch; each is written at most once, into a folder named by its content.
 
-    An adapter that is served alone keeps its own folder if every engine reads that alike. An rsLoRA gets one with its own
-    tensors and another alpha; one with patterns, or with a bias option, is written anew. Several become the composition's merge, `cat` where it makes none (mixture).
+    An adapter that is served alone keeps its own folder if every engine reads that alike. An rsLoRA gets one with its
+    own tensors and another alpha; one with patterns, or with a bias option, is written anew. Several become the
+    composition's merge, `cat` where it makes none (mixture).
 
     Args:
         composition: what is asked for; selection makes it top-1. find: gives the folder of an adapter's key.
