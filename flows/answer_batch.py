@@ -17,26 +17,25 @@ from prefect import flow
 from catalog.answer import Answer, Failed
 from catalog.metrics import METRICS
 from catalog.task import content_hash
+from flows.answer_checks import MAJORITY, checked_answers
 from flows.answer_parts import AnswerParts
-from flows.answer_routes import Routes, check_routers
+from flows.answer_routes import Routes
 from flows.chunks import chunks
 from flows.generate import RunShards, ensure_outputs
 from flows.home import Home, open_home
 from flows.progress import Advance, stage
 from flows.prompts import Prompts, prompts_of
-from flows.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
+from flows.queries import NEW_TOKENS, Query, read_queries
 from flows.refresh import shard_runner
-from flows.served import refuse_gates, served
-from lorauter.compositions import MIXTURE, spelled
-from lorauter.compositions.base import CompositionOptions
-from lorauter.decoding import STOPS, Decoding, decoding_of
+from flows.served import served
+from lorauter.compositions import MIXTURE
+from lorauter.decoding import STOPS, Decoding
 from lorauter.decoding import spelled as spelled_decoding
 from lorauter.gating import GatedRoute
 from lorauter.routing import Route, Routed
 from warehouse.plans import Work
 from warehouse.snapshots import Snapshot
 
-MAJORITY = "majority"
 Row = dict[str, Any]
 
 
@@ -69,16 +68,13 @@ def answer_batch(
         max_new_tokens: bound of an answer; a row's own column max_new_tokens wins.
 
     Returns:
-        How many answers the file holds, how many were newly made, how many rows have an error, and the snapshot's id.
+        How many answers the file holds, how many were newly made, how many rows of the file have an error, and the
+        snapshot's id.
 
     Raises:
         SettingError: an argument or setting is wrong. TaskError: the queries cannot be read.
     """
-    check_routers(routers, (MAJORITY,))
-    check_new_tokens(max_new_tokens)
-    if compose != MIXTURE:
-        refuse_gates(routers, "composed: it sums outputs by itself", "Leave --compose at mixture")
-    composition, decoding = spelled(compose, CompositionOptions(density=density)), decoding_of(sampling or {})
+    composition, decoding = checked_answers(routers, compose, density, sampling, stop, max_new_tokens)
     home = open_home(**(settings or {}))
     opened = home.snapshot(snapshot)
     batch = _Batch(home, opened, routers, template, composition, decoding, stop)
@@ -89,6 +85,7 @@ def answer_batch(
         for number, chunk in enumerate(chunks(asked, home.settings.answer_rows)):
             names.append(f"{number:06d}-{batch.name_of(chunk)}")
             if parts.has(names[-1]):
+                batch.failed += parts.failed(names[-1])
                 advance(len(chunk) * len(routers))
             else:
                 parts.put(names[-1], batch.answer(chunk, advance))
@@ -117,7 +114,8 @@ class _Batch:
         self._run: RunShards = shard_runner(home)
         self._template, self._composition = template, composition
         self._prompts: Prompts = prompts_of(template, home, snapshot, index)
-        self._majority = {row["task"]: row["majority"] for row in snapshot.read("tasks")}
+        rows = [row for row in snapshot.read("tasks") if row["base"] == index.base]  # examples may differ by base
+        self._majority = {row["task"]: row["majority"] for row in rows}
         self.new = self.failed = 0
 
     def name_of(self, chunk: Sequence[Query]) -> str:

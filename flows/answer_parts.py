@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import DiskError
-from warehouse.files import join_tables, write_table
+from warehouse.files import join_tables, read_table, write_table
 from warehouse.schemas import ANSWERS, table_of
 
 
@@ -32,6 +32,11 @@ class AnswerParts:
     def has(self, name: str) -> bool:
         """Whether a part is there, whole."""
         return self._path(name).exists()
+
+    def failed(self, name: str) -> int:
+        """How many rows of a part have an error."""
+        errors = read_table(self._path(name), ["error"])["error"]
+        return len(errors) - int(errors.null_count)
 
     def put(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add a part."""

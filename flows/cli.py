@@ -417,11 +417,13 @@ def answer(home: Path | None, /, source: Path, out: Path, routers: tuple[str, ..
     A row with a fault carries it in column error, and the rest goes on. Killed, the same command goes on where it was;
     with other flags it begins anew and mixes nothing. docs/answer.md tells all columns.
     """
+    from flows.answer_checks import checked_answers
     from flows.queries import read_queries
 
     opened = _home(home)
     next(read_queries(source))  # a file that cannot be read is better told before a model is loaded
     asked = {"sampling": sampling_of(flags), "stop": stops_given(flags), "max_new_tokens": flags["max_new_tokens"]}
+    checked_answers(routers, compose, flags["density"], **asked)  # and a wrong name before Prefect starts
     _prepare_prefect(opened.root)
     from flows.answer_batch import answer_batch
 

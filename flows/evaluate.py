@@ -46,6 +46,9 @@ class EvaluateOptions:
         tasks: names; all of the snapshot that have test items where left out. items: most a task, the first ones; all
             where left out. reference: `ROUTER` or `ROUTER+COMPOSITION`, see `lorauter.evaluation.systems.reference_of`.
         snapshot: as `Home.snapshot`.
+
+    Raises:
+        SettingError: a router, composition, setting or reference does not exist.
     """
 
     routers: tuple[str, ...]
@@ -55,6 +58,9 @@ class EvaluateOptions:
     items: int | None = None
     reference: str | None = None
     snapshot: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        reference_of(systems_of(self.routers, self.compositions, self.settings), self.reference)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def beating(plans: Storage, name: str) -> Iterator[None]:
 
     def beat() -> None:
         while not stop.is_set():
-            with suppress(StorageError):  # the next beat may get through
+            with suppress(StorageError, OSError):  # the next beat may get through
                 plans.touch(name)
             stop.wait(BEAT_S)
 
@@ -42,7 +42,7 @@ def beating(plans: Storage, name: str) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        with suppress(StorageError):  # one left behind is silent, and that is all it says
+        with suppress(StorageError, OSError):  # one left behind is silent, and that is all it says
             plans.delete(name)
 
 

@@ -5,6 +5,7 @@ Knows: what a query row may hold. Does not know: routes, answers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from catalog.errors import SettingError
 from catalog.metrics import METRICS
 from catalog.task import content_hash
-from warehouse.rows import is_text, read_rows
+from warehouse.rows import is_text, read_rows, whole_number
 
 MOST_NEW_TOKENS = 4096
 NEW_TOKENS = 32
@@ -63,7 +64,7 @@ def _query(number: int, row: dict[str, Any], bound: int) -> Query:
     return Query(
         id=str(given) if given not in (None, "") and is_text(str(given)) else content_hash([number, str(text)]),
         input=_text(text) or "",
-        max_new_tokens=bound if fault else int(_bound(row, bound)),
+        max_new_tokens=bound if fault else whole_number(_bound(row, bound)) or bound,
         task=_text(row.get("task")),
         target=_text(row.get("target")),
         metric=None if fault else _text(row.get("metric")),
@@ -73,7 +74,8 @@ def _query(number: int, row: dict[str, Any], bound: int) -> Query:
 
 def _bound(row: dict[str, Any], bound: int = NEW_TOKENS) -> Any:
     given = row.get("max_new_tokens")
-    return bound if given in (None, "") else given
+    is_gap = isinstance(given, float) and math.isnan(given)  # what pandas writes into a column of numbers
+    return bound if is_gap or given in (None, "") else given
 
 
 def _text(value: object) -> str | None:
@@ -85,7 +87,7 @@ def _fault(row: dict[str, Any]) -> str:
     text, bound, metric = row.get("input"), _bound(row), row.get("metric")
     if not is_text(text) or not str(text).strip():
         return "field input must be text that is not empty."
-    if not str(bound).isdecimal() or not 1 <= int(bound) <= MOST_NEW_TOKENS:
+    if not 1 <= (whole_number(bound) or 0) <= MOST_NEW_TOKENS:
         return f"field max_new_tokens is {str(bound)[:40]!r}: use 1 to {MOST_NEW_TOKENS}."
     known = [metric.name for metric in METRICS.values() if metric.needs == "text"]
     if metric is not None and metric not in known:

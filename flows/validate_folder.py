@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from catalog.parse import CONFIG_LIMIT, Problem, header_length, is_lfs_pointer, 
 from catalog.rules import Policy, judge, judge_weights
 from flows.mirror.card import read_card
 
-FILES_LIMIT = 20_000  # files of one entry
+FILES_LIMIT = 20_000  # files of one entry; what is beyond is not looked at
 DEPTH_LIMIT = 12  # folders in one another
 _NOWHERE = "0" * 40  # a folder has no commit
 
@@ -92,7 +93,7 @@ def _adapters(folder: Path) -> Iterator[_Entry]:
 
 def _listing(root: Path) -> RepoListing:
     """The folder as a hub would list it. It has no owner, so its own name is not held against it."""
-    files = tuple(sorted(_files(root)))
+    files = tuple(sorted(islice(_files(root), FILES_LIMIT)))
     return RepoListing("local/adapter", _NOWHERE, files, tags=_card_tags(root / CARD_NAME))
 
 
@@ -180,17 +181,12 @@ def _pointer(text: bytes) -> Problem:
 
 
 def _files(root: Path, prefix: str = "", depth: int = 0) -> Iterator[str]:
-    """Paths of the regular files under a folder, no link followed, at most as many as a repo may show."""
-    count = 0
-    for entry in sorted(_entries(root), key=lambda e: e.name):
+    """Paths of the regular files under a folder, no link followed: a folder's own before those of its subfolders."""
+    for entry in sorted(_entries(root), key=lambda e: (e.is_dir(follow_symlinks=False), e.name)):
         if entry.is_file(follow_symlinks=False):
             yield prefix + entry.name
         elif entry.is_dir(follow_symlinks=False) and depth < DEPTH_LIMIT and entry.name != ".git":
-            for name in _files(Path(entry.path), f"{prefix}{entry.name}/", depth + 1):
-                yield name
-                count += 1
-                if count > FILES_LIMIT:
-                    return
+            yield from _files(Path(entry.path), f"{prefix}{entry.name}/", depth + 1)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

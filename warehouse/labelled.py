@@ -16,7 +16,7 @@ from catalog.errors import TaskError
 from catalog.metrics import METRICS
 from catalog.options import index_of, options_in
 from catalog.task import Example
-from warehouse.rows import FIX, is_text
+from warehouse.rows import FIX, is_text, whole_number
 
 SPLITS = ("train", "validation", "test")
 FLAN_METRICS = {"em": "exact_match", "rouge": "struct_to_text"}  # names of LORAUTER's data; "bleu" is ours too
@@ -102,8 +102,9 @@ def _example(row: Mapping[str, Any], columns: Columns, where: str, listed: bool)
 def _chosen(row: Mapping[str, Any], name: str, options: tuple[str, ...], where: str) -> str:
     """The target of a row with options: as text, as letter, or as the option's number from 0."""
     value = row.get(name)
-    number = int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else -1
-    if 0 <= number < len(options) and not isinstance(value, bool) and value not in options:
+    number = whole_number(value)
+    is_named = value in options or (isinstance(value, str) and "." in value and index_of(value, options) is not None)
+    if number is not None and 0 <= number < len(options) and not is_named:
         return options[number]
     target = _text(row, name, where)
     if index_of(target, options) is None:

@@ -63,6 +63,22 @@ def is_text(value: object) -> bool:
     return True
 
 
+def whole_number(value: object) -> int | None:
+    """The whole number that a field holds, None where it holds none.
+
+    A column of whole numbers with a gap in it is one of floats to pandas: 32 comes as 32.0, in text as "32.0".
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        whole, _, zeros = text.partition(".")
+        return int(whole) if whole.isdecimal() and len(whole) < 20 and not zeros.strip("0") else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) else None
+
+
 def _json(raw: bytes, where: str) -> Any:
     try:
         return json.loads(raw.decode("utf-8-sig"))

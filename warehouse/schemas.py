@@ -17,8 +17,8 @@ from warehouse.field_notes import notes
 SCHEMA_VERSION = "3"  # 2: snapshots hold `scores`, and lifts over majority and shuffled targets; 3: ASIDE
 
 
-def _field(name: str, kind: pa.DataType, about: str = "") -> pa.Field:
-    return pa.field(name, kind, metadata=notes(name, about))
+def _field(name: str, kind: pa.DataType, about: str = "", source: str = "") -> pa.Field:
+    return pa.field(name, kind, metadata=notes(name, about) | ({"source": source} if source else {}))
 
 
 def _schema(*fields: pa.Field) -> pa.Schema:
@@ -92,7 +92,7 @@ RAW = _schema(
 )
 CARDS = _schema(
     _field("adapter", pa.string()),
-    _field("text", pa.string(), "words of its card, cut"),
+    _field("text", pa.string(), "words of its card, cut", "model card"),
     _field("at", _TIME, "when it was read"),
 )
 WEIGHTS = _schema(

@@ -22,7 +22,7 @@ from catalog.options import index_of
 from catalog.task import DEFAULT_TEMPLATE, Example, Task
 from warehouse.files import write_text
 from warehouse.labelled import SPLITS
-from warehouse.rows import FIX, is_text, json_object, read_jsonl, read_rows
+from warehouse.rows import FIX, is_text, json_object, read_jsonl, read_rows, whole_number
 
 __all__ = [
     "MIN_VALIDATION",
@@ -75,15 +75,16 @@ def make_task(where: Path, fields: Mapping[str, Any], splits: Mapping[str, tuple
     """Check every field and build the Task. Raises TaskError naming the field."""
     name, metric = fields.get("name"), fields.get("metric")
     template = fields.get("template", DEFAULT_TEMPLATE)
-    bound = fields.get("max_new_tokens", 8)
+    given = fields.get("max_new_tokens", 8)
+    bound = None if isinstance(given, str) else whole_number(given)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise TaskError(f"{where}: field name is {name!r}; use letters, digits, '_', '-' and '.'.", FIX)
     if not isinstance(metric, str) or metric not in METRICS:
         raise TaskError(f"{where}: field metric is {metric!r}, not one of {', '.join(METRICS)}.", FIX)
     if not is_text(template) or "{input}" not in template:
         raise TaskError(f"{where}: field template must hold {{input}}.", FIX)
-    if type(bound) is not int or not 1 <= bound <= 4096:
-        raise TaskError(f"{where}: field max_new_tokens is {bound!r}, not a number from 1 to 4096.", FIX)
+    if bound is None or not 1 <= bound <= 4096:
+        raise TaskError(f"{where}: field max_new_tokens is {given!r}, not a number from 1 to 4096.", FIX)
     if len(splits["validation"]) < MIN_VALIDATION:
         found = len(splits["validation"])
         raise TaskError(f"{where}: {found} validation examples, at least {MIN_VALIDATION} are needed.", FIX)

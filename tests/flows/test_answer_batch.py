@@ -24,9 +24,12 @@ from catalog.adapter import AdapterId
 from catalog.errors import SettingError
 from flows.answer_batch import answer_batch
 from flows.answer_options import stops_given
+from flows.answer_parts import AnswerParts
 from flows.cli import cli
 from flows.home import Home, open_home
 from flows.mirror.server import serve_in_thread
+from flows.queries import read_queries
+from flows.refresh import refresh
 from flows.route_texts import RouteOptions, tell_routes
 from lorauter.stopping import cut_at_stop
 from warehouse.snapshots import current_snapshot
@@ -406,6 +409,87 @@ def test_one_input_asked_for_two_tasks_goes_to_each_tasks_own_adapter(published:
         ("animals", "animals", "bob/animals"),
         ("colours", "colours", "ann/colours"),
     ]
+
+
+def test_what_failed_before_a_kill_counts_after_the_resume(
+    published: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = queries_of(published, tmp_path / "q.jsonl", [{"input": "x", "metric": "no"}])
+    rows = queries.read_text().splitlines(keepends=True)
+    queries.write_text("".join([rows[-1], *rows[:-1]]))  # the fault lies in the first chunk
+    out = tmp_path / "a.parquet"
+
+    def killed(_: AnswerParts, names: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(AnswerParts, "join", killed)
+        answer_batch.fn(str(queries), str(out), ["base"], settings=settings_of(published))
+
+    outcome = answer_batch(str(queries), str(out), ["base"], settings=settings_of(published))
+
+    assert (outcome["failed"], sum(row["error"] is not None for row in rows_of(out))) == (1, 1)
+
+
+def test_bounds_of_a_column_with_gaps_are_read_as_pandas_writes_them(published: Home, tmp_path: Path) -> None:
+    """A gap makes a column of whole numbers one of floats."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"input": ["Which pet barks?"] * 3, "max_new_tokens": [2, None, 3]})
+    parquet, csv, out = tmp_path / "q.parquet", tmp_path / "q.csv", tmp_path / "a.parquet"
+    frame.to_parquet(parquet)
+    frame.to_csv(csv)
+
+    bounds = [[query.max_new_tokens for query in read_queries(path, 7)] for path in (parquet, csv)]
+
+    assert bounds == [[2, 7, 3]] * 2
+    assert answer_batch(str(csv), str(out), ["base"], settings=settings_of(published))["failed"] == 0
+
+
+def test_the_majority_answer_is_that_of_the_base_that_is_asked(published: Home, tmp_path: Path) -> None:
+    """A snapshot of two bases whose task has other examples by now."""
+    home = open_home(**{**settings_of(published), "home": str(tmp_path / "home")})
+    shutil.copytree(published.root, home.root, dirs_exist_ok=True, symlinks=True)
+    other = open_home(**{**settings_of(home), "base": "tiny/other"})
+    folder = other.task_folder / "colours"
+    lines = [json.dumps({"input": f"{n}", "target": "other"}) + "\n" for n in range(6)]
+    (folder / "validation.jsonl").write_text("".join(lines))
+    refresh(other.reference)
+    queries, out = tmp_path / "q.jsonl", tmp_path / "a.parquet"
+    queries.write_text(json.dumps({"input": "Which?", "task": "colours"}))
+
+    told = {}
+    for base in (BASE, "tiny/other"):
+        answer_batch(str(queries), str(out), ["majority"], settings={**settings_of(home), "base": base})
+        told[base] = rows_of(out)[0]["text"]
+
+    rows = current_snapshot(home.snapshots).read("tasks")
+    own = {row["base"]: row["majority"] for row in rows if row["task"] == "colours"}
+    assert told == own
+    assert own["tiny/other"] == "other" != own[BASE]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--router", "lorater"], "There is no router 'lorater'."),
+        (["--compose", "blend"], "There is no composition 'blend'."),
+    ],
+)
+def test_a_slip_of_the_pen_is_told_before_prefect_starts(
+    flags: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+    monkeypatch.setattr("flows.cli._prepare_prefect", started.append)
+    queries = tmp_path / "q.jsonl"
+    queries.write_text('{"input": "Why?"}\n')
+
+    run = CliRunner().invoke(
+        cli, ["--home", str(tmp_path), "answer", "--in", str(queries), "--out", "a.parquet", *flags]
+    )
+
+    assert said in f"{run.exception}{run.output}"
+    assert started == []
 
 
 def test_a_gate_is_not_composed(published: Home, tmp_path: Path) -> None:

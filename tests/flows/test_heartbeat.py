@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import heartbeat
 from flows.heartbeat import beating, heartbeat_name, heartbeats
 from warehouse.storage import Storage, open_storage
 
@@ -50,6 +51,23 @@ def test_a_process_that_is_killed_falls_silent(where: str, tmp_path: Path) -> No
         process.wait()
     assert (appears, lives, changes(plans, 1)) == (True, True, False)
     assert set(heartbeats(plans)) == {NAME}, "its last beat stays"
+
+
+def test_a_disk_that_fails_for_a_while_silences_nobody_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.05)
+    folder = tmp_path / "plans"
+    plans = open_storage(str(folder), tmp_path / "cache")
+    with beating(plans, NAME):
+        assert changes(plans, 5)
+        folder.rename(tmp_path / "away")
+        folder.write_text("no folder")  # every touch fails: not a directory
+        time.sleep(0.3)
+        folder.unlink()
+        (tmp_path / "away").rename(folder)
+
+        assert changes(plans, 5)
 
 
 def test_the_beat_is_gone_when_the_work_is_done(where: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from catalog.rules import RULES, Policy
-from flows.validate_folder import judge_folder, write_verdicts
+from flows.validate_folder import _listing, judge_folder, write_verdicts
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = "acme/tiny-llama"
@@ -336,3 +336,15 @@ def test_every_wild_adapter_ends_with_the_verdict_of_the_table() -> None:
     with VERDICTS.open(encoding="utf-8", newline="") as file:
         expected = {row["folder"]: row["reason"] or None for row in csv.DictReader(file)}
     assert {row["folder"]: row["reason"] for row in judge_folder(WILD, Policy())} == expected
+
+
+def test_files_at_the_top_count_against_the_limit_as_those_below_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.validate_folder.FILES_LIMIT", 5)
+    for number in range(9):
+        (tmp_path / f"{number}.txt").touch()
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / CONFIG).touch()
+
+    assert _listing(tmp_path).files == tuple(f"{number}.txt" for number in range(5))

@@ -129,4 +129,6 @@ def test_every_column_says_what_it_means() -> None:
     assert silent == set()
     assert BEST.field("lift").metadata[b"unit"] == b"points of the metric, -1 to 1"
     assert VERDICTS.field("licence").metadata[b"source"] == b"model card"
+    sources = {table: LEDGER[table].field("text").metadata[b"source"] for table in ("cards", "outputs")}
+    assert sources == {"cards": b"model card", "outputs": b"engine"}
     assert {*PLAN.names, *MADE} == {*LEDGER["outputs"].names, "shard"}
