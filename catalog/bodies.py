@@ -44,6 +44,21 @@ class Arriving(httpx2.SyncByteStream):
         self._stream.close()
 
 
+def check_status(response: httpx2.Response) -> None:
+    """Raise where an answer to a read is none: neither a body, nor a piece that begins where it was asked for, nor a
+    refusal, nor a way to go.
+    """
+    request, status = response.request, response.status_code
+    if request.method not in ("GET", "HEAD") or response.is_error or response.has_redirect_location:
+        return
+    if status not in (200, 206):
+        raise httpx2.RemoteProtocolError(f"status {status} brings nothing", request=request)
+    asked = re.match(r"bytes=(\d+)-", request.headers.get("range", ""))
+    told = re.match(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)$", response.headers.get("content-range", ""))
+    if status == 206 and (asked is None or told is None or int(told[1]) != int(asked[1])):
+        raise httpx2.RemoteProtocolError("another range came than was asked for", request=request)
+
+
 def take_over(response: httpx2.Response, count: Callable[[int], None]) -> None:
     """Let a response's body arrive through `Arriving`: whoever reads it gets plain bytes, counted.
 
@@ -73,9 +88,16 @@ def read_bounded(response: httpx2.Response, limit: int) -> bytes:
     return bytes(data[:limit])
 
 
+def check_empty(response: httpx2.Response) -> None:
+    """Raise where an answer says that it has nothing to give of a file that has something."""
+    told = re.fullmatch(r"bytes \*/(\d{1,18})", response.headers.get("content-range", ""))
+    if told and int(told[1]):
+        raise httpx2.RemoteProtocolError(f"nothing came of {told[1]} bytes", request=response.request)
+
+
 def check_whole(response: httpx2.Response, data: bytes, limit: int, json_only: bool) -> None:
     """Raise where an answer's own headers say that bytes are missing, or its JSON breaks off."""
-    told = re.fullmatch(r"bytes 0-\d+/(\d+)", response.headers.get("content-range", ""))
+    told = re.fullmatch(r"bytes 0-\d+/(\d{1,18})", response.headers.get("content-range", ""))
     if told and len(data) < min(limit, int(told[1])):
         raise httpx2.RemoteProtocolError(f"{len(data)} bytes came of {told[1]}", request=response.request)
     if json_only and response.headers.get("content-type", "").startswith("application/json"):

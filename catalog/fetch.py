@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from catalog.session import Passing
 from catalog.transport import HubOptions, Transport
 
 # isort: split
@@ -16,7 +17,7 @@ import httpx2
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-from catalog.errors import DiskError
+from catalog.errors import DiskError, HubError
 
 RepoType = Literal["model", "dataset"]
 
@@ -39,6 +40,8 @@ def fetch(transport: Transport, kind: RepoType, repo: str, name: str, sha: str, 
     _check_inside(folder, options.cache_dir)
     transport.download(f"{repo}/{name}", max_bytes, lambda: _download(transport, kind, repo, name, sha))
     _check_inside(folder / name, options.cache_dir)
+    if not (folder / name).exists():  # the client puts a file where the answer's commit says
+        raise HubError(f"{repo}/{name}: the hub sent it of another commit than asked for.", "Check the endpoint.")
     return folder / name
 
 
@@ -55,6 +58,8 @@ def _download(transport: Transport, kind: RepoType, repo: str, name: str, sha: s
             token=transport.token,
             etag_timeout=options.timeout,
         )
+    except Passing as passing:
+        raise passing.error from passing
     except HfHubHTTPError:
         raise
     except OSError as error:
@@ -62,7 +67,7 @@ def _download(transport: Transport, kind: RepoType, repo: str, name: str, sha: s
         if isinstance(error.__cause__, httpx2.HTTPError):
             raise error.__cause__ from error
         if error.errno is None and not isinstance(error, LocalEntryNotFoundError):
-            raise httpx2.RemoteProtocolError(str(error)[:200]) from error
+            raise httpx2.RemoteProtocolError(" ".join(str(error).split())[:200]) from error
         raise
 
 

@@ -24,7 +24,7 @@ from huggingface_hub.errors import HFValidationError
 
 from catalog.adapter import AdapterId
 from catalog.base import Base
-from catalog.errors import HubError, HubRefusal, HubTrouble, Refused
+from catalog.errors import HubDown, HubError, HubRefusal, HubTrouble, Refused
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME, RawAdapter, RepoListing, listing_from_json
 from catalog.fetch import commit_folder, fetch
 from catalog.parse import CONFIG_LIMIT, Problem, base_modules, header_length, is_lfs_pointer, parse_config, parse_header
@@ -302,7 +302,9 @@ class Hub:
             answer = self.transport.get(url, limit, headers)
         except HubRefusal as error:
             return Problem(_PROBLEMS.get(error.kind, "unreadable"), f"{name}: {_SAID[error.kind]}")
-        except HubTrouble as error:
+        except HubDown:
+            raise
+        except HubError as error:  # trouble, or an answer like no hub's to this one question
             return Problem("unreachable", f"{name}: {error.cause}")
         except HFValidationError:
             return Problem("unreadable", f"{repo[:120]!r} is no repo id")
@@ -311,7 +313,7 @@ class Hub:
         size = linked.get("x-linked-size") or total or answer.headers.get("content-length", "")
         etag = linked.get("x-linked-etag", "").strip('"')
         sha256 = etag if re.fullmatch(r"[0-9a-f]{64}", etag) else None
-        return Read(answer.data, int(size) if size.isdecimal() else None, sha256)
+        return Read(answer.data, int(size) if re.fullmatch("[0-9]{1,18}", size) else None, sha256)
 
     def _next_url(self, headers: Mapping[str, str]) -> str | None:
         """The next page, on our own endpoint: a mirror may name the public host, and the token goes nowhere else."""

@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 
 from catalog.errors import DiskError, HubDown, HubError, HubRefusal, HubTrouble, LorauterError, Refused
 
-_RETRIED = (408, 429, 500, 502, 503, 504)
+_SETTLED = (400, 405, 413, 414, 416, 422)  # refusals that will be the same tomorrow
 _ON_THE_WAY = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
 _NOBODY = (httpx2.ConnectError, httpx2.ConnectTimeout)
 NONSENSE = (
@@ -43,10 +43,15 @@ def origin(url: str) -> str:
     return "//".join(urlsplit(url)[:2]).lower()
 
 
+def is_passing(status: int) -> bool:
+    """Whether an answer of this status may be another in a moment; 520 to 530 are a content network's."""
+    return status in (408, 429) or status >= 500
+
+
 def is_transient(error: BaseException | None, endpoint: str) -> bool:
     """Whether the same request may go well at once or a little later: worth another try."""
     if isinstance(error, HfHubHTTPError) and error.response is not None:
-        return _status(error) in _RETRIED or _is_elsewhere(error, endpoint)
+        return is_passing(_status(error)) or _is_elsewhere(error, endpoint)
     return isinstance(error, _ON_THE_WAY)
 
 
@@ -89,9 +94,9 @@ def _explain_status(what: str, error: HfHubHTTPError, endpoint: str, has_token: 
             f"{endpoint} refused the token{_said(error)}.", "Set LORAUTER_TOKEN to a valid one, or unset it."
         )
     kind = "no_file" if status == 404 and _refusal(error) == "refused" else _refusal(error)
-    if is_transient(error, endpoint) or (kind == "refused" and status == 403):  # a bare 403 is a gateway's
+    if is_transient(error, endpoint) or (kind == "refused" and status not in _SETTLED):  # a gateway's or a proxy's
         who = _host_of(error) if _is_elsewhere(error, endpoint) else "the hub"
-        said = _words(error) if status == 403 else ""
+        said = _words(error) if kind == "refused" else ""
         return HubTrouble(f"{what}: {who} answered {status}{said}.", _LATER)
     if kind in ("unseen", "missing", "gated"):
         hint = "ask for access" if has_token else "set LORAUTER_TOKEN to a token that may read it"
@@ -102,6 +107,8 @@ def _explain_status(what: str, error: HfHubHTTPError, endpoint: str, has_token: 
 
 
 def _refusal(error: HfHubHTTPError) -> Refused:
+    if _status(error) == 410 and "html" in error.response.headers.get("content-type", ""):
+        return "refused"  # the site's own page: a route of ours is retired, and every repo would be gone
     if kind := _BY_STATUS.get(_status(error)):
         return kind
     return next((kind for told, kind in _BY_ERROR if isinstance(error, told)), "refused")

@@ -13,6 +13,7 @@ client follows the plain redirect to the file host beside them.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,18 +26,22 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import httpx2
 from huggingface_hub import constants, set_client_factory
-from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # public, though not so marked
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, though not so marked
+    hf_raise_for_status,
+    parse_ratelimit_headers,
+)
 
-from catalog.bodies import take_over
+from catalog.bodies import check_status, take_over
 from catalog.budget import KINDS, Budget, Kind
 from catalog.deadline import Deadline, make_punctual, within
 from catalog.errors import HubError, HubTrouble
-from catalog.hub_errors import origin
+from catalog.hub_errors import is_passing, origin
 
 BODY_LIMIT = 64 << 20  # bytes of any body that nobody set another bound for
 HTTP_LIMIT = 50_000_000_000  # bytes: the Hub gives no larger file over plain HTTP
 LEAST_RATE = 32 << 10  # bytes a second that a download must bring to go on beyond its deadline
+_LONGEST_ETAG = 200
 _CACHED = "/api/resolve-cache/"  # where the Hub's redirect for a text file leads
 
 
@@ -76,6 +81,16 @@ class _Bounds:
             raise too_large(self.download, so_far, self.limit)
         if self.download:
             self.deadline.earn(size / LEAST_RATE)
+
+
+class Passing(Exception):
+    """Trouble with a download, told past the client: it would ask again by itself, many times, for as long as a
+    header says.
+    """
+
+    def __init__(self, error: httpx2.HTTPError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 COUNT = RequestCount()
@@ -166,8 +181,6 @@ def _after(response: httpx2.Response) -> None:
     bounds = _BOUNDS.get()
     if bounds is None:
         return
-    if bounds.download:
-        _look_at_download(response, bounds)
     so_far = 0
 
     def count(size: int) -> None:
@@ -175,17 +188,42 @@ def _after(response: httpx2.Response) -> None:
         so_far += size
         bounds.count(size, so_far)
 
-    take_over(response, count)
+    try:
+        check_status(response)
+        take_over(response, count)
+        if bounds.download:
+            _look_at_download(response, bounds)
+    except (httpx2.RemoteProtocolError, HfHubHTTPError) as error:
+        if bounds.download:
+            raise Passing(error) from error
+        raise
 
 
 def _look_at_download(response: httpx2.Response, bounds: _Bounds) -> None:
-    """Refuse a file that says it is too large before a byte of it comes; leave nothing of Xet to the client."""
+    """Refuse a file that says it is too large before a byte of it comes; leave nothing of Xet to the client.
+
+    The client makes a file's name of an ETag: one that leads elsewhere chose what would be written.
+    """
     headers = response.headers
+    if is_passing(response.status_code):
+        hf_raise_for_status(httpx2.Response(response.status_code, headers=headers, request=response.request))
+    for name in ("etag", "x-linked-etag"):
+        if not _is_file_name(headers.get(name, "")):
+            raise HubError(f"{bounds.download}: the hub names a path as its version.", "Check the endpoint.")
     size = headers.get("x-linked-size", "") or (headers.get("content-length", "") if response.is_success else "")
-    if response.request.method in ("HEAD", "GET") and size.isdecimal() and int(size) > min(bounds.limit, HTTP_LIMIT):
+    if (
+        response.request.method in ("HEAD", "GET")
+        and size.isdecimal()
+        and int(size[:19]) > min(bounds.limit, HTTP_LIMIT)
+    ):
         raise too_large(bounds.download, int(size), bounds.limit)
     for name in ("x-xet-hash", "x-xet-refresh-route"):
         headers.pop(name, None)
+
+
+def _is_file_name(etag: str) -> bool:
+    name = etag.removeprefix("W/").strip('"')
+    return len(name) <= _LONGEST_ETAG and not re.search(r"^[W/]*\"*/|[\\\0]|(^|/)\.\.?(/|$)", name)
 
 
 def _learn(budget: Budget, kind: Kind | None, response: httpx2.Response) -> None:

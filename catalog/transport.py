@@ -24,7 +24,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # public
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
-from catalog.bodies import check_whole, read_bounded
+from catalog.bodies import check_empty, check_whole, read_bounded
 from catalog.budget import Budget, Pace
 from catalog.hub_errors import NONSENSE, explain, is_down, is_transient, origin
 
@@ -150,6 +150,7 @@ class Transport:
         ):
             redirects = tuple(r.headers for r in response.history)
             if response.status_code == 416:  # an empty file has no first byte to give
+                check_empty(response)
                 return Answer(b"", response.headers, redirects, str(response.url))
             if response.is_error:
                 hf_raise_for_status(_bounded_error(response))

@@ -1,0 +1,147 @@
+"""Answers that no hub should give: what they cost, and that none becomes a verdict or a file where none should be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from tenacity import wait_none
+
+from catalog import transport
+from catalog.errors import HubError, HubTrouble
+from catalog.facts import RepoListing
+from catalog.hub import Hub, HubOptions
+from tests.odd_server import Odd, reply
+
+SHA = "a" * 40
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+X = RepoListing("ann/x", SHA, (CONFIG, WEIGHTS))
+TEXT = json.dumps({"r": 8}).encode()
+HEADER = b'{"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}}'
+FILE = len(HEADER).to_bytes(8, "little") + HEADER + bytes(4)
+Answer = Callable[[BaseHTTPRequestHandler, int], None]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_BACKOFF", wait_none())
+
+
+def ask(endpoint: str, cache: Path, token: str | None = None) -> Hub:
+    return Hub(HubOptions(endpoint, cache, token, timeout=5))
+
+
+def always(status: int, body: bytes = b"", **headers: str) -> Answer:
+    return lambda request, _: reply(request, status, body, **headers)
+
+
+def weights_so(status: int, body: bytes = b"", **headers: str) -> Answer:
+    """The config as it should be, the weights like this."""
+
+    def answer(request: BaseHTTPRequestHandler, number: int) -> None:
+        if request.path.endswith(CONFIG):
+            return reply(request, 200, TEXT)
+        return reply(request, status, body, **headers)
+
+    return answer
+
+
+def reasons(answer: Answer, cache: Path) -> list[str]:
+    with Odd(answer) as odd:
+        raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    return [problem.reason for problem in raw.problems]
+
+
+# What is written to the disk
+
+
+@pytest.mark.parametrize("form", ['"{}"', 'W/"{}"', "{}"])
+@pytest.mark.parametrize("up", ["../../../../stolen", "{outside}/stolen", ".."], ids=["up", "absolute", "dots"])
+def test_a_version_that_is_a_path_writes_no_file(tmp_path: Path, cache: Path, form: str, up: str) -> None:
+    """The client makes a file's name of an ETag."""
+    outside = tmp_path / "a/b"
+    outside.mkdir(parents=True)
+    etag = form.format(up.format(outside=outside))
+    with Odd(always(200, b"evil", ETag=etag, X_Repo_Commit=SHA)) as odd, pytest.raises(HubError, match="names a path"):
+        ask(odd.endpoint, outside / "cache").download("ann/x", [CONFIG], SHA)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_file_of_another_commit_than_asked_for_is_not_handed_out(cache: Path) -> None:
+    with Odd(always(200, TEXT, ETag='"1"', X_Repo_Commit="b" * 40)) as odd, pytest.raises(HubError, match="commit"):
+        ask(odd.endpoint, cache).download("ann/x", [CONFIG], SHA)
+
+
+@pytest.mark.parametrize("status", [202, 204, 302, 304])
+def test_an_answer_without_a_file_is_not_kept_as_an_empty_one(cache: Path, status: int) -> None:
+    with Odd(always(status, ETag='"1"', X_Repo_Commit=SHA)) as odd, pytest.raises(HubTrouble, match="brings nothing"):
+        ask(odd.endpoint, cache).download("ann/x", [CONFIG], SHA)
+    assert len(odd.asked) == 5
+
+
+@pytest.mark.parametrize("status", [500, 503, 520])
+def test_a_download_that_fails_is_asked_for_no_more_often_than_a_read(cache: Path, status: int) -> None:
+    """The client would try each of our five tries seven times, and sleep between."""
+    with Odd(always(status, Retry_After="0")) as odd, pytest.raises(HubTrouble, match=str(status)):
+        ask(odd.endpoint, cache).download("ann/x", [CONFIG], SHA)
+    assert len(odd.asked) == 5
+
+
+def test_a_download_that_comes_short_is_told_in_one_line(cache: Path) -> None:
+    def short(request: BaseHTTPRequestHandler, number: int) -> None:
+        reply(request, 200, TEXT if request.command == "HEAD" else TEXT[:4], ETag='"1"', X_Repo_Commit=SHA)
+
+    with Odd(short) as odd, pytest.raises(HubTrouble) as raised:
+        ask(odd.endpoint, cache).download("ann/x", [CONFIG], SHA)
+    assert "\n" not in str(raised.value)
+
+
+# What becomes a verdict
+
+
+@pytest.mark.parametrize("status", [202, 204, 300, 302, 304])
+def test_an_answer_without_a_body_is_no_empty_config(cache: Path, status: int) -> None:
+    assert reasons(always(status), cache) == ["unreachable"]
+
+
+@pytest.mark.parametrize(
+    "piece", ["bytes 100-149/65", "bytes 1-64/65", "", f"bytes 0-9/{'9' * 5000}"], ids=["far", "near", "none", "digits"]
+)
+def test_a_piece_that_begins_elsewhere_is_no_broken_header(cache: Path, piece: str) -> None:
+    told = {"Content_Range": piece} if piece else {}
+    assert reasons(weights_so(206, FILE, **told), cache) == ["unreachable"]
+
+
+def test_a_range_past_the_end_of_a_file_that_has_bytes_is_no_empty_file(cache: Path) -> None:
+    assert reasons(always(416, Content_Range="bytes */2307"), cache) == ["unreachable"]
+
+
+@pytest.mark.parametrize("status", [402, 407, 409, 421, 423, 425, 429, 431, 501, 505, 507, 520, 522, 524, 530])
+def test_a_gateways_refusal_is_no_verdict(cache: Path, status: int) -> None:
+    assert reasons(always(status, Retry_After="0"), cache) == ["unreachable"]
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://a/b", "/loop", f"http://{'a' * 300}/x", "//"])
+def test_a_redirect_to_nowhere_is_that_files_trouble_alone(cache: Path, location: str) -> None:
+    assert reasons(always(302, Location=location), cache) == ["unreachable"]
+
+
+def test_a_size_of_very_many_digits_is_no_size(cache: Path) -> None:
+    with Odd(weights_so(200, FILE, X_Linked_Size="9" * 5000)) as odd:
+        raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    assert (raw.size, raw.problems) == (None, ())
+
+
+def test_a_page_of_the_site_that_a_route_is_retired_buries_no_repo(cache: Path) -> None:
+    page = always(410, b"<html>410 - gone</html>", Content_Type="text/html; charset=utf-8")
+    with Odd(page) as odd, pytest.raises(HubTrouble, match="410"):
+        ask(odd.endpoint, cache).look("ann/x")
+    assert reasons(page, cache) == ["unreachable"]
