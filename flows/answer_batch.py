@@ -12,8 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-
 from catalog.answer import Answer, Failed
 from catalog.metrics import METRICS
 from catalog.task import content_hash
@@ -26,8 +24,9 @@ from flows.home import Home, open_home
 from flows.progress import Advance, stage
 from flows.prompts import Prompts, prompts_of
 from flows.queries import NEW_TOKENS, Query, read_queries
-from flows.refresh import shard_runner
+from flows.secret_parameters import flow_without_secrets
 from flows.served import served
+from flows.shard_runner import shard_runner
 from lorauter.compositions import MIXTURE
 from lorauter.decoding import STOPS, Decoding
 from lorauter.decoding import spelled as spelled_decoding
@@ -39,7 +38,7 @@ from warehouse.snapshots import Snapshot
 Row = dict[str, Any]
 
 
-@flow(name="answer-batch", persist_result=False, validate_parameters=False)
+@flow_without_secrets(name="answer-batch", persist_result=False, validate_parameters=False)
 def answer_batch(
     queries: str,
     out: str,

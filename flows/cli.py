@@ -269,11 +269,11 @@ def score(home: Path | None, base: str | None, endpoint: str | None, strategy: s
     how an adapter does on other tasks, decides how long it is believed in. New adapters race the known leaders;
     `lorauter why REPO` tells where and why an adapter was dropped.
     """
-    from flows import generate, read_bases, score_adapters
+    from flows import read_bases, score_adapters, shard_runner
 
     _stop_at_once()
     opened = _home(home, base=base, endpoint=endpoint, strategy=strategy)
-    scores = score_adapters.score(opened, read_bases.read_base(opened), generate.run_shards)
+    scores = score_adapters.score(opened, read_bases.read_base(opened), shard_runner.shard_runner(opened))
     for found in scores.tasks:
         click.echo(f"{found.task.name}\t{found.best or '(base)'}")
     click.echo(f"{scores.spent} evaluations, {scores.new} new; exhaustive: {scores.exhaustive}.", err=True)
@@ -292,12 +292,12 @@ def publish(home: Path | None, /, force: str, **flags: Any) -> None:
     What people decided is honoured (`lorauter curate`). A catalog that covers fewer tasks, or lifts less, than the
     published one by more than LORAUTER_GATE__COVERAGE_FALL or LORAUTER_GATE__LIFT_FALL is refused.
     """
-    from flows import generate, publish_catalog, read_bases, run_record, score_adapters
+    from flows import publish_catalog, read_bases, run_record, score_adapters, shard_runner
 
     _stop_at_once()
     opened, run = _home(home, **flags), run_record.Run.begin("publish")
     judged = read_bases.read_base(opened)
-    scores = score_adapters.score(opened, judged, generate.run_shards)
+    scores = score_adapters.score(opened, judged, shard_runner.shard_runner(opened))
     click.echo(publish_catalog.publish_catalog(opened, judged, scores, run, force).folder)
 
 

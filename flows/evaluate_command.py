@@ -75,12 +75,13 @@ def evaluate_command(home: Path | None, /, out: Path | None, json_file: Path | N
     from flows.evaluate_table import show
     from flows.home import open_home
     from flows.screen import Screen
+    from flows.shard_runner import shard_runner
     from warehouse.files import write_text
 
     opened = open_home(home=home)
     opened = open_home(home=home, routing=routing_given(opened.settings.routing, flags))
     names = ("routers", "compositions", "settings", "tasks", "items", "reference", "snapshot")
-    found = evaluate(opened, EvaluateOptions(**{name: flags[name] for name in names}), _runner(opened))
+    found = evaluate(opened, EvaluateOptions(**{name: flags[name] for name in names}), shard_runner(opened))
     report = report_of(found)
     folder = out or opened.root / "evaluations" / found.name
     store(found, report, folder)
@@ -91,18 +92,3 @@ def evaluate_command(home: Path | None, /, out: Path | None, json_file: Path | N
         if json_file:
             write_text(json_file, as_json(report))
     click.echo(f"{sum(cost.new for cost in found.costs.values())} new answers. All is in {folder}.", err=True)
-
-
-def _runner(home: Any) -> Any:
-    """Where answers are made: here, or by the workers of the settings."""
-    if home.settings.scoring != "workers":
-        from flows.generate import run_shards
-
-        return run_shards
-    from flows.prefect_setup import prepare_prefect, start_prefect
-
-    prepare_prefect(home.root)
-    start_prefect()
-    from flows.score_shards import run_shards_on_workers
-
-    return run_shards_on_workers

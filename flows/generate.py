@@ -6,14 +6,14 @@ Knows: plans, shards, where they run. Does not know: what outputs are for (scori
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog.answer import Answer, Failed
 from catalog.errors import SettingError, UnsupportedAdapter
 from flows.heartbeat import beating, heartbeat_name
-from flows.home import Home, open_home
+from flows.home import Home
 from flows.progress import Advance
 from lorauter.engine_version import SERVING_VERSION
 from lorauter.gates.named import is_spelled
@@ -23,12 +23,11 @@ from lorauter.routing import Route, Routed
 from warehouse.plans import Conditions, Work, answers_of, finish_shard, forget_plan, make_plan, read_shard
 
 if TYPE_CHECKING:
+    from flows.settings import Settings
     from lorauter.engine import Engine
 
-Reference = dict[str, str]
-RunShards = Callable[[Reference, str, Sequence[int]], Iterator[int]]
-"""(reference of the home, plan, shards): make those shards, in any order, and yield each when its outputs are in the
-ledger. References only: nothing large passes through Prefect."""
+RunShards = Callable[[Home, str, Sequence[int]], Iterator[int]]
+"""(home, plan, shards): make those shards, in any order, and yield each when its outputs are in the ledger."""
 
 
 def ensure_outputs(
@@ -38,32 +37,31 @@ def ensure_outputs(
     plan = make_plan(home.plans, home.ledger, work, conditions, home.settings.shard_rows, SERVING_VERSION)
     new = sum(plan.shards.values())
     advance(len(work) - new)
-    for shard in run(home.reference, plan.name, list(plan.shards)):
+    for shard in run(home, plan.name, list(plan.shards)):
         advance(plan.shards[shard])
     forget_plan(home.plans, plan.name)
     return answers_of(home.ledger, work, conditions, plan.name), new
 
 
-def run_shards(reference: Reference, plan: str, shards: Sequence[int]) -> Iterator[int]:
+def run_shards(home: Home, plan: str, shards: Sequence[int]) -> Iterator[int]:
     """Run shards in this process, one after the other; yields each when it is done."""
     for shard in shards:
-        run_shard(reference, plan, shard)
+        run_shard(home, plan, shard)
         yield shard
 
 
-def run_shard(reference: Reference, plan: str, shard: int) -> None:
+def run_shard(home: Home, plan: str, shard: int) -> None:
     """Make the outputs of one shard and store them. Safe to repeat."""
-    home = open_home(**reference)
     rows = read_shard(home.plans, plan, shard)
     first = rows[0]
     with beating(home.plans, heartbeat_name(plan, shard)):
-        engine = _engine(tuple(sorted(reference.items())), first["base"], first["base_sha"], first["dtype"])
+        engine = _engine(home, first["base"], first["base_sha"], first["dtype"])
         finish_shard(home.ledger, plan, shard, rows, _answers(engine, rows))
 
 
 def engine_here(home: Home, base: str, base_sha: str) -> Engine:
     """The engine that this process answers with: whoever else needs the base loads it no second time."""
-    return _engine(tuple(sorted(home.reference.items())), base, base_sha, home.conditions(base, base_sha).dtype)
+    return _engine(home, base, base_sha, home.conditions(base, base_sha).dtype)
 
 
 def _answers(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
@@ -160,7 +158,14 @@ def _mixture(row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     return tuple(zip(row["adapters"], row["weights"], strict=True))
 
 
-@lru_cache(maxsize=1)
-def _engine(reference: tuple[tuple[str, str], ...], base: str, base_sha: str, dtype: str) -> Engine:
-    """The engine stays loaded from shard to shard."""
-    return open_home(**dict(reference), dtype=dtype).engine(base, base_sha)
+def _engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
+    """The engine of these settings; it stays loaded from shard to shard, and goes before another one comes."""
+    wanted = (home.settings, base, base_sha, dtype)
+    if not _loaded or _loaded[0][0] != wanted:
+        _loaded.clear()
+        with_dtype = Home(home.settings.model_copy(update={"dtype": dtype}))
+        _loaded.append((wanted, with_dtype.engine(base, base_sha)))
+    return _loaded[0][1]
+
+
+_loaded: list[tuple[tuple[Settings, str, str, str], Engine]] = []

@@ -126,23 +126,12 @@ class Home:
         return self.root / "tasks"
 
     @property
-    def reference(self) -> dict[str, str]:
+    def reference(self) -> dict[str, Any]:
         """What another process of this machine needs to open this home: no secret in it, small enough for Prefect."""
-        settings = self.settings
-        return {
-            "home": str(settings.home),
-            "storage": settings.storage,
-            "endpoint": settings.endpoint,
-            "base": settings.base,
-            "bases": ",".join(settings.bases),
-            "targets": ",".join(settings.targets),
-            "encoder": settings.encoder,
-            "encoder_prompt": settings.encoder_prompt,
-            "strategy": settings.strategy,
-        }
+        return self.settings.told()
 
     @property
-    def worker_reference(self) -> dict[str, str]:
+    def worker_reference(self) -> dict[str, Any]:
         """What a worker needs, maybe on another machine: it shares the storage, and the home only if that holds it."""
         shared = self.settings.storage
         apart = shared and (is_url(shared) or not Path(shared).is_relative_to(self.root))

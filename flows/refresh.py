@@ -9,19 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from prefect import flow, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import link_page
 from flows.crawl_hub import crawl
-from flows.generate import RunShards
-from flows.home import Home, open_home
+from flows.home import open_home
 from flows.page.write import page_beside
 from flows.publish_catalog import publish_catalog
 from flows.read_bases import read_base
 from flows.run_record import Run
 from flows.score_adapters import score
-from flows.score_shards import run_shards_here, run_shards_on_workers
+from flows.secret_parameters import flow_without_secrets
+from flows.shard_runner import shard_runner
 from flows.validate_adapters import validate
 
 # Requests are retried where they are made (catalog/hub); a stage that failed would fail again.
@@ -30,7 +30,7 @@ validate_task = task(validate, name="validate", cache_policy=NO_CACHE)
 publish_task = task(publish_catalog, name="publish", cache_policy=NO_CACHE)
 
 
-@flow(name="refresh", log_prints=True, persist_result=False, validate_parameters=False)
+@flow_without_secrets(name="refresh", log_prints=True, persist_result=False, validate_parameters=False)
 def refresh(settings: dict[str, Any] | None = None, force: str = "") -> dict[str, Any]:
     """Bring the catalog up to date and publish it. Returns the snapshot id and what the run cost.
 
@@ -53,8 +53,3 @@ def refresh(settings: dict[str, Any] | None = None, force: str = "") -> dict[str
     if page := page_beside(home, snapshot):
         link_page(page)
     return {"snapshot": snapshot.id, "folder": str(snapshot.folder), "evaluations": cost}
-
-
-def shard_runner(home: Home) -> RunShards:
-    """Where the settings want scoring shards to run."""
-    return run_shards_on_workers if home.settings.scoring == "workers" else run_shards_here

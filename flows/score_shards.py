@@ -19,7 +19,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from catalog.errors import LorauterError
-from flows.generate import Reference, run_shard
+from flows.generate import run_shard
 from flows.heartbeat import heartbeat_name, heartbeats
 from flows.home import Home, open_home
 from flows.progress import say
@@ -37,24 +37,23 @@ _run_shard_task = task(run_shard, name="score-shard", cache_policy=NO_CACHE)
 
 
 @flow(name="score-shard", persist_result=False, validate_parameters=False)
-def score_shard(reference: Reference, plan: str, shard: int) -> None:
+def score_shard(reference: dict[str, Any], plan: str, shard: int) -> None:
     """Make and store the outputs of one shard of a plan. Safe to run again."""
-    run_shard(reference, plan, shard)
+    run_shard(open_home(**reference), plan, shard)
 
 
-def run_shards_here(reference: Reference, plan: str, shards: Sequence[int]) -> Iterator[int]:
+def run_shards_here(home: Home, plan: str, shards: Sequence[int]) -> Iterator[int]:
     """Run shards one after the other as tasks of this flow; yields each when it is done."""
     for shard in shards:
-        _run_shard_task(reference, plan, shard)
+        _run_shard_task(home, plan, shard)
         yield shard
 
 
-def run_shards_on_workers(reference: Reference, plan: str, shards: Sequence[int]) -> Iterator[int]:
+def run_shards_on_workers(home: Home, plan: str, shards: Sequence[int]) -> Iterator[int]:
     """Hand shards to the work queue `gpu`, many at a time; yields each when its outputs are in the ledger.
 
     Raises LorauterError where a shard was lost or failed TRIES times; what is finished is kept.
     """
-    home = open_home(**reference)
     waiting = deque(_Try(shard) for shard in shards)
     running: list[_Try] = []
     while waiting or running:

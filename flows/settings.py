@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -38,6 +39,8 @@ from lorauter.strategies import Exhaustive, Racing, Strategy, product_halving
 from warehouse.storage_url import checked_storage
 
 DEFAULT_HOME = "~/.lorauter"
+_ALWAYS = ("home", "storage", "endpoint", "base", "bases", "targets", "encoder", "encoder_prompt", "strategy")
+"""Settings that are told to another process even where nobody set them: what a run is about must not differ."""
 
 
 def _split(value: Any) -> Any:
@@ -150,6 +153,19 @@ class Settings(BaseSettings):
             "exhaustive": Exhaustive(),
         }
         return made[self.strategy]
+
+    def told(self) -> dict[str, Any]:
+        """The settings that were given, as another process or machine needs them to do alike: plain values, small
+        enough for Prefect, and without secrets. What nobody set stays open: the other's own settings decide it.
+
+        Secrets are the token, and an endpoint with a password in it: who runs elsewhere has his own.
+        """
+        told: dict[str, Any] = self.model_dump(
+            mode="json", exclude={"token"}, include={*self.model_fields_set, *_ALWAYS}
+        )
+        if "@" in urlsplit(self.endpoint).netloc:
+            del told["endpoint"]
+        return told
 
     @property
     def hub_token(self) -> str | None:

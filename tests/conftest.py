@@ -65,6 +65,9 @@ def tiny_hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_broken(hub, hub / "ann/colours", BASE)
     write_tiny_base(hub / OTHER_BASE, seed=1)
     write_adapter(hub / OTHER_BASE, hub / "dan/colours", seed=9, rank=4, base_id=OTHER_BASE)
+    for number, repo in enumerate(sorted(hub.glob("*/*"))):  # each of a second of its own: a hub tells no smaller time
+        for file in repo.rglob("*"):
+            os.utime(file, (1_760_000_000 + number,) * 2)
     return hub
 
 
