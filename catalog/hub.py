@@ -45,8 +45,9 @@ _PROBLEMS: dict[Refused, str] = {
     "withheld": "withheld",
     "gone": "gone",
 }
+UNSEEN = "the hub wants to know who asks (401): the repo is private, gated or gone"
 _SAID: dict[Refused, str] = {
-    "unseen": "the hub wants to know who asks (401): the repo is private, gated or gone",
+    "unseen": UNSEEN,
     "missing": "the hub has no such repo for us",
     "gated": "the hub does not grant it to us",
     "disabled": "the hub has disabled the repo",
