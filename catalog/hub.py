@@ -224,7 +224,7 @@ class Hub:
         """The name behind the token, or "anonymous". Raises HubError for a refused token."""
         if not self.options.token:
             return "anonymous"
-        return str(self.transport.call("the token", self._api.whoami)["name"])
+        return str(self.transport.call("the token", lambda: self._api.whoami()["name"]))
 
     def _repo(self, repo: str, revision: str | None) -> RepoListing:
         if not is_repo_id(repo):

@@ -11,6 +11,7 @@ Knows: every setting's name and default. Does not know: what floors do with the 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -154,7 +155,10 @@ class Settings(BaseSettings):
     @property
     def hub_token(self) -> str | None:
         """The token to send, from our setting or the machine's HF_TOKEN."""
-        return self.token.get_secret_value() if self.token else os.environ.get("HF_TOKEN") or None
+        token = (self.token.get_secret_value() if self.token else os.environ.get("HF_TOKEN", "")).strip()
+        if not re.fullmatch("[!-~]*", token):
+            raise SettingError("The token has characters that no token has.", "Set LORAUTER_TOKEN (or HF_TOKEN) anew.")
+        return token or None
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -107,6 +108,33 @@ def test_a_download_that_comes_short_is_told_in_one_line(cache: Path) -> None:
     with Odd(short) as odd, pytest.raises(HubTrouble) as raised:
         ask(odd.endpoint, cache).download("ann/x", [CONFIG], SHA)
     assert "\n" not in str(raised.value)
+
+
+def test_a_packed_body_that_swells_to_nothing_is_bounded_by_what_comes(cache: Path) -> None:
+    """The file name in a gzip head has no end here, so nothing is ever unpacked."""
+    sent = 0
+
+    def endless(request: BaseHTTPRequestHandler, number: int) -> None:
+        nonlocal sent
+        request.send_response(200)
+        request.send_header("Content-Encoding", "gzip")
+        request.end_headers()
+        request.close_connection = True
+        request.wfile.write(b"\x1f\x8b\x08\x08" + bytes(6))
+        with contextlib.suppress(OSError):
+            while sent < 200 << 20:
+                request.wfile.write(b"a" * (1 << 20))
+                sent += 1 << 20
+
+    with Odd(endless) as odd, pytest.raises(HubError, match="the limit is"):
+        ask(odd.endpoint, cache).transport.get(odd.endpoint, 1 << 20)
+    assert (len(odd.asked), sent < 50 << 20) == (1, True)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"null"])
+def test_a_token_that_a_hub_has_no_name_for_is_told(cache: Path, body: bytes) -> None:
+    with Odd(always(200, body, Content_Type="application/json")) as odd, pytest.raises(HubError, match="no hub's"):
+        ask(odd.endpoint, cache, "hf_x").whoami()
 
 
 # What becomes a verdict
