@@ -123,6 +123,14 @@ class Settings(BaseSettings):
         full = tuple(name if "/" in name else canonical(name) for name in named)
         return full[0] if isinstance(value, str) else full
 
+    @field_validator("endpoint")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        """Errors and the ledger repeat it, so it holds no password."""
+        if not re.fullmatch(r"https?://[^/@\s?#]+(/[^@\s?#]*)?", value):
+            raise ValueError("an address begins with https:// or http://, and has no password in it")
+        return value
+
     @field_validator("storage")
     @classmethod
     def _without_secrets(cls, value: str) -> str:

@@ -116,3 +116,10 @@ def test_a_token_that_is_none_is_told_and_not_shown(tmp_path: Path, token: str) 
     with pytest.raises(SettingError, match="token") as raised:
         _ = load_settings(home=tmp_path, token=token).hub_token
     assert token not in str(raised.value)
+
+
+@pytest.mark.parametrize("endpoint", ["hub.example:8000", "https://ann:secret@hub.example", "ftp://hub.example", ""])
+def test_an_endpoint_that_is_no_address_is_told_before_it_is_asked(tmp_path: Path, endpoint: str) -> None:
+    with pytest.raises(SettingError, match=r"Setting ENDPOINT: .*https://") as raised:
+        load_settings(home=tmp_path, endpoint=endpoint)
+    assert "secret" not in str(raised.value)
