@@ -26,18 +26,29 @@ class Arriving(httpx2.SyncByteStream):
     """The body of an answer as it comes, unpacked.
 
     Args:
-        stream: the answer's own. packed: whether it is gzip. count: told the bytes of every piece, as it came
-            and unpacked; raises where that is too much.
+        stream: the answer's own. packed: whether it is gzip. count: told of every byte that came, or of
+            those it swelled to where they are more; raises where that is too much.
     """
 
     def __init__(self, stream: httpx2.SyncByteStream, packed: bool, count: Callable[[int], None]) -> None:
         self._stream, self._packed, self._count = stream, packed, count
+        self._arrived = self._counted = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        pieces = _unpacked(self._stream) if self._packed else iter(self._stream)
+        pieces = _unpacked(self._came()) if self._packed else iter(self._stream)
         for piece in pieces:
+            self._counted += len(piece)
             self._count(len(piece))
             yield piece
+
+    def _came(self) -> Iterator[bytes]:
+        """The packed pieces. What swells to nothing counts too: gzip may hold a name without an end."""
+        for chunk in self._stream:
+            self._arrived += len(chunk)
+            if (over := self._arrived - self._counted) > 0:
+                self._count(over)
+                self._counted += over
+            yield chunk
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -109,7 +120,7 @@ def check_whole(response: httpx2.Response, data: bytes, limit: int, json_only: b
             return  # whole, and hostile: whoever reads it says so
 
 
-def _unpacked(stream: httpx2.SyncByteStream) -> Iterator[bytes]:
+def _unpacked(stream: Iterator[bytes]) -> Iterator[bytes]:
     """Raises httpx2.RemoteProtocolError for what is no gzip, or ends before its end."""
     unpacker = zlib.decompressobj(_GZIP)
     empty = True

@@ -26,6 +26,7 @@ DOCUMENTED: dict[str, dict[Kind, int]] = {
     "free": {"api": 1_000, "resolvers": 5_000},
     "pro": {"api": 2_500, "resolvers": 12_000},
 }
+LONGEST_S = 3_600.0  # a wait that a header asks for, whatever it says; then the hub is asked again
 _SHORT_S = 1.0  # a wait that nobody needs to be told of
 BLIND_S = (60.0, 120.0, 240.0, 300.0)  # waits after refusals that name no end: one, two in a row, …
 _IN_FLIGHT = 64  # requests that may be under way: by so many an answer's word may be late
@@ -77,10 +78,10 @@ class Budget:
         """
         with self._lock:
             window, now = self._windows[kind], self._clock()
-            if quota is not None:
+            if quota:  # none at all is no window
                 window.quota = quota
-            window.length = length or window.length
-            closes = now + resets_in
+            window.length = min(length or window.length, LONGEST_S)
+            closes = now + min(resets_in, LONGEST_S)
             fresh = window.closes == math.inf or closes > window.closes + 0.5 * window.length
             least = min(window.left, remaining) if remaining <= window.left + _IN_FLIGHT else remaining - _IN_FLIGHT
             window.left = remaining if fresh else least
@@ -90,8 +91,8 @@ class Budget:
         """The hub answered 429: nothing is asked until the end it names, or for minutes where it names none."""
         with self._lock:
             window, now = self._windows[kind], self._clock()
-            if retry_after is not None:
-                window.left, window.closes = 0, now + retry_after
+            if retry_after is not None:  # at least a second: a refusal that ends at once would be met at once again
+                window.left, window.closes = 0, now + min(max(retry_after, _SHORT_S), LONGEST_S)
             elif now >= window.shut_until:  # else it was sent before the first refusal came
                 window.shut_until = now + BLIND_S[min(window.refusals, len(BLIND_S) - 1)]
                 window.refusals += 1

@@ -45,8 +45,9 @@ _PROBLEMS: dict[Refused, str] = {
     "withheld": "withheld",
     "gone": "gone",
 }
+UNSEEN = "the hub wants to know who asks (401): the repo is private, gated or gone"
 _SAID: dict[Refused, str] = {
-    "unseen": "the hub wants to know who asks (401): the repo is private, gated or gone",
+    "unseen": UNSEEN,
     "missing": "the hub has no such repo for us",
     "gated": "the hub does not grant it to us",
     "disabled": "the hub has disabled the repo",
@@ -215,7 +216,7 @@ class Hub:
         """The name behind the token, or "anonymous". Raises HubError for a refused token."""
         if not self.options.token:
             return "anonymous"
-        return str(self.transport.call("the token", self._api.whoami)["name"])
+        return str(self.transport.call("the token", lambda: self._api.whoami()["name"]))
 
     def _repo(self, repo: str, revision: str | None) -> RepoListing:
         if not is_repo_id(repo):

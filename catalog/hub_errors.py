@@ -29,6 +29,7 @@ from catalog.errors import DiskError, HubDown, HubError, HubRefusal, HubTrouble,
 _SETTLED = (400, 405, 413, 414, 416, 422)  # refusals that will be the same tomorrow
 _ON_THE_WAY = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
 _NOBODY = (httpx2.ConnectError, httpx2.ConnectTimeout)
+_PORTS = {"http": ":80", "https": ":443"}  # said or not, they are the same place
 NONSENSE = (
     ValueError,
     TypeError,
@@ -40,7 +41,8 @@ NONSENSE = (
 
 def origin(url: str) -> str:
     """Scheme, host and port of an address: what a token may be sent to."""
-    return "//".join(urlsplit(url)[:2]).lower()
+    scheme, host = (part.lower() for part in urlsplit(url)[:2])
+    return f"{scheme}//{host.removesuffix(_PORTS.get(scheme, ' '))}"
 
 
 def is_passing(status: int) -> bool:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from threading import Lock
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -43,6 +44,7 @@ HTTP_LIMIT = 50_000_000_000  # bytes: the Hub gives no larger file over plain HT
 LEAST_RATE = 32 << 10  # bytes a second that a download must bring to go on beyond its deadline
 _LONGEST_ETAG = 200
 _CACHED = "/api/resolve-cache/"  # where the Hub's redirect for a text file leads
+_ROUTES = re.compile(rf"{_CACHED}|/resolve/|/api/(?:models|datasets|spaces|whoami-v2)(?:/|$)")
 
 
 @dataclass(slots=True)
@@ -117,14 +119,16 @@ def bounded(seconds: float, limit: int = BODY_LIMIT, download: str = "") -> Iter
 def window_of(request: httpx2.Request) -> Kind | None:
     """Which window of the hub a request is about; None for what no limit covers (the file host)."""
     path = request.url.path
-    if path.startswith(_CACHED) or ("/resolve/" in path and not path.startswith("/api/")):
-        return "resolvers"
+    told = _ROUTES.search(path)  # the first: a prefix of the endpoint, or a file's folder, may be called api
+    if told:
+        return "resolvers" if "resolve" in told[0] else "api"
     return "api" if path.startswith("/api/") else None
 
 
 def spent_by(request: httpx2.Request) -> Kind | None:
     """Which window a request is taken off here. The Hub's own redirect costs nothing: it was paid for before."""
-    return None if request.url.path.startswith(_CACHED) else window_of(request)
+    told = _ROUTES.search(request.url.path)
+    return None if told and told[0] == _CACHED else window_of(request)
 
 
 def seconds_asked(headers: httpx2.Headers) -> float | None:
@@ -211,12 +215,9 @@ def _look_at_download(response: httpx2.Response, bounds: _Bounds) -> None:
         if not _is_file_name(headers.get(name, "")):
             raise HubError(f"{bounds.download}: the hub names a path as its version.", "Check the endpoint.")
     size = headers.get("x-linked-size", "") or (headers.get("content-length", "") if response.is_success else "")
-    if (
-        response.request.method in ("HEAD", "GET")
-        and size.isdecimal()
-        and int(size[:19]) > min(bounds.limit, HTTP_LIMIT)
-    ):
-        raise too_large(bounds.download, int(size), bounds.limit)
+    told = int(size[:19]) if size.isdecimal() else 0
+    if response.request.method in ("HEAD", "GET") and told > min(bounds.limit, HTTP_LIMIT):
+        raise too_large(bounds.download, told, bounds.limit)
     for name in ("x-xet-hash", "x-xet-refresh-route"):
         headers.pop(name, None)
 
@@ -237,13 +238,20 @@ def _learn(budget: Budget, kind: Kind | None, response: httpx2.Response) -> None
         budget.answered(kind)
 
 
+def is_budgeted(request: httpx2.Request) -> bool:
+    """Whether a budget of ours paces requests like it; the hub may have sent us on to another address."""
+    return window_of(request) is not None and _caller(request) in BUDGETS
+
+
 def _caller(request: httpx2.Request) -> tuple[str, str]:
     """Whose budget a request spends from: the origin asked, and as whom."""
     return origin(str(request.url)), request.headers.get("authorization", "")
 
 
 def _our_client() -> httpx2.Client:
-    client = httpx2.Client(follow_redirects=True, timeout=None)
+    # No cookies: one would tell the next caller, who may have another token or none, from all others.
+    jar = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    client = httpx2.Client(follow_redirects=True, timeout=None, cookies=jar)
     client.event_hooks = {"request": [_before], "response": [_after]}
     return make_punctual(client)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from catalog.session import BUDGETS, COUNT, bounded, seconds_asked, window_of
+from catalog.session import BUDGETS, COUNT, bounded, is_budgeted, seconds_asked, window_of
 
 # isort: split
 import httpx2
@@ -25,7 +25,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from catalog.bodies import check_empty, check_whole, read_bounded
-from catalog.budget import Budget, Pace
+from catalog.budget import BLIND_S, Budget, Pace
 from catalog.hub_errors import NONSENSE, explain, is_down, is_transient, origin
 
 PUBLIC_ENDPOINT = "https://huggingface.co"
@@ -192,7 +192,10 @@ def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, HfHubHTTPError) or error.response is None:
         return _BACKOFF(state)
-    if error.response.status_code == 429 and window_of(error.response.request):
+    refused = error.response.status_code == 429 and window_of(error.response.request)
+    if refused and is_budgeted(error.response.request):
         return 0.0
     asked = seconds_asked(error.response.headers)
+    if asked is None and refused:
+        return BLIND_S[min(state.attempt_number, len(BLIND_S)) - 1]
     return min(asked, 300.0) + 0.5 if asked is not None else _BACKOFF(state)

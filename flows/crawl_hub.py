@@ -20,11 +20,13 @@ from catalog.target import Target
 from flows.home import Home
 from flows.progress import Advance, say, stage
 from flows.repo_rows import repo_row
+from flows.report import plain
 from flows.tombstones import bury_missing, look_at_repos
 from warehouse.ledger import Changes, Ledger
 from warehouse.migrations import begin
 
 SWEEP, INCREMENT = "sweep", "increment"
+IDLE = 20  # pages in a row that bring nothing new: a listing in a circle, or without an end
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def crawl(home: Home, full: bool = False, with_bases: bool = True) -> Crawled:
     if targets and not done.listed and {key for key, _ in done.failed} >= {target.key for target in targets}:
         raise done.failed[0][1]
     for key, error in done.failed:
-        say(f"{key}: {error.cause} What was listed is kept; the next crawl asks again.")
+        say(plain(f"{key}: {error.cause} What was listed is kept; the next crawl asks again."))
     return done
 
 
@@ -150,13 +152,18 @@ def _crawl_target(
     if at is None:
         return Crawled()
     listed = gone = 0
+    seen, idle, earlier = set[str](), 0, True
     try:
         while not at.listed:
-            at, more, broken = _next_page(home, changes, passes, at, target)
-            listed += more
-            advance(more)
+            at, repos, broken = _next_page(home, changes, passes, at, target, may_restart=earlier)
+            listed += len(repos)
+            advance(len(repos))
+            idle, earlier = 0 if set(repos) - seen else idle + 1, False
+            seen.update(repos)
             if broken:
                 raise broken
+            if idle >= IDLE and not at.listed:
+                raise HubError(f"{IDLE} pages in a row bring no repo that was not there before.", "Check the endpoint.")
         if not at.ended:
             gone, untold = bury_missing(home, changes, target, at.crawl)
             told = f"{len(untold)} repos could not be asked about, e.g. {untold[0][1].cause}" if untold else None
@@ -171,17 +178,19 @@ def _crawl_target(
 
 
 def _next_page(
-    home: Home, changes: Changes, passes: _Passes, at: Pass, target: Target
-) -> tuple[Pass, int, HubError | None]:
-    """List one page into the ledger. Returns where the pass stands then, how many repos were listed, and why the
+    home: Home, changes: Changes, passes: _Passes, at: Pass, target: Target, may_restart: bool
+) -> tuple[Pass, list[str], HubError | None]:
+    """List one page into the ledger. Returns where the pass stands then, which repos were listed, and why the
     listing breaks off there, if it does.
+
+    `may_restart`: whether the position is of an earlier crawl, and may be too old for the hub.
     """
     try:
         page = home.hub.page(target, at.next_url)
     except HubRefusal:
-        if at.next_url is None:
+        if at.next_url is None or not may_restart:
             raise
-        page = home.hub.page(target, None)  # the position is too old for the hub
+        page = home.hub.page(target, None)
     repos = [listing for listing in page.repos if listing.last_modified >= at.mark]
     changes.append(repo_row(target, listing) for listing in repos)
     listed = page.next_url is None or len(repos) < len(page.repos)
@@ -194,8 +203,9 @@ def _next_page(
     )
     if page.broken:
         then = at  # its repos are kept; the next crawl asks for the same page
-    passes.note(then, [listing.repo for listing in repos])
-    return then, len(repos), page.broken
+    names = [listing.repo for listing in repos]
+    passes.note(then, names)
+    return then, names, page.broken
 
 
 def _believable(repos: Sequence[RepoListing]) -> list[str]:

@@ -16,6 +16,7 @@ from catalog.adapter import AdapterId
 from catalog.base import Base
 from catalog.errors import HubDown, LorauterError
 from catalog.facts import WEIGHTS_NAME, RawAdapter, gather_facts
+from catalog.hub import UNSEEN
 from catalog.parse import Problem
 from catalog.rules import judge
 from catalog.targets import expected_header_bytes
@@ -56,7 +57,8 @@ def read_new(home: Home, pool: Pool, bases: Mapping[str, Base]) -> None:
 
 
 def _is_vain(raw: RawAdapter) -> bool:
-    return any(problem.reason == UNREACHABLE for problem in raw.problems)
+    """Whether trouble spoilt it; that a file is shown to nobody unknown is an answer."""
+    return any(p.reason == UNREACHABLE and not p.evidence.endswith(UNSEEN) for p in raw.problems)
 
 
 def _is_unsettled(problem: Mapping[str, str]) -> bool:

@@ -85,7 +85,7 @@ class NamedBases:
 
 def _may_pass(error: HubError) -> bool:
     """Whether the next run should ask again: the hub was in trouble, or does not say whether there is such a base."""
-    return isinstance(error, HubTrouble) or (isinstance(error, HubRefusal) and error.kind in ("unseen", "missing"))
+    return isinstance(error, HubTrouble) or (isinstance(error, HubRefusal) and error.kind == "unseen")
 
 
 def _read(home: Home, id_: str, sha: str, files: tuple[str, ...]) -> Base:

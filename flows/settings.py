@@ -11,6 +11,7 @@ Knows: every setting's name and default. Does not know: what floors do with the 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -125,6 +126,14 @@ class Settings(BaseSettings):
         full = tuple(name if "/" in name else canonical(name) for name in named)
         return full[0] if isinstance(value, str) else full
 
+    @field_validator("endpoint")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        """Errors and the ledger repeat it, so it holds no password."""
+        if not re.fullmatch(r"https?://[^/@\s?#]+(/[^@\s?#]*)?", value):
+            raise ValueError("an address begins with https:// or http://, and has no password in it")
+        return value
+
     @field_validator("storage")
     @classmethod
     def _without_secrets(cls, value: str) -> str:
@@ -170,7 +179,10 @@ class Settings(BaseSettings):
     @property
     def hub_token(self) -> str | None:
         """The token to send, from our setting or the machine's HF_TOKEN."""
-        return self.token.get_secret_value() if self.token else os.environ.get("HF_TOKEN") or None
+        token = (self.token.get_secret_value() if self.token else os.environ.get("HF_TOKEN", "")).strip()
+        if not re.fullmatch("[!-~]*", token):
+            raise SettingError("The token has characters that no token has.", "Set LORAUTER_TOKEN (or HF_TOKEN) anew.")
+        return token or None
 
 
 def load_settings(**overrides: Any) -> Settings:

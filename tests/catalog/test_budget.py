@@ -137,3 +137,27 @@ def test_the_pace_keeps_its_bounds() -> None:
     for _ in range(20):
         pace.went_well()
     assert pace.limit == 2
+
+
+def test_a_wait_is_never_longer_than_an_hour_whatever_a_header_says() -> None:
+    spending, clock = budget()
+    spending.refused("api", 400_000_000.0)
+    spending.spend("api")
+    spending.learn("resolvers", remaining=0, resets_in=400_000_000.0, quota=3_000, length=400_000_000.0)
+    spending.spend("resolvers")
+    assert clock.waits == [3_600.0, 3_600.0]
+
+
+def test_a_window_of_no_requests_is_no_window() -> None:
+    spending, clock = budget()
+    spending.learn("api", remaining=0, resets_in=2.0, quota=0, length=0.0)
+    spending.spend("api")
+    spending.spend("api")
+    assert clock.waits == [2.0]
+
+
+def test_a_refusal_that_is_over_at_once_is_waited_out_for_a_second() -> None:
+    spending, clock = budget()
+    spending.refused("api", 0.0)
+    spending.spend("api")
+    assert clock.waits == [1.0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import httpx2
 import pytest
 from tenacity import wait_none
 
@@ -14,6 +17,9 @@ from catalog import transport
 from catalog.errors import HubError, HubTrouble
 from catalog.facts import RepoListing
 from catalog.hub import Hub, HubOptions
+from catalog.hub_errors import origin
+from catalog.session import spent_by, window_of
+from catalog.target import Target
 from tests.odd_server import Odd, reply
 
 SHA = "a" * 40
@@ -104,6 +110,33 @@ def test_a_download_that_comes_short_is_told_in_one_line(cache: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_a_packed_body_that_swells_to_nothing_is_bounded_by_what_comes(cache: Path) -> None:
+    """The file name in a gzip head has no end here, so nothing is ever unpacked."""
+    sent = 0
+
+    def endless(request: BaseHTTPRequestHandler, number: int) -> None:
+        nonlocal sent
+        request.send_response(200)
+        request.send_header("Content-Encoding", "gzip")
+        request.end_headers()
+        request.close_connection = True
+        request.wfile.write(b"\x1f\x8b\x08\x08" + bytes(6))
+        with contextlib.suppress(OSError):
+            while sent < 200 << 20:
+                request.wfile.write(b"a" * (1 << 20))
+                sent += 1 << 20
+
+    with Odd(endless) as odd, pytest.raises(HubError, match="the limit is"):
+        ask(odd.endpoint, cache).transport.get(odd.endpoint, 1 << 20)
+    assert (len(odd.asked), sent < 50 << 20) == (1, True)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"null"])
+def test_a_token_that_a_hub_has_no_name_for_is_told(cache: Path, body: bytes) -> None:
+    with Odd(always(200, body, Content_Type="application/json")) as odd, pytest.raises(HubError, match="no hub's"):
+        ask(odd.endpoint, cache, "hf_x").whoami()
+
+
 # What becomes a verdict
 
 
@@ -145,3 +178,63 @@ def test_a_page_of_the_site_that_a_route_is_retired_buries_no_repo(cache: Path) 
     with Odd(page) as odd, pytest.raises(HubTrouble, match="410"):
         ask(odd.endpoint, cache).look("ann/x")
     assert reasons(page, cache) == ["unreachable"]
+
+
+# Where a request goes, and what it is charged to
+
+
+@pytest.mark.parametrize(
+    ("path", "window", "spent"),
+    [
+        ("/api/models?limit=1", "api", "api"),
+        ("/ann/x/resolve/main/config.json", "resolvers", "resolvers"),
+        ("/api/resolve-cache/models/ann/x/main/config.json", "resolvers", None),
+        ("/hub/api/models/ann/x", "api", "api"),
+        ("/hub/ann/x/resolve/main/config.json", "resolvers", "resolvers"),
+        ("/hub/api/resolve-cache/models/ann/x/main/config.json", "resolvers", None),
+        ("/api/hub/ann/x/resolve/main/config.json", "resolvers", "resolvers"),
+        ("/api/hub/api/models/ann/x", "api", "api"),
+        ("/ann/x/resolve/main/api/models/config.json", "resolvers", "resolvers"),
+        ("/api/models/ann/resolve/revision/main", "api", "api"),
+        ("/xet-bridge/0a", None, None),
+    ],
+)
+def test_a_request_is_charged_by_its_route_behind_any_prefix(path: str, window: str | None, spent: str | None) -> None:
+    request = httpx2.Request("GET", f"https://hub.example{path}")
+    assert (window_of(request), spent_by(request)) == (window, spent)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://hub.example:443/x", "https://hub.example", True),
+        ("http://HUB.example:80", "http://hub.example", True),
+        ("https://hub.example:80", "https://hub.example", False),
+        ("https://hub.example", "http://hub.example", False),
+        ("http://hub.example:8080", "http://hub.example:80", False),
+    ],
+)
+def test_a_port_that_goes_without_saying_makes_no_other_hub(one: str, other: str, same: bool) -> None:
+    assert (origin(one) == origin(other)) is same
+
+
+def test_a_hub_at_another_address_that_refuses_is_left_alone_for_minutes(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint sends us on, so its budget does not pace us."""
+    monkeypatch.setattr(transport, "BLIND_S", (0.4,))
+    with Odd(always(429)) as there, Odd(lambda r, _: reply(r, 301, Location=there.endpoint + r.path)) as odd:
+        began = time.monotonic()
+        with pytest.raises(HubTrouble, match="429"):
+            ask(odd.endpoint, cache).page(Target("tag", "x"))
+        waited = time.monotonic() - began
+    assert waited > 4 * 0.4
+
+
+def test_no_cookie_is_sent_back(cache: Path) -> None:
+    """It would tell the hub that callers with different tokens are one."""
+    with Odd(always(200, TEXT, Set_Cookie="who=ann; Path=/")) as odd:
+        hub = ask(odd.endpoint, cache)
+        for _ in range(2):
+            hub.read_text("ann/x", CONFIG, SHA, 1 << 10)
+    assert [headers.get("cookie") for _, headers in odd.asked] == [None, None]

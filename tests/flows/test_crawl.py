@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from flows.mirror.accounts import Account
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
 from flows.settings import load_settings
+from tests.odd_server import Odd, reply
 
 BASE = "tiny/llama"
 NAMES = [f"ann/a{number:02d}" for number in range(10)]
@@ -249,3 +252,55 @@ def test_the_command_takes_several_bases(tmp_path: Path, hub: HubServer) -> None
 def test_a_target_that_is_none_is_told(tmp_path: Path, hub: HubServer) -> None:
     with pytest.raises(SettingError, match="'user:ann' is no target of a crawl"):
         crawl(open_home(tmp_path, hub, targets=("user:ann",)))
+
+
+# Listings that lead nowhere
+
+
+def page_of(request: BaseHTTPRequestHandler, names: list[str], then: str) -> None:
+    items = [{"id": name, "sha": "a" * 40, "lastModified": "2026-01-01T00:00:00.000Z"} for name in names]
+    link = f'<http://hub.example/api/models?cursor={then}>; rel="next"'
+    reply(request, 200, json.dumps(items).encode(), Content_Type="application/json", Link=link)
+
+
+def in_a_circle(request: BaseHTTPRequestHandler, number: int) -> None:
+    page_of(request, ["ann/one"], "b" if "cursor=a" in request.path else "a")
+
+
+def without_an_end(request: BaseHTTPRequestHandler, number: int) -> None:
+    page_of(request, [], str(number))
+
+
+def refused_at_its_second_page(request: BaseHTTPRequestHandler, number: int) -> None:
+    if "cursor=" in request.path:
+        return reply(request, 400, b'{"error":"bad cursor"}', Content_Type="application/json")
+    return page_of(request, ["ann/one"], "a")
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked"),
+    [(in_a_circle, 21), (without_an_end, 20), (refused_at_its_second_page, 2)],
+    ids=["circle", "endless", "refused"],
+)
+def test_a_listing_that_leads_nowhere_ends(
+    tmp_path: Path, answer: Callable[[BaseHTTPRequestHandler, int], None], asked: int
+) -> None:
+    with Odd(answer) as odd:
+        home = Home(load_settings(home=tmp_path / "home", endpoint=odd.endpoint, base=BASE, targets=("tag:x",)))
+        with contextlib.suppress(HubError):
+            crawl(home, with_bases=False)
+        once = len(odd.asked)
+        with contextlib.suppress(HubError):
+            crawl(home, with_bases=False)
+    assert (once, len(odd.asked) < 3 * asked) == (asked, True)
+
+
+def test_what_a_hub_names_is_told_as_text(tmp_path: Path) -> None:
+    def odd_link(request: BaseHTTPRequestHandler, number: int) -> None:
+        item = {"id": "ann/one", "sha": "a" * 40, "lastModified": "2026-01-01T00:00:00.000Z"}
+        reply(request, 200, json.dumps([item]).encode(), Link='<[/bold]>; rel="next"')
+
+    with Odd(odd_link) as odd:
+        home = Home(load_settings(home=tmp_path / "home", endpoint=odd.endpoint, base=BASE, targets=("tag:x",)))
+        done = crawl(home, with_bases=False)
+    assert (done.listed, [key for key, _ in done.failed]) == (1, ["tag:x"])

@@ -17,6 +17,7 @@ from tenacity import wait_none
 from catalog import transport
 from catalog.adapter import AdapterId
 from catalog.errors import HubDown
+from flows import read_adapters
 from flows.cli import cli
 from flows.crawl_hub import crawl
 from flows.home import Home, open_home
@@ -134,6 +135,18 @@ def test_a_base_that_the_hub_would_not_name_is_asked_for_again(
     shutil.copytree(folder / BASE, folder / "tiny/later")
     validate(home_of(tmp_path, hub, **settings))
     assert (before, reasons(home_of(tmp_path, hub))["eve/lost"]) == ("base_unreadable", None)
+
+
+def test_files_that_are_shown_to_nobody_unknown_do_not_end_the_run(
+    tmp_path: Path, hub: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner closes many repos between crawl and validation: 401s in a row are no hub in trouble."""
+    monkeypatch.setattr(read_adapters, "GIVE_UP", 2)
+    crawl(home_of(tmp_path, hub))
+    for repo in ("ann/colours", "bob/animals", "cleo/compass"):
+        (folder / repo / ".hub.json").write_text(json.dumps({"private": True}))
+    validate(home_of(tmp_path, hub, readers=1))
+    assert admitted(home_of(tmp_path, hub)) == {"wild/checkpoints", "wild/copycat"}  # of what is closed now
 
 
 # Repos that are closed

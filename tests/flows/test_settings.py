@@ -103,3 +103,23 @@ def test_a_storage_url_with_credentials_is_refused(tmp_path: Path, monkeypatch: 
     with pytest.raises(SettingError, match="holds credentials") as caught:
         load_settings(home=tmp_path)
     assert "secret" not in f"{caught.value}"
+
+
+def test_a_token_read_from_a_file_may_end_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_machine\n")
+    assert load_settings(home=tmp_path).hub_token == "hf_machine"
+    assert load_settings(home=tmp_path, token=" hf_ours\r\n").hub_token == "hf_ours"
+
+
+@pytest.mark.parametrize("token", ["hf_é", "hf_x\r\nX-Evil: 1", "hf x"])
+def test_a_token_that_is_none_is_told_and_not_shown(tmp_path: Path, token: str) -> None:
+    with pytest.raises(SettingError, match="token") as raised:
+        _ = load_settings(home=tmp_path, token=token).hub_token
+    assert token not in str(raised.value)
+
+
+@pytest.mark.parametrize("endpoint", ["hub.example:8000", "https://ann:secret@hub.example", "ftp://hub.example", ""])
+def test_an_endpoint_that_is_no_address_is_told_before_it_is_asked(tmp_path: Path, endpoint: str) -> None:
+    with pytest.raises(SettingError, match=r"Setting ENDPOINT: .*https://") as raised:
+        load_settings(home=tmp_path, endpoint=endpoint)
+    assert "secret" not in str(raised.value)
