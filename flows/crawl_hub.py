@@ -20,7 +20,6 @@ from catalog.target import Target
 from flows.home import Home
 from flows.progress import Advance, say, stage
 from flows.repo_rows import repo_row
-from flows.report import plain
 from flows.tombstones import bury_missing, look_at_repos
 from warehouse.ledger import Changes, Ledger
 from warehouse.migrations import begin
@@ -88,7 +87,7 @@ def crawl(home: Home, full: bool = False, with_bases: bool = True) -> Crawled:
     if targets and not done.listed and {key for key, _ in done.failed} >= {target.key for target in targets}:
         raise done.failed[0][1]
     for key, error in done.failed:
-        say(plain(f"{key}: {error.cause} What was listed is kept; the next crawl asks again."))
+        say(f"{key}: {error.cause} What was listed is kept; the next crawl asks again.")
     return done
 
 
