@@ -106,9 +106,8 @@ def _weights_row(key: str, folder: Path) -> dict[str, Any]:
 
 def _findings(verdict: Mapping[str, Any], row: Mapping[str, Any]) -> list[Finding]:
     infinite, is_zero = tuple(row["non_finite"]), row["zero_b"]
-    if (
-        not infinite and row["mean_norm"] is not None
-    ):  # rows of older versions looked at no products, and kept their norms
+    # Rows of older versions looked at no products, and kept their norms.
+    if not infinite and row["mean_norm"] is not None:
         infinite = ("a product of A and B",) if math.isinf(row["mean_norm"]) else ()
         is_zero = is_zero or row["mean_norm"] == 0
     weights = WeightFacts(row["size"], row["sha256"], infinite, is_zero)
