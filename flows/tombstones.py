@@ -17,8 +17,9 @@ from catalog.hub import Refusal
 from catalog.target import Target
 from flows.chunks import chunks
 from flows.home import Home
-from flows.progress import Advance
+from flows.progress import Advance, say
 from flows.repo_rows import repo_row
+from flows.report import plain
 from warehouse.ledger import Changes
 
 MISSING = "deleted or private"
@@ -81,6 +82,8 @@ def look_at_repos(home: Home, changes: Changes, targets: Sequence[Target], advan
             there = found[target.name]
             known = list(index.rows(before.get(target.key, ())))
             if isinstance(there, Refusal):
+                if not known:
+                    say(plain(f"{target.key}: {there.told}"))
                 changes.append(_after(target, row, there) for row in known)
                 gone += len(known)
             else:
