@@ -37,7 +37,7 @@ _DEADLINE: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def within(seconds: float) -> Iterator[Deadline]:
-    """Within it, reads of this thread's requests end after so many seconds in all, with httpx2.ReadTimeout."""
+    """Within it, this thread's requests end after so many seconds in all, with an httpx2.TimeoutException."""
     deadline = Deadline(time.monotonic() + seconds)
     token = _DEADLINE.set(deadline)
     try:
@@ -55,14 +55,14 @@ def make_punctual(client: httpx2.Client) -> httpx2.Client:
     return client
 
 
-def _left(timeout: float | None) -> float | None:
-    """Seconds that a read may take. Raises ReadTimeout where the deadline has passed."""
+def _left(timeout: float | None, late: type[httpcore2.TimeoutException] = httpcore2.ReadTimeout) -> float | None:
+    """Seconds that a read, write or connection may take. Raises `late` where the deadline has passed."""
     deadline = _DEADLINE.get()
     if deadline is None:
         return timeout
     left = deadline.left()
     if left <= 0:
-        raise httpcore2.ReadTimeout("the answer drips")
+        raise late("the answer drips")
     return left if timeout is None else min(left, timeout)
 
 
@@ -74,7 +74,7 @@ class _Stream(httpcore2.NetworkStream):
         return self._stream.read(max_bytes, _left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, timeout)
+        self._stream.write(buffer, _left(timeout, httpcore2.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -82,7 +82,8 @@ class _Stream(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -100,12 +101,14 @@ class _Backend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        return _Stream(self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore2.NetworkStream:
-        return _Stream(self._backend.connect_unix_socket(path, timeout, socket_options))
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return _Stream(self._backend.connect_unix_socket(path, left, socket_options))
 
     def sleep(self, seconds: float) -> None:
         self._backend.sleep(seconds)

@@ -76,7 +76,10 @@ class NamedBases:
         except HubDown:
             raise
         except HubError as error:
-            row = {"base": id_, "base_sha": "", "modules": [], "embeddings": [], "source": None, "problem": error.cause}
+            told = error.cause
+            if isinstance(error, HubRefusal) and error.kind == "missing":  # in words that no older version wrote
+                told = f"The hub has no base {id_} for our token."
+            row = {"base": id_, "base_sha": "", "modules": [], "embeddings": [], "source": None, "problem": told}
             settled = not _may_pass(error)
         if settled:
             self._changes.append([row])

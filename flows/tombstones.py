@@ -16,7 +16,7 @@ from catalog.facts import RepoListing
 from catalog.target import Target
 from flows.chunks import chunks
 from flows.home import Home
-from flows.progress import Advance
+from flows.progress import Advance, say
 from flows.repo_rows import repo_row
 from warehouse.ledger import Changes
 
@@ -80,6 +80,8 @@ def look_at_repos(home: Home, changes: Changes, targets: Sequence[Target], advan
             there = found[target.name]
             known = list(index.rows(before.get(target.key, ())))
             if isinstance(there, HubRefusal):
+                if not known:
+                    say(f"{target.key}: {there.cause}")
                 changes.append(_after(target, row, there) for row in known)
                 gone += len(known)
             else:

@@ -21,6 +21,7 @@ from catalog.rules import RULES_VERSION, judge
 from catalog.task import content_hash
 from flows.check_downloads import Downloads
 from flows.chunks import chunks
+from flows.crawl_hub import waits_told
 from flows.curate import acts
 from flows.duplicates import Key, Sound, find_originals
 from flows.home import Home
@@ -59,7 +60,8 @@ def validate(home: Home, download: bool = True) -> Judged:
     pool = Pool(home)
     bases = {id_: read_base(home, id_) for id_ in home.bases() if pool.has(id_) or not pool.has(OWN)}
     read_new(home, pool, bases)
-    keys = _Judging(home, bases, download).run(pool)
+    with waits_told(home):
+        keys = _Judging(home, bases, download).run(pool)
     return _count(home, tuple(bases.values()), keys)
 
 

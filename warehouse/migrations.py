@@ -61,7 +61,9 @@ def begin(storage: Storage) -> None:
 
 
 def pending(storage: Storage) -> list[Migration]:
-    """The migrations that a storage has not gone through, in order."""
+    """The migrations that a storage has not gone through, in order; one without a ledger needs none."""
+    if not storage.present([FILE]) and not storage.folders("ledger"):
+        return []
     done = read_format(storage)
     return [migration for migration in MIGRATIONS if migration.number > done]
 

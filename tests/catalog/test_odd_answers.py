@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -135,6 +136,22 @@ def test_a_packed_body_that_swells_to_nothing_is_bounded_by_what_comes(cache: Pa
 def test_a_token_that_a_hub_has_no_name_for_is_told(cache: Path, body: bytes) -> None:
     with Odd(always(200, body, Content_Type="application/json")) as odd, pytest.raises(HubError, match="no hub's"):
         ask(odd.endpoint, cache, "hf_x").whoami()
+
+
+@pytest.mark.parametrize("act", ["whoami", "download"])
+def test_a_host_that_takes_no_connection_is_given_up_in_time(cache: Path, act: str) -> None:
+    with socket.socket() as full, contextlib.ExitStack() as others:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):  # nobody takes them from the queue, so it has no room
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        hub = Hub(HubOptions(f"http://127.0.0.1:{full.getsockname()[1]}", cache, "hf_x", timeout=0.3, deadline=0.5))
+        began = time.monotonic()
+        with pytest.raises(HubError):
+            hub.whoami() if act == "whoami" else hub.download("ann/x", [CONFIG], SHA)
+    assert time.monotonic() - began < 5
 
 
 # What becomes a verdict

@@ -243,6 +243,13 @@ def test_the_command_reads_repo_ids_from_stdin_and_leaves_the_bases_out(tmp_path
     assert repos(home) == {"ann/a03": None, "bob/other": None}
 
 
+def test_a_repo_asked_for_that_the_hub_has_not_is_told(tmp_path: Path, hub: HubServer) -> None:
+    command = ["--home", str(tmp_path / "home"), "crawl", "--endpoint", hub.endpoint, "--repos", "-"]
+    result = CliRunner().invoke(cli, command, input="ann/a03\nann/none\n")
+    assert (result.exit_code, result.stdout) == (0, "1 repos listed.\n")
+    assert "repo:ann/none: ann/none is not on " in result.stderr
+
+
 def test_the_command_takes_several_bases(tmp_path: Path, hub: HubServer) -> None:
     command = ["--home", str(tmp_path / "home"), "crawl", "--endpoint", hub.endpoint]
     result = CliRunner().invoke(cli, [*command, "--base", BASE, "--base", "tiny/other"])

@@ -51,3 +51,8 @@ def test_a_dead_token_fails_every_look_at_the_hub(tmp_path: Path, tiny_hub_folde
         said = told(tmp_path, hub.endpoint, token="hf_ann")
     cause = "http://127.0.0.1 refused the token: it has expired. Set LORAUTER_TOKEN to a valid one, or unset it."
     assert {said[name] for name in ("token", "listing", "text", "weights")} == {(False, cause)}
+
+
+def test_a_new_home_is_not_called_an_old_one(tmp_path: Path, tiny_hub: str) -> None:
+    checks = examine(open_home(home=tmp_path / "new", endpoint=tiny_hub, base=BASE))
+    assert checks[0].said == str(tmp_path / "new")

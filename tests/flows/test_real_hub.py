@@ -17,6 +17,7 @@ from tenacity import wait_none
 from catalog import transport
 from catalog.adapter import AdapterId
 from catalog.errors import HubDown
+from catalog.hub import COUNT
 from flows import read_adapters
 from flows.cli import cli
 from flows.crawl_hub import crawl
@@ -147,6 +148,20 @@ def test_files_that_are_shown_to_nobody_unknown_do_not_end_the_run(
         (folder / repo / ".hub.json").write_text(json.dumps({"private": True}))
     validate(home_of(tmp_path, hub, readers=1))
     assert admitted(home_of(tmp_path, hub)) == {"wild/checkpoints", "wild/copycat"}  # of what is closed now
+
+
+def test_a_base_that_is_missing_for_a_good_token_is_settled(
+    tmp_path: Path, hub: HubServer, folder: Path, write_adapter: Callable[..., None]
+) -> None:
+    """Many adapters name bases that are gone; each would cost an API call a run, of 1,000 in five minutes."""
+    write_adapter(folder / BASE, folder / "eve/lost", seed=7, rank=2, base_id="tiny/later")
+    settings = {"targets": ("repo:eve/lost",), "token": "hf_ann"}
+    crawl(home_of(tmp_path, hub, **settings), with_bases=False)
+    validate(home_of(tmp_path, hub, **settings))
+    before = (COUNT.api, COUNT.file)
+    validate(home_of(tmp_path, hub, **settings))
+    assert (COUNT.api, COUNT.file) == before
+    assert reasons(home_of(tmp_path, hub))["eve/lost"] == "base_unreadable"
 
 
 # Repos that are closed

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import duckdb
+import pytest
+
 from flows.cli import cli
 from warehouse.schemas import ASIDE, SNAPSHOT
 from warehouse.views import all_views
@@ -22,3 +25,13 @@ def test_every_view_is_in_the_documentation() -> None:
 def test_every_view_is_in_the_help() -> None:
     listed = str(cli.commands["sql"].help).partition("Views: ")[2].partition("docs/sql.md")[0]
     assert {view.name for view in all_views()} <= set(re.findall(r"\w+", listed))
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/sql.md"])
+def test_every_query_in_the_documentation_is_sql(document: str) -> None:
+    """A column called at must be quoted."""
+    text = " ".join((ROOT / document).read_text(encoding="utf-8").split())
+    queries = re.findall(r"`((?:SELECT|FROM) [^`]+)`", text) + re.findall(r'lorauter sql "((?:[^"\\]|\\.)+)"', text)
+    assert queries
+    for query in queries:
+        duckdb.extract_statements(re.sub(r"\\(.)", r"\1", query))  # as the shell hands it on

@@ -401,3 +401,15 @@ def test_every_wild_adapter_ends_with_its_verdict(tmp_path: Path) -> None:
         "openai-community/gpt2": 12,
         "cyberagent/open-calm-1b": 24,
     }
+
+
+def test_a_wait_for_the_window_while_weights_come_is_told(
+    tmp_path: Path, tiny_hub_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve_in_thread(tiny_hub_folder) as hub:
+        home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
+        crawl(home)
+        validate(home, download=False)
+        home.hub.transport.budget.refused("resolvers", 2.0)
+        validate(home)
+    assert "The hub's window for resolvers requests is spent; going on in 2 s." in capsys.readouterr().err
