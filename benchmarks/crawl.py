@@ -99,7 +99,7 @@ def step(hub: GeneratedHub, name: str, home: Path) -> dict[str, Any]:
     before = hub.tell(counts=True)
     command = [sys.executable, "-m", "benchmarks.crawl", "--step", name, hub.endpoint, str(home)]
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    environment = {**os.environ, **quiet, "HF_HOME": str(home / "hf"), "HF_TOKEN": TOKEN}
+    environment = {**os.environ, **quiet, "HF_HOME": str(home / "hf"), "HF_TOKEN": TOKEN, "LORAUTER_TOKEN": TOKEN}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     after = hub.tell(counts=True)
     spent = {kind: after[kind] - before[kind] for kind in ("api", "resolvers", "pages", "refused", "bytes")}

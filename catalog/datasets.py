@@ -6,6 +6,7 @@ for people). Does not know: what is in the files (warehouse/task_readers).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,8 @@ def download_dataset(
     api = HfApi(endpoint=options.endpoint, token=transport.token)
     ask = partial(api.dataset_info, repo, revision=revision, timeout=options.timeout, files_metadata=True)
     found = transport.call(f"data set {repo}", ask)
+    if not re.fullmatch(r"[0-9a-f]{40}", str(found.sha)):
+        raise HubError(f"Data set {repo}: the hub named no commit.", "Check that the endpoint is a Hugging Face hub.")
     sizes = {str(file.rfilename): file.size for file in found.siblings or () if is_safe_path(str(file.rfilename))}
     names = list(choose(sorted(sizes)))
     total = sum(sizes[name] or 0 for name in names)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -37,6 +37,7 @@ DEFAULT_CACHE = Path(constants.HF_HUB_CACHE)
 PAGE_LIMIT = 64 << 20  # bytes of one listing page
 HEAD_BYTES = 100_000  # ranged read of a weights file whose header's length cannot be told; holds nearly every LoRA's
 LEAST_HEAD = 4_096  # bytes
+MOST_SHARDS = 512  # files of a base's weights whose headers are read
 SMALL_PAGE = 100  # repos of a page when the hub fails at a full one: deep in a listing it runs out of time
 # What a refusal of a file says of its adapter. A 401 says nothing: the hub may have meant us, or hides the repo.
 _PROBLEMS: dict[Refused, str] = {
@@ -179,6 +180,8 @@ class Hub:
         names = sorted(f for f in files if f.endswith(".safetensors") and "/" not in f)
         if not names:
             raise HubError(f"Base model {base} has no safetensors weights.", "Choose a base that has them.")
+        if len(names) > MOST_SHARDS:
+            raise HubError(f"Base model {base} has {len(names)} files of weights.", "Choose a base that has fewer.")
         modules: dict[str, tuple[int, int]] = {}
         for name in names:
             modules |= self._base_shapes(base, name, sha)
@@ -233,15 +236,14 @@ class Hub:
         return listing_from_json(item)
 
     def _page(self, url: str) -> Page:
-        """One page; where the hub is in trouble with it, a smaller one."""
+        """One page; where the hub is in trouble with it, a smaller one, as are those after it: they lie deeper."""
         try:
             return self._page_once(url)
         except HubTrouble:
-            smaller = _with_limit(url, SMALL_PAGE)
-            if smaller == url:
+            limit = dict(parse_qsl(urlsplit(url).query)).get("limit", "")
+            if limit.isdecimal() and int(limit[:9]) <= SMALL_PAGE:
                 raise
-        page = self._page_once(smaller)
-        return replace(page, next_url=page.next_url and _with_limit(page.next_url, self.options.page_size))
+        return self._page_once(_with_limit(url, SMALL_PAGE))
 
     def _page_once(self, url: str) -> Page:
         answer = self.transport.get(url, PAGE_LIMIT, json_only=True)

@@ -514,7 +514,8 @@ def hub() -> None:
 @click.argument("folder", type=_PATH)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8321, show_default=True, help="0 picks a free one.")
-def hub_serve(folder: Path, host: str, port: int) -> None:
+@click.option("--limits/--no-limits", default=True, show_default=True, help="Refuse what the Hub's windows refuse.")
+def hub_serve(folder: Path, host: str, port: int, limits: bool) -> None:
     """Serve FOLDER (ORG/NAME/files) with the Hub's own routes and limits, until Ctrl-C.
 
     \b
@@ -523,7 +524,7 @@ def hub_serve(folder: Path, host: str, port: int) -> None:
     """
     from flows.mirror.server import serve
 
-    serve(folder, host, port, lambda line: click.echo(line, err=True))
+    serve(folder, host, port, lambda line: click.echo(line, err=True), limits=limits)
 
 
 @cli.command()

@@ -40,6 +40,7 @@ from lorauter.strategies import Exhaustive, Racing, Strategy, product_halving
 from warehouse.storage_url import checked_storage
 
 DEFAULT_HOME = "~/.lorauter"
+PUBLIC_ENDPOINT = "https://huggingface.co"
 _ALWAYS = ("home", "storage", "endpoint", "base", "bases", "targets", "encoder", "encoder_prompt", "strategy")
 """Settings that are told to another process even where nobody set them: what a run is about must not differ."""
 
@@ -73,8 +74,8 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(DEFAULT_HOME), description="one folder for all state")
     storage: str = Field("", description="folder or URL that machines share: ledger and plans; in the home where unset")
-    endpoint: str = Field("https://huggingface.co", description="address of the hub")
-    token: SecretStr | None = Field(None, description="access token; HF_TOKEN where unset")
+    endpoint: str = Field(PUBLIC_ENDPOINT, description="address of the hub")
+    token: SecretStr | None = Field(None, description="access token; HF_TOKEN where unset, for its own hub alone")
     base: str = Field("meta-llama/Llama-2-7b-hf", description="base model id")
     bases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="further bases to crawl, validate, score and publish in the same run"
@@ -178,8 +179,10 @@ class Settings(BaseSettings):
 
     @property
     def hub_token(self) -> str | None:
-        """The token to send, from our setting or the machine's HF_TOKEN."""
-        token = (self.token.get_secret_value() if self.token else os.environ.get("HF_TOKEN", "")).strip()
+        """The token to send: our setting, or the machine's HF_TOKEN where the endpoint is the hub it is for."""
+        theirs = os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT
+        machines = os.environ.get("HF_TOKEN", "") if theirs.rstrip("/") == self.endpoint.rstrip("/") else ""
+        token = (self.token.get_secret_value() if self.token else machines).strip()
         if not re.fullmatch("[!-~]*", token):
             raise SettingError("The token has characters that no token has.", "Set LORAUTER_TOKEN (or HF_TOKEN) anew.")
         return token or None

@@ -157,9 +157,9 @@ def serve_in_thread(
     )
 
 
-def serve(folder: Path, host: str, port: int, announce: Callable[[str], None], *, fresh_s: float = 0.0) -> None:
+def serve(folder: Path, host: str, port: int, announce: Callable[[str], None], *, limits: bool = True) -> None:
     """Serve a folder until Ctrl-C; `announce` is told the address once the port is ours."""
-    server = HubServer(folder, host, port, fresh_s=fresh_s)
+    server = HubServer(folder, host, port, limits=Limits(enforced=limits))
     announce(f"Serving {len(server.shelf.rows()[1])} repos of {folder} at {server.endpoint} (Ctrl-C stops).")
     with contextlib.suppress(KeyboardInterrupt):
         server.run()

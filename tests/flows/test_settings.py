@@ -111,6 +111,14 @@ def test_a_token_read_from_a_file_may_end_its_line(tmp_path: Path, monkeypatch: 
     assert load_settings(home=tmp_path, token=" hf_ours\r\n").hub_token == "hf_ours"
 
 
+def test_the_machines_token_goes_to_its_own_hub_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_machine")
+    sent = [load_settings(home=tmp_path, endpoint=hub).hub_token for hub in (None, "https://hub.example")]
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example/")
+    then = [load_settings(home=tmp_path, endpoint=hub).hub_token for hub in (None, "https://hub.example")]
+    assert (sent, then) == (["hf_machine", None], [None, "hf_machine"])
+
+
 @pytest.mark.parametrize("token", ["hf_é", "hf_x\r\nX-Evil: 1", "hf x"])
 def test_a_token_that_is_none_is_told_and_not_shown(tmp_path: Path, token: str) -> None:
     with pytest.raises(SettingError, match="token") as raised:
