@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -166,15 +165,11 @@ class Settings(BaseSettings):
 
     def told(self) -> dict[str, Any]:
         """The settings that were given, as another process or machine needs them to do alike: plain values, small
-        enough for Prefect, and without secrets. What nobody set stays open: the other's own settings decide it.
-
-        Secrets are the token, and an endpoint with a password in it: who runs elsewhere has his own.
+        enough for Prefect, and without the token. What nobody set stays open: the other's own settings decide it.
         """
         told: dict[str, Any] = self.model_dump(
             mode="json", exclude={"token"}, include={*self.model_fields_set, *_ALWAYS}
         )
-        if "@" in urlsplit(self.endpoint).netloc:
-            del told["endpoint"]
         return told
 
     @property

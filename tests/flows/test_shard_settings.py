@@ -88,12 +88,6 @@ def test_a_worker_is_told_all_that_was_set_and_no_secret(tmp_path: Path) -> None
     assert not {"shard_rows", "scoring", "halving", "token"} & told.keys(), "nobody set them: the worker's own decide"
 
 
-def test_an_address_with_a_password_is_no_workers_business(tmp_path: Path) -> None:
-    home = open_home(home=tmp_path, endpoint="https://ann:hunter2@mirror.example")
-
-    assert "hunter2" not in json.dumps(home.worker_reference)
-
-
 @pytest.mark.parametrize("command", ["score", "publish", "evaluate"])
 def test_every_command_that_scores_hands_its_shards_to_workers_where_the_settings_say_so(
     command: str, refreshed: Path, tiny_hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
