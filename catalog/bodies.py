@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 import httpx2
@@ -26,29 +26,28 @@ class Arriving(httpx2.SyncByteStream):
     """The body of an answer as it comes, unpacked.
 
     Args:
-        stream: the answer's own. packed: whether it is gzip. count: told of every byte that came, or of
-            those it swelled to where they are more; raises where that is too much.
+        stream: the answer's own. packed: whether it is gzip. count: told, in pieces, how many bytes came or how
+            many they swelled to, whichever is more; raises where that is too much.
     """
 
     def __init__(self, stream: httpx2.SyncByteStream, packed: bool, count: Callable[[int], None]) -> None:
         self._stream, self._packed, self._count = stream, packed, count
-        self._arrived = self._counted = 0
+        self._counted = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        pieces = _unpacked(self._came()) if self._packed else iter(self._stream)
-        for piece in pieces:
-            self._counted += len(piece)
-            self._count(len(piece))
-            yield piece
+        # What swells to nothing counts as it came: gzip may hold a name without an end.
+        came = self._noted(self._stream)
+        return self._noted(_unpacked(came)) if self._packed else came
 
-    def _came(self) -> Iterator[bytes]:
-        """The packed pieces. What swells to nothing counts too: gzip may hold a name without an end."""
-        for chunk in self._stream:
-            self._arrived += len(chunk)
-            if (over := self._arrived - self._counted) > 0:
-                self._count(over)
-                self._counted += over
-            yield chunk
+    def _noted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """The pieces, counted as far as more have come by them than were counted before."""
+        so_far = 0
+        for piece in pieces:
+            so_far += len(piece)
+            if (more := so_far - self._counted) > 0:
+                self._counted = so_far
+                self._count(more)
+            yield piece
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -134,6 +134,14 @@ def test_a_bomb_costs_one_request_and_no_more_than_its_bound(cache: Path) -> Non
     assert not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size > 1 << 16]
 
 
+def test_a_body_that_hardly_packs_may_be_as_large_as_its_bound(cache: Path) -> None:
+    """What came and what it was unpacked to are one body, not two."""
+    body = bytes(range(256)) * 1_000
+    with Odd(lambda request, _: packed(request, gzip.compress(body, 0))) as odd:
+        folder = ask(odd.endpoint, cache, max_bytes=257_000).download("ann/x", [CONFIG], SHA)
+    assert (folder / CONFIG).read_bytes() == body
+
+
 @pytest.mark.parametrize("packing", ["br", "zstd", "deflate", "gzip, gzip"])
 @pytest.mark.usefixtures("no_wait")
 def test_a_packing_that_nobody_asked_for_is_trouble_on_the_way(cache: Path, packing: str) -> None:
