@@ -7,14 +7,14 @@ Does not know: the rules on weights (catalog/rules), duplicates.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from catalog.adapter import AdapterId, Finding
-from catalog.errors import HubDown, HubError, UnsupportedAdapter
+from catalog.errors import HubDown, HubError, HubRefusal, UnsupportedAdapter
 from catalog.facts import WEIGHTS_NAME, AdapterFacts
 from catalog.rules import WeightFacts, judge_weights
 from flows.home import Home
@@ -34,16 +34,12 @@ class Downloads:
         self._changes = home.ledger.changes("weights")
         self._new: dict[str, dict[str, Any]] = {}
         self._failed: dict[str, Finding] = {}
+        self.refused: set[str] = set()  # of those, what the hub will not give; the others had trouble on the way
 
     def lacking(self, keys: Iterable[str]) -> list[str]:
         """Those that were never checked, and are not known to be out of reach now."""
         tried = self._new.keys() | self._failed.keys()
         return [key for key in dict.fromkeys(keys) if (key,) not in self._index and key not in tried]
-
-    @property
-    def failed(self) -> Collection[str]:
-        """Those whose weights could not be had."""
-        return self._failed.keys()
 
     def check(self, announced: Mapping[str, str | None], advance: Advance) -> None:
         """Download and check adapters: key → the sha256 that the hub announced. One that fails is told of later."""
@@ -77,6 +73,8 @@ class Downloads:
             raise
         except HubError as error:
             self._failed[key] = Finding(UNREACHABLE, error.cause[:500])
+            if isinstance(error, HubRefusal):
+                self.refused.add(key)
         else:
             self._new[key] = row
             self._changes.append([row])

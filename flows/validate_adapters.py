@@ -177,8 +177,8 @@ class _Judging:
     def _originals(self, sound: list[Key], downloads: Downloads) -> dict[Key, str | None]:
         """Whose weights each repeats, None of originals: those are checked by then.
 
-        Who is banned is no original, and not downloaded. Where the weights of an original cannot be had, the next one
-        with the same takes its place.
+        Who is banned is no original, and not downloaded. Where the hub refuses the weights of an original, the next
+        one with the same takes its place; trouble on the way passes, and changes nothing.
         """
         known = [self._sound(key) for key in sound]
         announced = {one.key[2]: one.sha256 for one in known}
@@ -192,10 +192,10 @@ class _Judging:
             with stage("download", len(new), "adapters") as advance:
                 for chunk in chunks(new, CHUNK):
                     downloads.check({key: announced[key] for key in chunk}, advance)
-            failed = {key for key in sound if key[2] in downloads.failed}
-            if failed <= barred:
+            refused = {key for key in sound if key[2] in downloads.refused}
+            if refused <= barred:
                 return originals
-            barred |= failed
+            barred |= refused
 
     def _is_banned(self, key: Key) -> bool:
         base = key[0]

@@ -243,6 +243,21 @@ def test_an_original_whose_weights_cannot_be_had_gives_its_place_to_the_copy(
     assert originals(home) == {"ann/colours": None, "wild/copycat": None}
 
 
+def test_trouble_on_the_way_to_an_original_makes_no_original_of_its_copy(
+    tmp_path: Path, hub: HubServer, folder: Path
+) -> None:
+    made(folder / "ann/colours", at=1.6e9)
+    made(folder / "wild/copycat", at=1.7e9)
+    home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
+    crawl(home)
+    validate(home, download=False)
+    hub.set_faults(Faults(forbidden=1.0))
+
+    validate(home)
+
+    assert (reasons(home)["ann/colours"], reasons(home)["wild/copycat"]) == ("unreachable", "duplicate")
+
+
 def test_when_the_original_goes_its_duplicate_takes_its_place(tmp_path: Path, hub: HubServer, folder: Path) -> None:
     run(tmp_path, hub)
     shutil.rmtree(folder / "ann/colours")
