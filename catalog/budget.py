@@ -20,6 +20,7 @@ from typing import Literal
 
 Kind = Literal["api", "resolvers"]
 KINDS: tuple[Kind, ...] = ("api", "resolvers")
+PUBLIC_ENDPOINT = "https://huggingface.co"  # the hub whose windows are documented
 WINDOW_S = 300.0
 DOCUMENTED: dict[str, dict[Kind, int]] = {
     "anonymous": {"api": 500, "resolvers": 3_000},

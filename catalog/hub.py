@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from catalog.session import COUNT
-from catalog.transport import PUBLIC_ENDPOINT, Answer, HubOptions, Transport
+from catalog.transport import Answer, HubOptions, Transport
 
 # isort: split
 from huggingface_hub import HfApi, constants, hf_hub_url
@@ -24,6 +24,7 @@ from huggingface_hub.errors import HFValidationError
 
 from catalog.adapter import AdapterId
 from catalog.base import Base
+from catalog.budget import PUBLIC_ENDPOINT
 from catalog.errors import HubDown, HubError, HubRefusal, HubTrouble, Refused
 from catalog.facts import CONFIG_NAME, WEIGHTS_NAME, RawAdapter, RepoListing, listing_from_json
 from catalog.fetch import commit_folder, fetch

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from catalog.session import BUDGETS, COUNT, bounded, is_budgeted, seconds_asked, window_of
+from catalog.session import BODY_LIMIT, BUDGETS, COUNT, bounded, is_budgeted, seconds_asked, window_of
 
 # isort: split
 import httpx2
@@ -25,10 +25,9 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from catalog.bodies import check_empty, check_whole, read_bounded
-from catalog.budget import BLIND_S, Budget, Pace
+from catalog.budget import BLIND_S, PUBLIC_ENDPOINT, Budget, Pace
 from catalog.hub_errors import NONSENSE, explain, is_down, is_transient, origin
 
-PUBLIC_ENDPOINT = "https://huggingface.co"
 DOWN_ATTEMPTS = 3  # where nobody answers
 ERROR_LIMIT = 64 << 10  # bytes of an error's body
 _SLACK = 1 << 20  # bytes that may have come beyond those asked for before the reading stops
@@ -99,21 +98,18 @@ class Transport:
 
     def call(self, what: str, call: Callable[[], _T]) -> _T:
         """Run a call of the client with our bounds, retries and pace, its errors told for people."""
-
-        def within_bounds() -> _T:
-            with bounded(self.options.deadline):
-                return call()
-
-        return self._tried(what, within_bounds)
+        return self._within(what, call, BODY_LIMIT)
 
     def download(self, name: str, max_bytes: int, call: Callable[[], _T]) -> _T:
         """Run a download of the client: no more than `max_bytes` come, and it may last while enough of them come."""
+        return self._within(name, call, max_bytes, download=name)
 
-        def within_bounds() -> _T:
-            with bounded(self.options.deadline, max_bytes, name):
+    def _within(self, what: str, call: Callable[[], _T], limit: int, download: str = "") -> _T:
+        def once() -> _T:
+            with bounded(self.options.deadline, limit, download):
                 return call()
 
-        return self._tried(name, within_bounds)
+        return self._tried(what, once)
 
     def _budget(self) -> Budget:
         """The one budget of this origin and caller in the process."""

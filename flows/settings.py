@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 
 from catalog.base_names import canonical
+from catalog.budget import PUBLIC_ENDPOINT
 from catalog.errors import SettingError
 from catalog.rules import Policy
 from flows.assumptions import Assumptions
@@ -39,7 +40,6 @@ from lorauter.strategies import Exhaustive, Racing, Strategy, product_halving
 from warehouse.storage_url import checked_storage
 
 DEFAULT_HOME = "~/.lorauter"
-PUBLIC_ENDPOINT = "https://huggingface.co"
 _ALWAYS = ("home", "storage", "endpoint", "base", "bases", "targets", "encoder", "encoder_prompt", "strategy")
 """Settings that are told to another process even where nobody set them: what a run is about must not differ."""
 
