@@ -18,14 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.study_tasks import DESCRIPTIONS, default_folder, read_study_task
-from catalog.task import Task
+from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID
 from flows.demo.world import ENCODER_ID, build_world
-from flows.home import Home, open_home
+from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.prefect_setup import prepare_prefect, start_prefect
-from warehouse.files import write_text
-from warehouse.tasks import store_task
+from flows.prefect_runtime.setup import prepare_prefect, start_prefect
+from warehouse.storage.files import write_text
+from warehouse.tasks.folder import store_task
 
 OWN = "r8"  # study_pool's kind "strong"
 DOMAINS = {

@@ -116,9 +116,9 @@ def _run_step(name: str, endpoint: str, home: str) -> None:
 
 
 def _ours(endpoint: str, home: Path) -> int:
-    from flows.crawl_hub import crawl
-    from flows.home import open_home
-    from flows.validate_adapters import validate
+    from flows.crawl.listings import crawl
+    from flows.home.home import open_home
+    from flows.validate.verdicts import validate
 
     opened = open_home(home=home, endpoint=endpoint, base=BASE, token=TOKEN)
     crawl(opened)
@@ -126,8 +126,8 @@ def _ours(endpoint: str, home: Path) -> int:
 
 
 def _listing(endpoint: str, home: Path) -> int:
-    from flows.crawl_hub import crawl
-    from flows.home import open_home
+    from flows.crawl.listings import crawl
+    from flows.home.home import open_home
 
     return crawl(open_home(home=home, endpoint=endpoint, base=BASE, token=TOKEN)).listed
 

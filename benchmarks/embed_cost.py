@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.routing import _packaged_encoder, _texts
-from lorauter.encoder import Encoder, Vectors
+from lorauter.routing.encoder import Encoder, Vectors
 
 DEMO = Path(__file__).parent.parent / "flows/demo/pool/tasks"
 Embed = Callable[[Sequence[str]], Vectors]

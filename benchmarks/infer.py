@@ -54,7 +54,7 @@ from benchmarks.turns import conditions, in_turn, median
 from flows.demo.base import export_base
 from flows.demo.world import POOL, demo_tasks
 from lorauter.device import DTYPES
-from lorauter.routing import Mixture
+from lorauter.routing.routes import Mixture
 
 ROWS = 32
 PROMPT_TOKENS = 40

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from lorauter.engine import Engine
-from lorauter.routing import Mixture
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Mixture
 
 EPSILON = 0.75  # logits, as in tests/lorauter/test_engine_pool.py
 NEW_TOKENS = 8

@@ -20,9 +20,9 @@ from torch import nn
 
 from benchmarks.infer_adapters import Kind
 from benchmarks.turns import median
-from lorauter.adapter_weights import read_adapter
-from lorauter.engine import Engine
-from lorauter.routing import Mixture
+from lorauter.adapters.weights import read_adapter
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Mixture
 
 NEW_TOKENS = 17  # the first one comes out of the prefill
 

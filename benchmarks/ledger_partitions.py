@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.turns import interleaved, median
-from warehouse.files import write_table
-from warehouse.ledger import Ledger
-from warehouse.schemas import LEDGER, table_of
-from warehouse.sql import connect, run
+from warehouse.ledger.ledger import Ledger
+from warehouse.schemas.tables import LEDGER, table_of
+from warehouse.sql.session import connect, run
+from warehouse.storage.files import write_table
 
 TURNS = 5
 ROWS = 256  # of a fragment: a shard's

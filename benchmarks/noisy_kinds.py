@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lorauter.adapter_weights import PREFIX, AdapterWeights, LoraPair, weights_of
+from lorauter.adapters.weights import PREFIX, AdapterWeights, LoraPair, weights_of
 
 Tensors = Mapping[str, torch.Tensor]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from flows.demo.build_pool import DECLARED, RIVALS
 from flows.demo.tasks import SPECS
-from lorauter.train import Recipe
+from lorauter.train.adapters import Recipe
 
 SEED = 20260121
 KINDS = ("shuffled", "perturbed", "interpolated", "off-task", "undertrained")

@@ -28,15 +28,15 @@ from typing import Any
 from benchmarks.noisy_kinds import Tensors, interpolated, perturbed
 from benchmarks.noisy_plan import KINDS, OWN, Noisy, plan
 from benchmarks.study_pool import names
-from catalog.card import CARD_NAME
+from catalog.adapters.card import CARD_NAME
+from catalog.adapters.facts import CONFIG_NAME, WEIGHTS_NAME
 from catalog.errors import SettingError
-from catalog.facts import CONFIG_NAME, WEIGHTS_NAME
-from catalog.task import Task
+from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID, export_base
 from flows.demo.build_pool import HUB
 from flows.demo.tasks import build_tasks
-from lorauter.train import Recipe, card, train
-from warehouse.files import write_text
+from lorauter.train.adapters import Recipe, card, train
+from warehouse.storage.files import write_text
 
 KINDS_NAME = "kinds.json"
 _TASK_LINE = re.compile(r"^- `(\w+)`", re.MULTILINE)

@@ -31,25 +31,25 @@ from typing import Any
 from benchmarks.noisy_plan import HONEST
 from benchmarks.noisy_pool import KINDS_NAME
 from benchmarks.study_pool import names
-from catalog.adapter import AdapterId
-from catalog.controls import scores_of
+from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
-from catalog.task import Task
+from catalog.tasks.controls import scores_of
+from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID
 from flows.demo.build_pool import HUB
 from flows.demo.world import ENCODER_ID, build_world, demo_tasks
-from flows.evaluate import EvaluateOptions, evaluate
-from flows.evaluate_figures import report_of
-from flows.generate import ensure_outputs, run_shards
-from flows.home import Home, open_home
+from flows.evaluate.evaluate import EvaluateOptions, evaluate
+from flows.evaluate.figures import report_of
+from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.prefect_setup import prepare_prefect, start_prefect
+from flows.outputs.shards import ensure_outputs, run_shards
+from flows.prefect_runtime.setup import prepare_prefect, start_prefect
 from lorauter.evaluation.settings import NON_OOD
-from lorauter.task_index import load_index
-from warehouse.files import write_text
-from warehouse.plans import Work
-from warehouse.snapshots import Snapshot, current_snapshot
-from warehouse.tasks import store_task
+from lorauter.routing.task_index import load_index
+from warehouse.plans.plan import Work
+from warehouse.snapshots.snapshot import Snapshot, current_snapshot
+from warehouse.storage.files import write_text
+from warehouse.tasks.folder import store_task
 
 SIZES = "20,60,200"
 ROUTERS = "lorauter,discriminant,uniform,random,base"

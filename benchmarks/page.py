@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from flows.home import Home, open_home
+from flows.home.home import Home, open_home
 from flows.page.write import write_page
-from warehouse.snapshots import Snapshot, publish
+from warehouse.snapshots.snapshot import Snapshot, publish
 
 IN_BASE = {"base": "meta-llama/Llama-2-7b-hf", "base_sha": "0" * 40}
 DIMENSIONS, ROUNDS, LEAST = 384, (37, 33, 50, 75), 3

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import TaskError
-from catalog.metrics import METRICS, Scored
-from warehouse.labelled import FLAN_METRICS
-from warehouse.rows import read_rows
+from catalog.tasks.metrics import METRICS, Scored
+from warehouse.storage.row_files import read_rows
+from warehouse.tasks.labelled_rows import FLAN_METRICS
 
 ROW_FIELDS = ("task", "domain", "metric", "target")
 _FIX = "Give every line task, domain, metric, target, and an answer of every method."

@@ -3,9 +3,9 @@
     python -m benchmarks.route_cost [--rows N] [--repeats N] [--json OUT]
 
 exact: similarities, top 3 and their softmax as arrays (`weigh`), what a batch server needs. screened: the same from
-lorauter/nearest_tasks. weights: whichever of the two a router takes at so many tasks; routes: Route objects made of
-those besides. recall: share of the exact top 3 that the screened has. compared: queries a second times tasks; while it
-grows, cost grows less than the tasks do.
+lorauter/routing/nearest_tasks. weights: whichever of the two a router takes at so many tasks; routes: Route objects
+made of those besides. recall: share of the exact top 3 that the screened has. compared: queries a second times tasks;
+while it grows, cost grows less than the tasks do.
 
 Embeddings are random unit vectors of 384 dimensions, all-MiniLM-L6-v2's, the hardest case: no task is near. Ways take
 turns and the best of the repeats counts, so ratios hold on a machine that does other things besides; queries a second
@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lorauter.nearest_tasks import NearestTasks
-from lorauter.routing import Route
-from lorauter.task_index import EncoderId, TaskIndex
-from lorauter.task_weights import TaskWeights, routes_of, weigh_tasks
+from lorauter.routing.nearest_tasks import NearestTasks
+from lorauter.routing.routes import Route
+from lorauter.routing.task_index import EncoderId, TaskIndex
+from lorauter.routing.task_weights import TaskWeights, routes_of, weigh_tasks
 
 DIMENSIONS, BATCH = 384, 1024
 TASKS = (48, 480, 1_000, 2_000, 3_000, 10_000, 30_000)

@@ -27,10 +27,10 @@ import numpy.typing as npt
 
 from benchmarks.text_routers import BASELINES, Embed, Similarities, TextRouter
 from catalog.errors import SettingError, TaskError
-from lorauter.encoder import Encoder
 from lorauter.routers.discriminant import DiscriminantRouter
-from lorauter.task_index import EncoderId, TaskIndex, TaskInputs
-from warehouse.rows import read_rows
+from lorauter.routing.encoder import Encoder
+from lorauter.routing.task_index import EncoderId, TaskIndex, TaskInputs
+from warehouse.storage.row_files import read_rows
 
 OURS = "discriminant"
 Make = Callable[[TaskInputs, Embed], TextRouter]

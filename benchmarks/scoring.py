@@ -38,12 +38,12 @@ from transformers.utils import logging
 from benchmarks.pools import made_up_pool, pool_adapters
 from benchmarks.turns import Run, conditions, interleaved, median
 from flows.demo.base import export_base
+from flows.demo.peak_memory import PeakMemory
 from flows.demo.world import POOL, demo_tasks
-from flows.peak_memory import PeakMemory
-from lorauter.batches import RowSize, plan_batches
-from lorauter.engine import Engine
-from lorauter.memory_budget import Budget
-from lorauter.routing import Mixture, Route
+from lorauter.engine.batches import RowSize, plan_batches
+from lorauter.engine.engine import Engine
+from lorauter.engine.memory_budget import Budget
+from lorauter.routing.routes import Mixture, Route
 
 TARGETS = {"base": 0.8, "switched": 1.2, "loaded": 1.5, "mixed": 1.5}
 GPU_TARGETS = {"base": 0.7, "switched": 5.0}

@@ -23,10 +23,10 @@ from typing import Any
 from benchmarks.killing import complete, killed_after, run_soak
 from flows.demo.run import prepare_home
 from flows.demo.world import demo_tasks
-from flows.home import Home, open_home
+from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.prefect_setup import start_prefect
-from warehouse.files import read_table
+from flows.prefect_runtime.setup import start_prefect
+from warehouse.storage.files import read_table
 
 TIMES = ("route_seconds", "answer_seconds")
 

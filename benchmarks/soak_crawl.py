@@ -185,10 +185,10 @@ def _start(home: Path, endpoint: str) -> _Child:
 
 def crawl_once(home: Path, endpoint: str) -> int:
     """Crawl and validate; 0 where nothing was left for another try."""
-    from catalog.rules import Policy
-    from flows.crawl_hub import crawl
-    from flows.home import open_home
-    from flows.validate_adapters import validate
+    from catalog.rules.table import Policy
+    from flows.crawl.listings import crawl
+    from flows.home.home import open_home
+    from flows.validate.verdicts import validate
 
     opened = open_home(home=home, endpoint=endpoint, base=BASE, page_size=15, policy=Policy(max_rank=8))
     done = crawl(opened)
@@ -199,8 +199,8 @@ def crawl_once(home: Path, endpoint: str) -> int:
 
 def ledger_of(home: Path) -> dict[str, list[str]]:
     """The current rows of every table but their times, and every stored row that is there twice."""
-    from warehouse.ledger import Ledger, fingerprint
-    from warehouse.schemas import KEYS
+    from warehouse.ledger.ledger import Ledger, fingerprint
+    from warehouse.schemas.tables import KEYS
 
     ledger = Ledger(home / "ledger")
     tables = {name: sorted(str(_timeless(row)) for row in ledger.current(name)) for name in TABLES}
@@ -228,9 +228,9 @@ def _timeless(row: dict[str, Any]) -> dict[str, Any]:
 
 def _import_all() -> None:
     """Import before the forks what every crawl needs; nothing of it may start a thread."""
-    import lorauter.adapter_weights
-    import lorauter.base_modules
-    import lorauter.weights_check  # noqa: F401
+    import lorauter.adapters.base_modules
+    import lorauter.adapters.weights
+    import lorauter.adapters.weights_check  # noqa: F401
 
 
 def _log(home: Path) -> str:

@@ -21,8 +21,8 @@ from typing import Any
 import duckdb
 
 from benchmarks.killing import run_soak
-from warehouse.pointer import swaps
-from warehouse.snapshots import current_snapshot, publish
+from warehouse.snapshots.pointer import swaps
+from warehouse.snapshots.snapshot import current_snapshot, publish
 
 TASKS, ADAPTERS = 10, 400
 DIFFERENT = 12  # catalogs; a publish of one that was there before finds its folder

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.killing import complete, killed_after, run_soak
-from flows.crawl_hub import crawl
+from flows.crawl.listings import crawl
 from flows.demo.run import prepare_home
-from flows.home import Home, open_home
+from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.validate_adapters import validate
-from warehouse.ledger import Ledger
-from warehouse.snapshots import current_snapshot
+from flows.validate.verdicts import validate
+from warehouse.ledger.ledger import Ledger
+from warehouse.snapshots.snapshot import current_snapshot
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ import psutil
 
 from benchmarks.tiny_world import BASE, FRAMES, publish_world
 from flows.mirror.server import serve_in_thread
-from warehouse.files import read_table
+from warehouse.storage.files import read_table
 
 MOST_GROWTH = 1.25
 _EVERY = 0.25  # seconds between two looks

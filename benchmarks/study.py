@@ -1,7 +1,7 @@
 """The study: what each strategy spends, and how good its picks are, replayed from one stored outcome matrix.
 
 Knows: the strategies that are compared, the seeds, paired ratios to exhaustive's picks and their bounds, the plot.
-Does not know: how outcomes were made (study_matrix), how a strategy decides (lorauter/strategies).
+Does not know: how outcomes were made (study_matrix), how a strategy decides (lorauter/racing/strategies).
 
     python -m benchmarks.study [--matrix FOLDER] [--seeds 200] [--out FOLDER]
     python -m benchmarks.study --synthetic            # a made-up matrix: tries the programs, shows nothing else
@@ -27,8 +27,8 @@ import numpy.typing as npt
 
 from benchmarks.study_outcomes import Deal, Outcomes, deal, read_outcomes
 from benchmarks.study_synthetic import synthetic_outcomes
-from lorauter.halving import HalvingOptions
-from lorauter.strategies import Exhaustive, Problem, Racing, Seen, Strategy, paper_halving, product_halving
+from lorauter.racing.halving import HalvingOptions
+from lorauter.racing.strategies import Exhaustive, Problem, Racing, Seen, Strategy, paper_halving, product_halving
 
 Floats = npt.NDArray[np.float64]
 RESULTS = Path("benchmarks/results/study")

@@ -28,17 +28,17 @@ import pyarrow as pa
 from benchmarks.study_pool import OWN, names, recipes
 from benchmarks.study_prior import shown_text, write_prior
 from benchmarks.study_tasks import DESCRIPTIONS, default_folder, read_study_tasks
-from catalog.metrics import METRICS, majority_answer, mean
-from catalog.task import Task
+from catalog.tasks.metrics import METRICS, majority_answer, mean
+from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID
 from flows.demo.build_pool import HUB, POOL_RECIPES
 from lorauter.device import choose_dtype
-from lorauter.engine import Engine
-from lorauter.engine_version import ENGINE_VERSION
-from lorauter.routing import Route
-from warehouse.files import write_table
-from warehouse.ledger import Ledger
-from warehouse.plans import Conditions, Plan, Work, answers_of, finish_shard, make_plan, read_shard
+from lorauter.engine.engine import Engine
+from lorauter.engine.version import ENGINE_VERSION
+from lorauter.routing.routes import Route
+from warehouse.ledger.ledger import Ledger
+from warehouse.plans.plan import Conditions, Plan, Work, answers_of, finish_shard, make_plan, read_shard
+from warehouse.storage.files import write_table
 
 BASE = ""
 MARGIN = 0.15  # an own adapter this far above the majority answer has learned its task
@@ -148,7 +148,7 @@ def own_scores(pool: Path, base: Path, tasks: Sequence[Task]) -> list[str]:
 
 def write_study(out: Path, pool: Path, tasks: Sequence[Task], rows: Sequence[dict[str, Any]]) -> None:
     """The two files that a replay needs."""
-    from lorauter.encoder import Encoder
+    from lorauter.routing.encoder import Encoder
 
     write_table(out / "outcomes.parquet", pa.Table.from_pylist(list(rows), schema=OUTCOMES))
     encoder = Encoder(_encoder_folder(), device="cpu")

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.study_prior import read_prior
-from lorauter.strategies.base import Problem
-from warehouse.files import read_table
+from lorauter.racing.strategies.base import Problem
+from warehouse.storage.files import read_table
 
 Floats = npt.NDArray[np.float64]
 

@@ -23,9 +23,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.study_tasks import DESCRIPTIONS, default_folder, read_study_tasks
-from catalog.task import Task
+from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID, export_base
-from lorauter.train import ATTENTION, Recipe, train
+from lorauter.train.adapters import ATTENTION, Recipe, train
 
 OWN = {
     "strong": Recipe("{task}-r8", ("{task}",), rank=8, epochs=6),

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catalog.card import CARD_NAME, card_text, name_text
-from warehouse.files import write_text
+from catalog.adapters.card import CARD_NAME, card_text, name_text
+from warehouse.storage.files import write_text
 
 Encode = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 Floats = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from catalog.task import Example, Task
+from catalog.tasks.task import Example, Task
 
 TRAIN = 120
 DESCRIPTIONS = {

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flows.evaluate import Alter, EvaluateOptions, evaluate
-from flows.evaluate_figures import report_of
-from flows.generate import run_shards
-from flows.home import Home, open_home
-from lorauter.encoder import Encoder
+from flows.evaluate.evaluate import Alter, EvaluateOptions, evaluate
+from flows.evaluate.figures import report_of
+from flows.home.home import Home, open_home
+from flows.outputs.shards import run_shards
 from lorauter.evaluation.settings import SETTINGS
 from lorauter.routers import RouterParts
-from lorauter.task_index import TaskInputs
+from lorauter.routing.encoder import Encoder
+from lorauter.routing.task_index import TaskInputs
 
 TOP_K = (1, 2, 3, 5, 100)
 TEMPERATURES = (0.05, 0.1, 0.2, 0.5, 1.0)

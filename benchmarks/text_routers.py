@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lorauter.routers.vector_database import shares_of_nearest
-from lorauter.routing import RouterOptions
-from lorauter.task_index import TaskInputs
+from lorauter.routing.routes import RouterOptions
+from lorauter.routing.task_index import TaskInputs
 
 Similarities = npt.NDArray[Any]
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]

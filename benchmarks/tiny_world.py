@@ -14,12 +14,12 @@ from io import StringIO
 from pathlib import Path
 
 from benchmarks.tiny_model import byte_tokenizer, write_adapter, write_base
-from catalog.task import Example, Task
-from flows.home import Home, open_home
+from catalog.tasks.task import Example, Task
+from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.prefect_setup import prepare_prefect, start_prefect
-from lorauter.engine import Engine
-from warehouse.tasks import store_task
+from flows.prefect_runtime.setup import prepare_prefect, start_prefect
+from lorauter.engine.engine import Engine
+from warehouse.tasks.folder import store_task
 
 BASE = "tiny/llama"
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"

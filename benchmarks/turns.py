@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psutil
 import torch
 
-from lorauter.engine import Engine
+from lorauter.engine.engine import Engine
 
 Run = Callable[[], None]
 Case = TypeVar("Case")

@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from warehouse.files import write_text
+from warehouse.storage.files import write_text
 
 TASKS = 50
 SCORES = 5  # an adapter
@@ -105,8 +105,8 @@ def _generate(work: Path, size: int, _: int) -> dict[str, Any]:
 def _publish(work: Path, _: int, __: int) -> dict[str, Any]:
     import pyarrow.dataset as ds
 
-    from warehouse.schemas import ASIDE, SNAPSHOT
-    from warehouse.snapshots import publish
+    from warehouse.schemas.tables import ASIDE, SNAPSHOT
+    from warehouse.snapshots.snapshot import publish
 
     _on_two_cores()
     given = {path.stem: ds.dataset(path) for path in (work / "given").iterdir()}
@@ -127,7 +127,7 @@ def _publish(work: Path, _: int, __: int) -> dict[str, Any]:
 
 
 def _views(work: Path, _: int, runs: int) -> dict[str, Any]:
-    from warehouse.snapshots import current_snapshot
+    from warehouse.snapshots.snapshot import current_snapshot
 
     _on_two_cores()
     began = time.perf_counter()
@@ -137,7 +137,7 @@ def _views(work: Path, _: int, runs: int) -> dict[str, Any]:
 
 def _live(work: Path, _: int, runs: int) -> dict[str, Any]:
     """Over a folder of the tables alone: each view is computed from its definition."""
-    from warehouse.snapshots import Snapshot, current_snapshot
+    from warehouse.snapshots.snapshot import Snapshot, current_snapshot
 
     _on_two_cores()
     bare = work / "bare"
@@ -149,7 +149,7 @@ def _live(work: Path, _: int, runs: int) -> dict[str, Any]:
 
 def _asked(snapshot: Any, work: Path, runs: int) -> dict[str, Any]:
     from benchmarks.warehouse_questions import VIEWS
-    from warehouse.sql import connect
+    from warehouse.sql.session import connect
 
     began = time.perf_counter()
     connection = connect(snapshot, work / "ledger")
@@ -261,7 +261,7 @@ def _values(query: str, adapters: Sequence[str]) -> Sequence[str]:
 
 
 def _folder(work: Path) -> Path:
-    from warehouse.snapshots import current_snapshot
+    from warehouse.snapshots.snapshot import current_snapshot
 
     return current_snapshot(work / "snapshots").folder
 

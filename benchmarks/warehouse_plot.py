@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from warehouse.files import write_atomically
+from warehouse.storage.files import write_atomically
 
 _SHOWN = 8  # views with a name in the legend: the slowest
 

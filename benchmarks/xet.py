@@ -29,7 +29,7 @@ from flows.mirror.server import serve_in_thread
 WEIGHTS = "adapter_model.safetensors"
 PATIENCE_S = 120.0
 _OURS = """
-from catalog.hub import Hub, HubOptions
+from catalog.hub.client import Hub, HubOptions
 hub = Hub(HubOptions(endpoint, cache, timeout=5))
 get = lambda repo, sha: hub.download(repo, [name], sha)
 """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from catalog.adapter import AdapterId
+from catalog.adapters.adapter import AdapterId
 
 PIN, BAN, NOTE, UNPIN, UNBAN, FORCE = "pin", "ban", "note", "unpin", "unban", "force"
 _DONE = {PIN: "pinned", BAN: "banned", NOTE: "noted", UNPIN: "unpinned", UNBAN: "unbanned", FORCE: "forced"}

@@ -1,7 +1,7 @@
 """The flow `answer_batch`: route queries by a published snapshot, answer them, store the answers as Parquet.
 
-Knows: chunks of queries, the answers' table. Does not know: how queries are routed (flows/answer_routes), how texts
-are made and kept (flows/generate). Memory depends on the chunk, not on the file.
+Knows: chunks of queries, the answers' table. Does not know: how queries are routed (flows/answer/routes), how texts
+are made and kept (flows/outputs/shards). Memory depends on the chunk, not on the file.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from catalog.answer import Answer, Failed
-from catalog.metrics import METRICS
-from catalog.task import content_hash
-from flows.answer_checks import MAJORITY, checked_answers
-from flows.answer_parts import AnswerParts
-from flows.answer_routes import Routes
-from flows.chunks import chunks
-from flows.generate import RunShards, ensure_outputs
-from flows.home import Home, open_home
-from flows.progress import Advance, stage
-from flows.prompts import Prompts, prompts_of
-from flows.queries import NEW_TOKENS, Query, read_queries
-from flows.secret_parameters import flow_without_secrets
-from flows.served import served
-from flows.shard_runner import shard_runner
+from catalog.chunks import chunks
+from catalog.tasks.answer import Answer, Failed
+from catalog.tasks.metrics import METRICS
+from catalog.tasks.task import content_hash
+from flows.answer.checks import MAJORITY, checked_answers
+from flows.answer.prompts import Prompts, prompts_of
+from flows.answer.routes import Routes
+from flows.home.home import Home, open_home
+from flows.outputs.runner import shard_runner
+from flows.outputs.shards import RunShards, ensure_outputs
+from flows.prefect_runtime.secret_parameters import flow_without_secrets
+from flows.screen.progress import Advance, stage
 from lorauter.compositions import MIXTURE
-from lorauter.decoding import STOPS, Decoding
-from lorauter.decoding import spelled as spelled_decoding
-from lorauter.gating import GatedRoute
-from lorauter.routing import Route, Routed
-from warehouse.plans import Work
-from warehouse.snapshots import Snapshot
+from lorauter.compositions.serving import served
+from lorauter.engine.decoding import STOPS, Decoding
+from lorauter.engine.decoding import spelled as spelled_decoding
+from lorauter.gates.protocol import GatedRoute
+from lorauter.routing.routes import Route, Routed
+from warehouse.plans.plan import Work
+from warehouse.queries.answer_parts import AnswerParts
+from warehouse.queries.queries import NEW_TOKENS, Query, read_queries
+from warehouse.snapshots.snapshot import Snapshot
 
 Row = dict[str, Any]
 
@@ -59,11 +59,13 @@ def answer_batch(
             max_new_tokens. out: the Parquet file to write. routers: names of `lorauter.routers.ROUTERS`, or
             "majority": the most frequent validation target of the query's task, without a model.
         snapshot: a folder, an id or a date; the current one where left out. settings: as for `refresh`.
-        template: how an input becomes a prompt, see flows/prompts. compose: a name of
+        template: how an input becomes a prompt, see flows/answer/prompts. compose: a name of
             `lorauter.compositions.COMPOSITIONS`; density: of the merges that thin out.
-        sampling: temperature, top_p, top_k and seed of `lorauter.decoding.Decoding`; greedy where left out. A row's
+        sampling: temperature, top_p, top_k and seed of `lorauter.engine.decoding.Decoding`; greedy where left out. A
+        row's
             draws depend on its own prompt, adapters and id: rows with one id and one input get one text.
-        stop: texts that end an answer, see `lorauter.stopping.cut_at_stop`; () leaves it to end-of-text and the bound.
+        stop: texts that end an answer, see `lorauter.engine.stopping.cut_at_stop`; () leaves it to end-of-text and the
+        bound.
         max_new_tokens: bound of an answer; a row's own column max_new_tokens wins.
 
     Returns:

@@ -12,17 +12,17 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from flows.artifacts import link_page
-from flows.crawl_hub import crawl
-from flows.home import open_home
+from flows.crawl.listings import crawl
+from flows.home.home import open_home
+from flows.outputs.runner import shard_runner
 from flows.page.write import page_beside
-from flows.publish_catalog import publish_catalog
-from flows.read_bases import read_base
-from flows.run_record import Run
-from flows.score_adapters import score
-from flows.secret_parameters import flow_without_secrets
-from flows.shard_runner import shard_runner
-from flows.validate_adapters import validate
+from flows.prefect_runtime.artifacts import link_page
+from flows.prefect_runtime.secret_parameters import flow_without_secrets
+from flows.publish.publish import publish_catalog
+from flows.publish.run_record import Run
+from flows.score.score import score
+from flows.validate.bases import read_base
+from flows.validate.verdicts import validate
 
 # Requests are retried where they are made (catalog/hub); a stage that failed would fail again.
 crawl_task = task(crawl, name="crawl", cache_policy=NO_CACHE)
@@ -44,7 +44,7 @@ def refresh(settings: dict[str, Any] | None = None, force: str = "") -> dict[str
     judged = validate_task(home)
     cost = {"spent": 0, "exhaustive": 0, "new": 0}
     known = {base.id: base for base in judged.bases}
-    for id_ in home.bases():
+    for id_ in home.wanted.bases:
         base = known.get(id_) or read_base(home, id_)
         scores = score(home, base, shard_runner(home))
         snapshot = publish_task(home, base, scores, run, force)

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog.errors import HubDown, HubRefusal, SettingError
-from lorauter.fallback import without
-from lorauter.filters import refused
 from lorauter.routers import ROUTERS, RouterParts, no_engine
-from lorauter.routing import Router, RouterOptions
-from lorauter.task_index import EncoderId, load_doras, load_index, load_inputs, load_means, load_pool
-from warehouse.snapshots import Snapshot, open_snapshot
+from lorauter.routing.fallback import without
+from lorauter.routing.filters import refused
+from lorauter.routing.routes import Router, RouterOptions
+from lorauter.routing.task_index import EncoderId, load_doras, load_index, load_inputs, load_means, load_pool
+from warehouse.snapshots.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
-    from lorauter.encoder import Encoder
-    from lorauter.engine import Engine
+    from lorauter.engine.engine import Engine
+    from lorauter.routing.encoder import Encoder
 
 
 FindEncoder = Callable[[EncoderId], Path]
@@ -103,7 +103,7 @@ def _encoder_loader(wanted: EncoderId, find: FindEncoder, dtype: str) -> Callabl
 
     @cache
     def loader() -> Encoder:
-        from lorauter.encoder import Encoder
+        from lorauter.routing.encoder import Encoder
 
         encoder = Encoder(find(wanted), prompt=wanted.prompt, dtype=dtype)
         if encoder.hash != wanted.hash:
@@ -126,8 +126,8 @@ def _finder(snapshot: Path, encoder: str | Path | FindEncoder | None) -> FindEnc
 
 
 def _find_or_download(snapshot: Path, wanted: EncoderId) -> Path:
-    from catalog.hub import DEFAULT_CACHE, PUBLIC_ENDPOINT, Hub, HubOptions
-    from catalog.models import fetch_model
+    from catalog.hub.client import DEFAULT_CACHE, PUBLIC_ENDPOINT, Hub, HubOptions
+    from catalog.hub.models import fetch_model
 
     in_home = snapshot.parent.parent / "hub"
     hub = Hub(HubOptions(endpoint=PUBLIC_ENDPOINT, cache_dir=in_home if in_home.is_dir() else DEFAULT_CACHE))

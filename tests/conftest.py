@@ -34,7 +34,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads stall wh
 os.environ["LORAUTER_ENCODER_DTYPE"] = "float32"
 os.environ["LORAUTER_DTYPE"] = "float32"  # texts then depend on nothing but the row
 
-from flows.prefect_setup import prepare_prefect  # noqa: E402  (imports nothing of Prefect)
+from flows.prefect_runtime.setup import prepare_prefect  # noqa: E402  (imports nothing of Prefect)
 
 prepare_prefect(Path(_SCRATCH))
 
@@ -74,7 +74,7 @@ def tiny_hub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_tasks(tiny_hub_folder: Path) -> Path:
     """Three tasks whose texts an encoder tells apart; the targets are what the task's own adapter really says."""
-    from lorauter.engine import Engine
+    from lorauter.engine.engine import Engine
 
     root = Path(_SCRATCH) / "tasks"
     engine = Engine(tiny_hub_folder / BASE, dtype="float32", find_adapter=lambda name: tiny_hub_folder / name)
@@ -94,10 +94,10 @@ def tiny_tasks(tiny_hub_folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, tiny_tasks: Path) -> Path:
     """A home after one refresh of the tiny hub, which has gone since. For reading; who changes it makes a copy."""
-    from flows.home import open_home
+    from flows.home.home import open_home
     from flows.mirror.server import serve_in_thread
     from flows.refresh import refresh
-    from warehouse.tasks import read_tasks, store_task
+    from warehouse.tasks.folder import read_tasks, store_task
 
     with serve_in_thread(tiny_hub_folder) as hub:
         home = open_home(home=tmp_path_factory.mktemp("refreshed"), endpoint=hub.endpoint, base=BASE)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flows.demo.base import BASE_ID, export_base
 from flows.demo.tasks import SPECS, build_tasks
-from lorauter.train import ALL_LINEAR, ATTENTION, Recipe, train
+from lorauter.train.adapters import ALL_LINEAR, ATTENTION, Recipe, train
 
 POOL = Path(__file__).parent / "pool"
 HUB = POOL / "hub"

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catalog.metrics import METRICS, majority_answer
-from catalog.task import Example, Task
+from catalog.tasks.metrics import METRICS, majority_answer
+from catalog.tasks.task import Example, Task
 from flows.demo.base import export_base
 from flows.demo.build_pool import BASE_DIR, CONTROLS, DECLARED, HUB, POOL_RECIPES
 from flows.demo.tasks import build_tasks
-from lorauter.train import Recipe
+from lorauter.train.adapters import Recipe
 
 TOP, TAU, BATCH = 3, 0.2, 25
 MINIMUM_MARGIN = 0.15

@@ -1,6 +1,6 @@
 """The demo: the main job from nothing to routed answers, on real weights, against a hub on loopback.
 
-Knows: the order, what it measures, the figures of demo.json. Does not know: how they are shown (flows/report).
+Knows: the order, what it measures, the figures of demo.json. Does not know: how they are shown (flows/screen/report).
 
 Budget of the full demo, kept by tests/demo: prompts of at most 48 tokens and answers of at most 8 (one task 24).
 Halving gives (3, 3, 6, 12) examples a rung and 40 to report: 4,438 short rows with 27 adapters on 14 tasks. Five
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import SettingError
-from catalog.task import Task
+from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID
+from flows.demo.peak_memory import PeakMemory
 from flows.demo.world import ENCODER_ID, build_world, demo_tasks
-from flows.home import Home, open_home
-from flows.peak_memory import PeakMemory
-from flows.prefect_setup import prepare_prefect, start_prefect
-from flows.progress import SECONDS, say, stage
-from warehouse.files import write_text
-from warehouse.tasks import store_task
+from flows.home.home import Home, open_home
+from flows.prefect_runtime.setup import prepare_prefect, start_prefect
+from flows.screen.progress import SECONDS, say, stage
+from warehouse.storage.files import write_text
+from warehouse.tasks.folder import store_task
 
 ROUTERS = ("lorauter", "oracle", "uniform", "random", "base", "majority")
 _TOML = f'base = "{BASE_ID}"\nencoder = "{ENCODER_ID}"\n'
@@ -41,7 +41,7 @@ def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
     with PeakMemory() as memory:
         home, folder = prepare_home(settings_home, small)
         with _serve(folder) as hub:
-            from catalog.hub import COUNT
+            from catalog.hub.client import COUNT
 
             settings = {**home.reference, "endpoint": hub.endpoint}
             outcome = _run_flows(home, settings, small)
@@ -126,8 +126,8 @@ def test_queries(tasks: list[Task]) -> list[dict[str, Any]]:
 
 def funnel(snapshot: Path, home: Home) -> dict[str, Any]:
     """Counts from seen to scored, by SQL over the snapshot."""
-    from warehouse.snapshots import open_snapshot
-    from warehouse.sql import connect, run
+    from warehouse.snapshots.snapshot import open_snapshot
+    from warehouse.sql.session import connect, run
 
     with connect(open_snapshot(snapshot), home.ledger) as connection:
         seen, rejected, downloaded, admitted, scored = run(connection, "FROM funnel").fetchall()[0]
@@ -144,7 +144,7 @@ def funnel(snapshot: Path, home: Home) -> dict[str, Any]:
 
 def quality(answers: Path, home: Home) -> dict[str, float]:
     """Mean over tasks of the mean score, by router: the printed query, run."""
-    from warehouse.sql import connect, run
+    from warehouse.sql.session import connect, run
 
     with connect(None, home.ledger, answers.parent) as connection:
         return dict(run(connection, QUALITY_SQL.format(answers=answers)).fetchall())

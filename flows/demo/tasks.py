@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.task import DEFAULT_TEMPLATE, Example, Task
+from catalog.tasks.task import DEFAULT_TEMPLATE, Example, Task
 
 SEED = 20260101
 VALIDATION, TEST = 64, 50

@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from catalog.errors import SettingError
-from catalog.task import Task
+from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID, export_base
 from flows.demo.broken import write_broken
-from warehouse.tasks import read_tasks
+from warehouse.tasks.folder import read_tasks
 
 ENCODER_ID = "sentence-transformers/all-MiniLM-L6-v2"
 POOL = Path(__file__).parent / "pool"

@@ -11,10 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from warehouse.ledger import Ledger
-from warehouse.schemas import LEDGER
-from warehouse.snapshots import Snapshot
-from warehouse.sql import connect, run
+from warehouse.ledger.ledger import Ledger
+from warehouse.schemas.tables import LEDGER
+from warehouse.snapshots.snapshot import Snapshot
+from warehouse.sql.session import connect, run
 
 Row = dict[str, Any]
 Tables = Mapping[str, list[Row]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flows.screen import printable
+from flows.screen.screen import printable
 
 MOST = 400
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from catalog.adapter import AdapterId
+from catalog.adapters.adapter import AdapterId
 from flows.page.reading import Row, Tables
 from flows.page.task_map import places
 from flows.page.text import shown

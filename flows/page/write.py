@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows.home import Home
+from flows.home.home import Home
 from flows.page.evaluations import read_evaluations
 from flows.page.figures import figures
 from flows.page.reading import read_tables
 from flows.page.render import render
 from flows.page.worlds import worlds
-from flows.progress import say
-from warehouse.files import write_text
-from warehouse.snapshots import Snapshot
+from flows.screen.progress import say
+from warehouse.snapshots.snapshot import Snapshot
+from warehouse.storage.files import write_text
 
 
 def write_page(home: Home, snapshot: Snapshot, out: Path) -> None:

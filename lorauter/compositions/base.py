@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from catalog.errors import SettingError
-from catalog.task import content_hash
-from lorauter.adapter_weights import AdapterWeights, LoraPair
+from catalog.tasks.task import content_hash
+from lorauter.adapters.weights import AdapterWeights, LoraPair
 from lorauter.compositions.parts import Part, parts_by_module
-from lorauter.routing import Mixture, added_up, mixture_of
+from lorauter.routing.routes import Mixture, added_up, mixture_of
 
 MAJORITIES = ("total", "frequency")
 MergePair = Callable[[Sequence[Part]], LoraPair]

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import torch
 
-from lorauter.adapter_weights import LoraPair
+from lorauter.adapters.weights import LoraPair
 from lorauter.compositions.base import Composed, Merging
 from lorauter.compositions.parts import Part, one_rank
-from lorauter.routing import Mixture
+from lorauter.routing.routes import Mixture
 
 
 class Fusion(Merging):

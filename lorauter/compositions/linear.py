@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorauter.adapter_weights import LoraPair
+from lorauter.adapters.weights import LoraPair
 from lorauter.compositions.base import Merging
 from lorauter.compositions.parts import Part
 from lorauter.compositions.two_sides import two_sides, untouched, weighted_sum

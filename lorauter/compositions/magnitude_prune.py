@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lorauter.adapter_weights import LoraPair
+from lorauter.adapters.weights import LoraPair
 from lorauter.compositions.base import CompositionOptions, Merging
 from lorauter.compositions.parts import Part
 from lorauter.compositions.thinning import keep_largest

@@ -6,7 +6,7 @@ Knows: that the engine mixes outputs by itself, exactly, for any ranks, targets 
 from __future__ import annotations
 
 from lorauter.compositions.base import Composed, summed
-from lorauter.routing import Mixture
+from lorauter.routing.routes import Mixture
 
 
 class OutputMixture:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from catalog.errors import UnsupportedAdapter
-from lorauter.adapter_weights import AdapterWeights, LoraPair
+from lorauter.adapters.weights import AdapterWeights, LoraPair
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from catalog.errors import UnsupportedAdapter
-from lorauter.adapter_weights import AdapterWeights, read_adapter
+from lorauter.adapters.weights import AdapterWeights, read_adapter
 
 
 def reader(

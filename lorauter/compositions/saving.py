@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 
 from catalog.errors import UnsupportedAdapter
-from lorauter.adapter_weights import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterWeights, LoraPair
-from warehouse.files import write_atomically, write_text
+from lorauter.adapters.weights import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterWeights, LoraPair
+from warehouse.storage.files import write_atomically, write_text
 
 
 def save_merged(folder: Path, weights: AdapterWeights, base_id: str, dtype: torch.dtype = torch.float32) -> int:

@@ -6,7 +6,7 @@ Knows: weights. Does not know: tasks; what a route's weights lack to 1 is the sh
 from __future__ import annotations
 
 from lorauter.compositions.base import Composed, summed
-from lorauter.routing import Mixture
+from lorauter.routing.routes import Mixture
 
 
 class Selection:

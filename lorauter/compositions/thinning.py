@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from catalog.task import content_hash
+from catalog.tasks.task import content_hash
 
 
 def keep_largest(tensor: torch.Tensor, density: float) -> torch.Tensor:

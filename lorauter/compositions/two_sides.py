@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from lorauter.adapter_weights import LoraPair
+from lorauter.adapters.weights import LoraPair
 from lorauter.compositions.parts import Part, one_rank
 
 Combine = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lorauter.encoder import Encoder, Vectors
+from lorauter.routing.encoder import Encoder, Vectors
 
 
 class Remembering(Encoder):

@@ -21,9 +21,9 @@ from functools import cache
 from lorauter.evaluation.remembering import Remembering
 from lorauter.loading import parts_without
 from lorauter.routers import RouterParts
-from lorauter.routing import Question, Routed, Router, routes_of
-from lorauter.task_index import TaskIndex
-from warehouse.snapshots import Snapshot
+from lorauter.routing.routes import Question, Routed, Router, routes_of
+from lorauter.routing.task_index import TaskIndex
+from warehouse.snapshots.snapshot import Snapshot
 
 NON_OOD, SEMI_OOD, OOD = "non-ood", "semi-ood", "ood"
 SETTINGS = (NON_OOD, SEMI_OOD, OOD)

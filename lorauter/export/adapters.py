@@ -20,14 +20,14 @@ from typing import Any
 import torch
 
 from catalog.errors import UnsupportedAdapter
-from catalog.task import content_hash
-from lorauter.adapter_weights import CONFIG_FILE, WEIGHTS_FILE, AdapterWeights
+from catalog.tasks.task import content_hash
+from lorauter.adapters.weights import CONFIG_FILE, WEIGHTS_FILE, AdapterWeights
 from lorauter.compositions.base import Composition
 from lorauter.compositions.cat import cat
 from lorauter.compositions.reading import reader
 from lorauter.compositions.saving import save_merged
-from lorauter.routing import Mixture
-from warehouse.files import write_atomically, write_text
+from lorauter.routing.routes import Mixture
+from warehouse.storage.files import write_atomically, write_text
 
 
 @dataclass(frozen=True, slots=True)

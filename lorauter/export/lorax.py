@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.adapter_weights import AdapterWeights
+from lorauter.adapters.weights import AdapterWeights
 from lorauter.compositions.base import CompositionOptions, summed
 from lorauter.export.adapters import ServedAdapter, plain_rank
-from lorauter.export.asked import Asked
-from lorauter.routing import Mixture
+from lorauter.export.requests import Asked
+from lorauter.routing.routes import Mixture
 
 STRATEGIES = {
     "fusion": "linear",

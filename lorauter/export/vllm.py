@@ -14,7 +14,7 @@ from typing import Any
 
 from catalog.errors import UnsupportedAdapter
 from lorauter.export.adapters import ServedAdapter
-from lorauter.export.asked import Asked
+from lorauter.export.requests import Asked
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` may be (vLLM's config/lora.py; 1 is left out, older ones lack it)."""

@@ -1,4 +1,4 @@
-"""Token gates, one small file a system; each keeps the protocol of lorauter/gating.
+"""Token gates, one small file a system; each keeps the protocol of lorauter/gates/protocol.
 
 Knows: nothing beyond its members. Does not know: routes (lorauter/routers), engines.
 

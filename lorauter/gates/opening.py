@@ -8,10 +8,10 @@ from functools import lru_cache
 from lorauter.gates.arrow import ArrowGate
 from lorauter.gates.lag import LagGate
 from lorauter.gates.named import NamedGate
+from lorauter.gates.protocol import TokenGate
 from lorauter.gates.seqr import SeqrGate
 from lorauter.gates.singular_rows import ReadAdapter, singular_rows_of
 from lorauter.gates.spectr import SpectrGate
-from lorauter.gating import TokenGate
 
 OpenGate = Callable[[NamedGate], TokenGate]
 _GATES_KEPT = 4
@@ -20,7 +20,7 @@ _GATES_KEPT = 4
 def gates_of(read: ReadAdapter, adapters_kept: int) -> OpenGate:
     """Makes gates of weights, and keeps the last few; gates that share adapters take each apart once.
 
-    SEQR's is not calibrated: its texts would have to travel with its name. See `lorauter.gates.calibration`.
+    SEQR's is not calibrated: its texts would have to travel with its name. See `lorauter.train.gate_calibration`.
 
     Args:
         read: gives an adapter's weights. adapters_kept: how many adapters' singular rows are kept.

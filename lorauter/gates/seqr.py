@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from catalog.errors import UnsupportedAdapter
-from lorauter.adapter_weights import AdapterWeights
+from lorauter.adapters.weights import AdapterWeights
 from lorauter.gates.candidate_rows import CandidateRows
 from lorauter.gates.choosing import the_best
 from lorauter.gates.singular_rows import ReadAdapter, plain
@@ -41,7 +41,7 @@ class SeqrGate:
         adapters: keys of the candidates. read: gives their weights.
 
     Attributes:
-        spread: by module; empty until `calibrate` (lorauter/gates/calibration) has filled it.
+        spread: by module; empty until `calibrate` (lorauter/train/gate_calibration) has filled it.
 
     Raises:
         UnsupportedAdapter: two candidates differ in A where both touch a module, or one is a DoRA; the cause names it.

@@ -18,7 +18,7 @@ from functools import lru_cache
 import torch
 
 from catalog.errors import UnsupportedAdapter
-from lorauter.adapter_weights import AdapterWeights, LoraPair
+from lorauter.adapters.weights import AdapterWeights, LoraPair
 
 ReadAdapter = Callable[[str], AdapterWeights]
 """Adapter key → its weights, as `Engine.weights_of`."""

@@ -41,12 +41,12 @@ from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
 from lorauter.routers.uniform import UniformRouter
 from lorauter.routers.vector_database import VectorDatabaseRouter
-from lorauter.routing import Router, RouterOptions
+from lorauter.routing.routes import Router, RouterOptions
 
 if TYPE_CHECKING:
-    from lorauter.encoder import Encoder
-    from lorauter.engine import Engine
-    from lorauter.task_index import TaskIndex, TaskInputs
+    from lorauter.engine.engine import Engine
+    from lorauter.routing.encoder import Encoder
+    from lorauter.routing.task_index import TaskIndex, TaskInputs
 
 Fitted = TypeVar("Fitted")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorauter.routing import Masked, Route
+from lorauter.routing.routes import Masked, Route
 
 
 class BaseRouter:

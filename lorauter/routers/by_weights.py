@@ -17,7 +17,7 @@ from lorauter.routers.token_gate import TokenGateRouter
 
 if TYPE_CHECKING:
     from lorauter.routers import RouterParts
-    from lorauter.routing import Router
+    from lorauter.routing.routes import Router
 
 
 def gate_router(name: str, parts: RouterParts) -> TokenGateRouter:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catalog.errors import SettingError
-from lorauter.routing import Masked, Route
-from lorauter.task_index import TaskIndex, TaskInputs
-from lorauter.task_shares import nucleus_of, routes_of_shares
-from lorauter.task_weights import to_one
+from lorauter.routing.routes import Masked, Route
+from lorauter.routing.task_index import TaskIndex, TaskInputs
+from lorauter.routing.task_shares import nucleus_of, routes_of_shares
+from lorauter.routing.task_weights import to_one
 
 if TYPE_CHECKING:
-    from lorauter.encoder import Encoder
+    from lorauter.routing.encoder import Encoder
 
 INVERSE_REGULARISATION = 100.0  # unit vectors are short: with scikit-learn's 1.0 every task is nearly as probable
 

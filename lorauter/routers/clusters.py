@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lorauter.routing import Masked, Route, mixture_of
-from lorauter.task_index import TaskIndex, TaskInputs
-from lorauter.task_weights import weigh_tasks
+from lorauter.routing.routes import Masked, Route, mixture_of
+from lorauter.routing.task_index import TaskIndex, TaskInputs
+from lorauter.routing.task_weights import weigh_tasks
 
 if TYPE_CHECKING:
-    from lorauter.encoder import Encoder
+    from lorauter.routing.encoder import Encoder
 
 SEED = 0
 RESTARTS = 10

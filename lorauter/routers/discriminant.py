@@ -1,7 +1,7 @@
 """Ours: LORAUTER's frame with tasks told apart by a linear discriminant of form and meaning, and a calibrated fallback.
 
-Knows: when a query is weighed and when it goes to the base. Does not know: the representation (lorauter/discriminant),
-calibration (lorauter/confidence), where inputs come from.
+Knows: when a query is weighed and when it goes to the base. Does not know: the representation
+(lorauter/routing/linear_discriminant), calibration (lorauter/routing/confidence), where inputs come from.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from catalog.errors import SettingError
-from lorauter.confidence import Confidence
-from lorauter.discriminant import TaskDiscriminant, count_texts
-from lorauter.routing import Masked, Route, RouterOptions
-from lorauter.task_index import TaskIndex, TaskInputs
-from lorauter.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
+from lorauter.routing.confidence import Confidence
+from lorauter.routing.linear_discriminant import TaskDiscriminant, count_texts
+from lorauter.routing.routes import Masked, Route, RouterOptions
+from lorauter.routing.task_index import TaskIndex, TaskInputs
+from lorauter.routing.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
 
 if TYPE_CHECKING:
-    from lorauter.encoder import Encoder
+    from lorauter.routing.encoder import Encoder
 
 Made = TypeVar("Made")
 LEAST_TASKS, LEAST_INPUTS = 3, 2  # one task is left out to calibrate, two remain; one input is held out, one remains

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from lorauter.routing import Masked, Question, Routed, Router, routes_of
+from lorauter.routing.routes import Masked, Question, Routed, Router, routes_of
 
 
 class LateRouter:

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from catalog.errors import SettingError
-from lorauter.routing import Masked, Question, Route, mixture_of
+from lorauter.routing.routes import Masked, Question, Route, mixture_of
 
 if TYPE_CHECKING:
-    from lorauter.adapter_bank import HeldPair
-    from lorauter.engine import Engine
+    from lorauter.engine.bank.bank import HeldPair
+    from lorauter.engine.engine import Engine
 
 PUBLISHED_MODULE = "q_proj"
 MOST_TOKENS = 2048

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lorauter.routing import Masked, Route
-from lorauter.task_index import TaskIndex
-from lorauter.task_weights import mask, routes_of, weigh_alike
+from lorauter.routing.routes import Masked, Route
+from lorauter.routing.task_index import TaskIndex
+from lorauter.routing.task_weights import mask, routes_of, weigh_alike
 
 if TYPE_CHECKING:
-    from lorauter.encoder import Encoder
+    from lorauter.routing.encoder import Encoder
 
 
 class LoraRetrieverRouter:

@@ -1,7 +1,7 @@
 """LoraHub (arXiv 2307.13269) as a router: a query goes to the mixture that was learned for its nearest task.
 
-Knows: when a mixture is learned, and from which examples. Does not know: how it is learned (lorauter/mixture_search),
-how near is measured.
+Knows: when a mixture is learned, and from which examples. Does not know: how it is learned
+(lorauter/routers/mixture_search), how near is measured.
 
 A task's mixture is learned when the first query comes to it: 40 losses over at most 20 adapters drawn from the admitted
 ones, on 5 of its validation examples, drawn too. In the paper a user brings the 5 examples of each new task; here the
@@ -16,13 +16,13 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from catalog.errors import SnapshotError
-from catalog.task import content_hash
-from lorauter.mixture_search import Labelled, SearchOptions, drawn, search_mixture
-from lorauter.routing import Masked, Mixture, Route, Routed, Router
+from catalog.tasks.task import content_hash
+from lorauter.routers.mixture_search import Labelled, SearchOptions, drawn, search_mixture
+from lorauter.routing.routes import Masked, Mixture, Route, Routed, Router
 
 if TYPE_CHECKING:
     from lorauter.routers import RouterParts
-    from lorauter.task_index import TaskInputs
+    from lorauter.routing.task_index import TaskInputs
 
 EXAMPLES = 5
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from catalog.errors import SettingError
-from lorauter.routing import Masked, Question, Route, TaskMatch, mixture_of
-from lorauter.task_index import TaskIndex
+from lorauter.routing.routes import Masked, Question, Route, TaskMatch, mixture_of
+from lorauter.routing.task_index import TaskIndex
 
 
 class OracleRouter:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from catalog.task import content_hash
-from lorauter.routing import Masked, Route, mixture_of
-from lorauter.task_index import TaskIndex
+from catalog.tasks.task import content_hash
+from lorauter.routing.routes import Masked, Route, mixture_of
+from lorauter.routing.task_index import TaskIndex
 
 
 class RandomRouter:

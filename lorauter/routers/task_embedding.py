@@ -1,7 +1,7 @@
 """LORAUTER (arXiv 2601.21795): route a query by task embeddings, compose the adapters that did best on those tasks.
 
 Knows: that tasks are near by cosine of embeddings. Does not know: where embeddings or scores come from, how
-similarities become weights (lorauter/task_weights).
+similarities become weights (lorauter/routing/task_weights).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lorauter.nearest_tasks import NearestTasks
-from lorauter.routing import Masked, Route
-from lorauter.task_index import TaskIndex
-from lorauter.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
+from lorauter.routing.nearest_tasks import NearestTasks
+from lorauter.routing.routes import Masked, Route
+from lorauter.routing.task_index import TaskIndex
+from lorauter.routing.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
 
 if TYPE_CHECKING:
-    from lorauter.encoder import Encoder
+    from lorauter.routing.encoder import Encoder
 
 
 class TaskEmbeddingRouter:

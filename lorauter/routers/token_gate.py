@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lorauter.gates.named import NamedGate
-from lorauter.gating import GatedRoute, TokenGate
-from lorauter.routing import Masked, Route, Routed
+from lorauter.gates.protocol import GatedRoute, TokenGate
+from lorauter.routing.routes import Masked, Route, Routed
 
 
 class TokenGateRouter:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorauter.routing import Masked, Route, mixture_of
-from lorauter.task_index import TaskIndex
+from lorauter.routing.routes import Masked, Route, mixture_of
+from lorauter.routing.task_index import TaskIndex
 
 
 class UniformRouter:

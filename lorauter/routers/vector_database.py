@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lorauter.routing import Masked, Route
-from lorauter.task_index import TaskIndex, TaskInputs
-from lorauter.task_shares import Shares, nucleus_of, routes_of_shares
+from lorauter.routing.routes import Masked, Route
+from lorauter.routing.task_index import TaskIndex, TaskInputs
+from lorauter.routing.task_shares import Shares, nucleus_of, routes_of_shares
 
 if TYPE_CHECKING:
-    from lorauter.encoder import Encoder
+    from lorauter.routing.encoder import Encoder
 
 TEMPERATURE = 0.1  # of the softmax over cosines; the paper gives none
 

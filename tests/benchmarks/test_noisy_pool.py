@@ -16,7 +16,7 @@ from benchmarks.noisy_pool import PoolMaker, build, off_task_tasks, training
 from catalog.errors import SettingError
 from flows.demo.build_pool import HUB
 from flows.demo.tasks import SPECS, build_task
-from lorauter.adapter_weights import read_adapter, weights_of
+from lorauter.adapters.weights import read_adapter, weights_of
 
 MODULE = "base_model.model.q_proj"
 STRANGERS = {"sums-r8": "sums", "sums-few": "sums", "maps-r8": "maps"}

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.routing import ROUTERS, Judge, read_judged, remembering
 from benchmarks.text_routers import VectorDatabase
 from catalog.errors import TaskError
-from lorauter.task_index import TaskInputs
+from lorauter.routing.task_index import TaskInputs
 
 FORMS = {
     ("likes", "mood"): "Does the critic like the {0}?\nOPTIONS:\n- yes\n- no",

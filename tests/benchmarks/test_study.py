@@ -19,8 +19,8 @@ from benchmarks.study_pool import KINDS, recipes
 from benchmarks.study_prior import shown_text, write_prior
 from benchmarks.study_synthetic import synthetic_outcomes
 from benchmarks.study_tasks import DESCRIPTIONS, TRAIN, read_study_task
-from catalog.task import Example, Task
-from warehouse.files import write_table
+from catalog.tasks.task import Example, Task
+from warehouse.storage.files import write_table
 
 
 def test_a_seed_deals_every_example_to_one_half() -> None:

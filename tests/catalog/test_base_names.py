@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from catalog.adapter import AdapterId, LoraShape
-from catalog.base import Base
-from catalog.base_names import BaseMatch, canonical, listed_names, match_base, table
-from catalog.facts import AdapterFacts
-from catalog.safe_names import is_repo_id
+from catalog.adapters.adapter import AdapterId, LoraShape
+from catalog.adapters.facts import AdapterFacts
+from catalog.adapters.safe_names import is_repo_id
+from catalog.bases.base import Base
+from catalog.bases.names import BaseMatch, canonical, listed_names, match_base, table
 
 SHA = "a" * 40
 OURS = Base("Acme/Tiny-Llama", SHA, {"q": (16, 32), "v": (16, 8)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 
-from catalog.budget import Budget, Pace
+from catalog.hub.budget import Budget, Pace
 
 
 class Clock:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from catalog.card import TEXT_LIMIT, card_text, name_text
+from catalog.adapters.card import TEXT_LIMIT, card_text, name_text
 
 CARD = """---
 license: mit

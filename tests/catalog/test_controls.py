@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from catalog.answer import Failed
-from catalog.controls import majority_scores, scores_of, shuffled_scores
-from catalog.option_metrics import OptionLogprobs
-from catalog.task import Example, Task
+from catalog.tasks.answer import Failed
+from catalog.tasks.controls import majority_scores, scores_of, shuffled_scores
+from catalog.tasks.option_metrics import OptionLogprobs
+from catalog.tasks.task import Example, Task
 
 TASK = Task("t", "exact_match", ())
 COLOURS = [Example(f"{n}?", target) for n, target in enumerate(["red", "red", "red", "blue"])]

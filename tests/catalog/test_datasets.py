@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog.datasets import download_dataset
 from catalog.errors import HubError
-from catalog.hub import HubOptions
+from catalog.hub.client import HubOptions
+from catalog.hub.datasets import download_dataset
 
 SHA = "5" * 40
 FILES = {

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.adapter import AdapterId, LoraShape
-from catalog.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts, listing_from_json
-from catalog.parse import Problem, Tensor
-from catalog.rules import Base, Policy, judge
+from catalog.adapters.adapter import AdapterId, LoraShape
+from catalog.adapters.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts, listing_from_json
+from catalog.adapters.parse import Problem, Tensor
+from catalog.rules.table import Base, Policy, judge
 
 SHA = "a" * 40
 CONFIG = "adapter_config.json"

@@ -18,17 +18,17 @@ from typing import Any
 
 import pytest
 
-from catalog.adapter import AdapterId, Finding
-from catalog.base import Base
-from catalog.base_names import match_base
+from catalog.adapters.adapter import AdapterId, Finding
+from catalog.adapters.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts
+from catalog.adapters.parse import CONFIG_LIMIT, HEADER_LIMIT, Problem
+from catalog.bases.base import Base
+from catalog.bases.names import match_base
 from catalog.errors import DiskError, LorauterError
-from catalog.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts
-from catalog.hub import Hub, HubOptions
-from catalog.parse import CONFIG_LIMIT, HEADER_LIMIT, Problem
-from catalog.profile import profile
-from catalog.rules import Policy, judge
-from catalog.target import Target
-from flows.screen import printable
+from catalog.hub.client import Hub, HubOptions
+from catalog.hub.target import Target
+from catalog.rules.profile import profile
+from catalog.rules.table import Policy, judge
+from flows.screen.screen import printable
 
 SHA = "a" * 40
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"

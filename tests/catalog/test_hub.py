@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from tenacity import wait_none
 
-from catalog import transport
+from catalog.adapters.facts import RawAdapter, RepoListing
+from catalog.adapters.parse import CONFIG_LIMIT, Problem
 from catalog.errors import HubDown, HubError, LorauterError
-from catalog.facts import RawAdapter, RepoListing
-from catalog.hub import COUNT, HEAD_BYTES, Hub, HubOptions, Page, model_files
-from catalog.parse import CONFIG_LIMIT, Problem
-from catalog.target import Target
+from catalog.hub import transport
+from catalog.hub.client import COUNT, HEAD_BYTES, Hub, HubOptions, Page, model_files
+from catalog.hub.target import Target
 from flows.mirror.accounts import Account
 from flows.mirror.server import HubServer, serve_in_thread
 from tests.odd_server import Odd, reply

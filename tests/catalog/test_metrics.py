@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from catalog.errors import TaskError
-from catalog.metrics import (
+from catalog.tasks.metrics import (
     METRICS,
     Mean,
     OptionLogprobs,
@@ -20,9 +20,9 @@ from catalog.metrics import (
     normalise,
     rouge_l,
 )
-from catalog.option_metrics import lenient_match, option_loglikelihood, option_loglikelihood_norm
-from catalog.overlap_metrics import bleu, rouge_1, rouge_2, struct_to_text
-from catalog.text_metrics import token_f1
+from catalog.tasks.option_metrics import lenient_match, option_loglikelihood, option_loglikelihood_norm
+from catalog.tasks.overlap_metrics import bleu, rouge_1, rouge_2, struct_to_text
+from catalog.tasks.text_metrics import token_f1
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_rouge_l_is_the_f1_of_the_longest_common_subsequence(text: str, target: 
 def test_rouge_leaves_a_replaced_stderr_open() -> None:
     script = """
 import io, logging.config, sys
-from catalog.metrics import rouge_l
+from catalog.tasks.metrics import rouge_l
 sys.stderr = ours = io.StringIO()
 rouge_l("a", "a")
 sys.stderr = sys.__stderr__

@@ -14,13 +14,13 @@ import httpx2
 import pytest
 from tenacity import wait_none
 
-from catalog import transport
+from catalog.adapters.facts import RepoListing
 from catalog.errors import HubError, HubTrouble
-from catalog.facts import RepoListing
-from catalog.hub import Hub, HubOptions
-from catalog.hub_errors import origin
-from catalog.session import spent_by, window_of
-from catalog.target import Target
+from catalog.hub import transport
+from catalog.hub.client import Hub, HubOptions
+from catalog.hub.errors import origin
+from catalog.hub.session import spent_by, window_of
+from catalog.hub.target import Target
 from tests.odd_server import Odd, reply
 
 SHA = "a" * 40

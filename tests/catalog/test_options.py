@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from catalog.options import index_of, named_option, options_in, says
+from catalog.tasks.options import index_of, named_option, options_in, says
 
 NLI = ("entailed", "not entailed", "neutral")
 CITIES = ("Oslo", "Rome", "New York")

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 
-from catalog.adapter import LoraShape
-from catalog.parse import (
+from catalog.adapters.adapter import LoraShape
+from catalog.adapters.parse import (
     CONFIG_LIMIT,
     DEPTH_LIMIT,
     HEADER_LIMIT,

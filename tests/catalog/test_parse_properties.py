@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from catalog.parse import DEPTH_LIMIT, Problem, Tensor, header_length, lora_shapes, module_name, parse_config
-from catalog.parse import parse_header as parse_json
+from catalog.adapters.parse import DEPTH_LIMIT, Problem, Tensor, header_length, lora_shapes, module_name, parse_config
+from catalog.adapters.parse import parse_header as parse_json
 
 bounded = settings(max_examples=200, deadline=None)
 ENTRY: dict[str, Any] = {"dtype": "I8", "shape": [4], "data_offsets": [0, 4]}

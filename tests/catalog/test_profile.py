@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from catalog.adapter import AdapterId
-from catalog.base import Base
-from catalog.base_names import match_base
-from catalog.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts
-from catalog.profile import Profile, RankGroup, profile
+from catalog.adapters.adapter import AdapterId
+from catalog.adapters.facts import AdapterFacts, RawAdapter, RepoListing, gather_facts
+from catalog.bases.base import Base
+from catalog.bases.names import match_base
+from catalog.rules.profile import Profile, RankGroup, profile
 
 SHA = "a" * 40
 BASE = Base("a/b", SHA, {"q": (8, 16), "k": (8, 4), "v": (8, 4), "lm_head": (8, 50)}, {"wte": (50, 8)})

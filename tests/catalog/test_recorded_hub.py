@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from tenacity import wait_none
 
-from catalog import budget, transport
+from catalog.adapters.facts import RawAdapter, RepoListing
 from catalog.errors import DiskError, HubDown, HubError, HubRefusal, HubTrouble
-from catalog.facts import RawAdapter, RepoListing
-from catalog.hub import Hub, HubOptions
-from catalog.target import Target
+from catalog.hub import budget, transport
+from catalog.hub.client import Hub, HubOptions
+from catalog.hub.target import Target
 from tests.odd_server import Odd, reply
 
 SHA = "a" * 40

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from catalog.adapter import AdapterId, Finding, LoraShape
-from catalog.base_names import BaseMatch
-from catalog.facts import AdapterFacts
-from catalog.parse import Problem, Tensor, lora_shapes
-from catalog.rules import (
+from catalog.adapters.adapter import AdapterId, Finding, LoraShape
+from catalog.adapters.facts import AdapterFacts
+from catalog.adapters.parse import Problem, Tensor, lora_shapes
+from catalog.bases.names import BaseMatch
+from catalog.rules.table import (
     RULES,
     Base,
     Policy,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from catalog.base import Base
-from catalog.patterns import Patience, Undecided
-from catalog.scaling import declared_rank, scaling_of
-from catalog.targets import expected_header_bytes, resolve_targets
+from catalog.adapters.patterns import Patience, Undecided
+from catalog.adapters.scaling import declared_rank, scaling_of
+from catalog.bases.base import Base
+from catalog.bases.target_modules import expected_header_bytes, resolve_targets
 
 LAYERS = [f"model.layers.{i}.{m}" for i in range(12) for m in ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")]
 BASE = Base("a/b", "0" * 40, {**dict.fromkeys(LAYERS, (8, 8)), "lm_head": (8, 99)}, {"model.embed_tokens": (99, 8)})

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from catalog.task import Example, Task, content_hash
+from catalog.tasks.task import Example, Task, content_hash
 
 TASK = Task("colours", "exact_match", (Example("What is grass?", "green"), Example("Et la mer ?", "bleu é")))
 

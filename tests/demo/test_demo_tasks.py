@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import flows.demo.tasks
-from catalog.metrics import METRICS
-from catalog.task import Task
+from catalog.tasks.metrics import METRICS
+from catalog.tasks.task import Task
 from flows.demo.tasks import NO_TASK, SPECS, TEST, VALIDATION, TaskSpec, build_tasks, no_task_file, task_files
 
 COMMITTED = Path(flows.demo.tasks.__file__).parent / "pool" / "tasks"

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.demo.build_pool import CONTROLS, POOL_RECIPES
 from flows.demo.world import POOL, demo_tasks
-from warehouse.tasks import read_tasks
+from warehouse.tasks.folder import read_tasks
 
 
 def _configs() -> dict[str, dict[str, Any]]:

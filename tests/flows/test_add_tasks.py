@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from catalog.task import ALPACA_TEMPLATE, Example, Task, content_hash
-from flows.cli import cli, main
-from warehouse.tasks import read_tasks
+from catalog.tasks.task import ALPACA_TEMPLATE, Example, Task, content_hash
+from flows.cli.main import cli, main
+from warehouse.tasks.folder import read_tasks
 
 Run = Callable[..., tuple[str, str]]
 WET = tuple(Example(f"Is it wet on day {n}?", "yes" if n % 2 else "no") for n in range(10))

@@ -20,19 +20,19 @@ import pytest
 from click.testing import CliRunner
 
 import lorauter
-from catalog.adapter import AdapterId
+from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
+from flows.answer.route_texts import RouteOptions, tell_routes
 from flows.answer_batch import answer_batch
-from flows.answer_options import stops_given
-from flows.answer_parts import AnswerParts
-from flows.cli import cli
-from flows.home import Home, open_home
+from flows.cli.answer_options import stops_given
+from flows.cli.main import cli
+from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.queries import read_queries
 from flows.refresh import refresh
-from flows.route_texts import RouteOptions, tell_routes
-from lorauter.stopping import cut_at_stop
-from warehouse.snapshots import current_snapshot
+from lorauter.engine.stopping import cut_at_stop
+from warehouse.queries.answer_parts import AnswerParts
+from warehouse.queries.queries import read_queries
+from warehouse.snapshots.snapshot import current_snapshot
 
 BASE = "tiny/llama"
 
@@ -353,9 +353,9 @@ def test_a_base_without_a_chat_template_is_told(published: Home, tmp_path: Path)
 
 
 def test_a_gates_answers_are_stored_and_are_those_of_the_gate_itself(published: Home, tmp_path: Path) -> None:
+    from lorauter.gates.protocol import GatedRoute
     from lorauter.gates.singular_rows import singular_rows_of
     from lorauter.gates.spectr import SpectrGate
-    from lorauter.gating import GatedRoute
 
     queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
     settings = settings_of(published)

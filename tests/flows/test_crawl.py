@@ -15,18 +15,18 @@ import pytest
 from click.testing import CliRunner
 from tenacity import wait_none
 
-import catalog.hub
-from catalog import transport
+import catalog.hub.client
 from catalog.errors import HubDown, HubError, SettingError
-from catalog.hub import COUNT, Hub
-from flows.cli import cli
-from flows.crawl_hub import Crawled, crawl
-from flows.home import Home
+from catalog.hub import transport
+from catalog.hub.client import COUNT, Hub
+from flows.cli.main import cli
+from flows.crawl.listings import Crawled, crawl
+from flows.home.home import Home
+from flows.home.settings import load_settings
 from flows.mirror import faults
 from flows.mirror.accounts import Account
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
-from flows.settings import load_settings
 from tests.odd_server import Odd, reply
 
 BASE = "tiny/llama"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from catalog.adapter import AdapterId
-from flows.cli import cli
-from flows.home import Home, open_home
-from warehouse.pointer import swaps
-from warehouse.snapshots import Snapshot, current_snapshot
+from catalog.adapters.adapter import AdapterId
+from flows.cli.main import cli
+from flows.home.home import Home, open_home
+from warehouse.snapshots.pointer import swaps
+from warehouse.snapshots.snapshot import Snapshot, current_snapshot
 
 BASE = "tiny/llama"
 Run = Callable[..., Result]

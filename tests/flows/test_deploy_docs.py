@@ -20,8 +20,8 @@ from threading import Thread
 import psutil
 import pytest
 
-from flows.home import open_home
-from warehouse.snapshots import current_snapshot
+from flows.home.home import open_home
+from warehouse.snapshots.snapshot import current_snapshot
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/deploy.md"

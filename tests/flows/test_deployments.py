@@ -17,12 +17,12 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from flows.crawl_hub import crawl
-from flows.home import Home, open_home
-from flows.validate_adapters import validate
-from lorauter.decoding import Decoding
-from warehouse.snapshots import current_snapshot
-from warehouse.tasks import read_tasks, store_task
+from flows.crawl.listings import crawl
+from flows.home.home import Home, open_home
+from flows.validate.verdicts import validate
+from lorauter.engine.decoding import Decoding
+from warehouse.snapshots.snapshot import current_snapshot
+from warehouse.tasks.folder import read_tasks, store_task
 
 ROOT = Path(__file__).parents[2]
 ONE_RUNG = {"LORAUTER_HALVING__RUNGS": "8"}  # a run on a worker starts for seconds

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from flows.doctor import examine
-from flows.home import open_home
+from flows.home.doctor import examine
+from flows.home.home import open_home
 from flows.mirror.accounts import Account
 from flows.mirror.likeness import KIND
 from flows.mirror.server import serve_in_thread

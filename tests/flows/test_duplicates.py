@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.duplicates import Sound, find_originals
+from catalog.duplicates import Sound, find_originals
 
 FIRST, LATER = "2023-01-01T00:00:00.000Z", "2024-01-01T00:00:00.000Z"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
-from flows.home import Home, open_home
+from flows.cli.main import main
+from flows.home.home import Home, open_home
 from lorauter.routers import ROUTERS
-from warehouse.snapshots import current_snapshot
+from warehouse.snapshots.snapshot import current_snapshot
 
 BASE = "tiny/llama"
 Told = Callable[..., str]

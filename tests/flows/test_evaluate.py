@@ -14,15 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from catalog.errors import SettingError, TaskError
-from catalog.task import Example, Task
-from flows.cli import cli
-from flows.evaluate import EvaluateOptions, Evaluation, evaluate, tasks_with_items
-from flows.evaluate_figures import report_of, store
-from flows.generate import run_shards
-from flows.home import Home, open_home
-from warehouse.schemas import EVALUATION_ITEMS
-from warehouse.snapshots import current_snapshot
-from warehouse.tasks import store_task
+from catalog.tasks.task import Example, Task
+from flows.cli.main import cli
+from flows.evaluate.evaluate import EvaluateOptions, Evaluation, evaluate, tasks_with_items
+from flows.evaluate.figures import report_of, store
+from flows.home.home import Home, open_home
+from flows.outputs.shards import run_shards
+from warehouse.schemas.tables import EVALUATION_ITEMS
+from warehouse.snapshots.snapshot import current_snapshot
+from warehouse.tasks.folder import store_task
 
 BASE = "tiny/llama"
 

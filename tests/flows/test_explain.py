@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from catalog.adapter import AdapterId
+from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
-from flows.cli import cli
-from flows.explain import Explainer
-from flows.explain_table import show_explanation
-from flows.home import Home, open_home
+from flows.answer.route_texts import explainer_of
+from flows.cli.main import cli
+from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from lorauter.routing import Route, TaskMatch
-from warehouse.snapshots import Snapshot, publish
+from flows.screen.explained_route import show_explanation
+from lorauter.routing.routes import Route, TaskMatch
+from warehouse.snapshots.snapshot import Snapshot, publish
 
 BASE = {"base": "org/base", "base_sha": "1"}
 WON, SECOND, FILTERED, HOSTILE = "ann/won@a1", "bob/second:deep@b2", "cleo/big@c3", "evil/\x1b[31m[bold]red@d4"
@@ -83,7 +83,7 @@ ROUTE = Route(((WON, 0.7),), (TaskMatch("letters", 0.9, 0.7), TaskMatch("numbers
 
 
 def test_a_route_is_explained_whole(home: Home, snapshot: Snapshot) -> None:
-    found = Explainer(home, snapshot, "lorauter").explain("Which letter?", ROUTE, ("colours", 0.25))
+    found = explainer_of(home, snapshot, "lorauter").explain("Which letter?", ROUTE, ("colours", 0.25))
 
     published = {"n": 20, "base_score": 0.5, "standard_error": 0.05, "lift_standard_error": None}
     assert found == {
@@ -161,23 +161,23 @@ def test_a_route_is_explained_whole(home: Home, snapshot: Snapshot) -> None:
     ],
 )
 def test_the_base_is_explained(home: Home, snapshot: Snapshot, router: str, route: Route, because: str) -> None:
-    found = Explainer(home, snapshot, router).explain("?", route)
+    found = explainer_of(home, snapshot, router).explain("?", route)
 
     assert (found["base_because"], found["base_weight"], found["adapters"]) == (because, 1.0, [])
 
 
 def test_a_control_says_which_tasks_publish_what_it_takes(home: Home, snapshot: Snapshot) -> None:
-    found = Explainer(home, snapshot, "uniform").explain("?", Route(((WON, 1.0),)))
+    found = explainer_of(home, snapshot, "uniform").explain("?", Route(((WON, 1.0),)))
 
     assert [(row["adapter"], row["weight"], row["tasks"]) for row in found["adapters"]] == [(WON, 1.0, ["letters"])]
 
 
 def test_a_gate_names_its_candidates_and_no_weights(home: Home, snapshot: Snapshot) -> None:
-    from lorauter.gating import GatedRoute
+    from lorauter.gates.protocol import GatedRoute
 
     gate = SimpleNamespace(name="arrow", adapters=(WON, HOSTILE), weigh=None)
 
-    found = Explainer(home, snapshot, "arrow").explain("?", GatedRoute(gate))  # type: ignore[arg-type]
+    found = explainer_of(home, snapshot, "arrow").explain("?", GatedRoute(gate))  # type: ignore[arg-type]
 
     assert (found["weights"], found["base_weight"], found["confidence"]) == ("by token", None, None)
     assert [(row["adapter"], row["weight"]) for row in found["adapters"]] == [(WON, None), (HOSTILE, None)]
@@ -187,7 +187,7 @@ def test_a_gate_names_its_candidates_and_no_weights(home: Home, snapshot: Snapsh
 def test_what_a_hub_says_is_shown_as_text(home: Home, snapshot: Snapshot) -> None:
     route = Route(((HOSTILE, 0.6), (WON, 0.4)), ROUTE.tasks, 0.9)
 
-    shown = _shown(Explainer(home, snapshot, "lorauter").explain("Which\x1b[0m letter?", route))
+    shown = _shown(explainer_of(home, snapshot, "lorauter").explain("Which\x1b[0m letter?", route))
 
     assert "\x1b" not in shown
     assert "evil/�[31m[bold]red" in shown
@@ -196,7 +196,7 @@ def test_what_a_hub_says_is_shown_as_text(home: Home, snapshot: Snapshot) -> Non
 
 
 def test_people_see_the_same_in_tables(home: Home, snapshot: Snapshot) -> None:
-    found = Explainer(home, snapshot, "lorauter").explain("Which letter?", ROUTE, ("colours", 0.25))
+    found = explainer_of(home, snapshot, "lorauter").explain("Which letter?", ROUTE, ("colours", 0.25))
 
     assert [" ".join(line.split()) for line in _shown(found).splitlines()] == [
         f"'Which letter?' by lorauter, snapshot {snapshot.id}",

@@ -13,15 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from catalog.errors import SettingError
+from flows.answer.export import ExportOptions
 from flows.answer_batch import answer_batch
-from flows.cli import cli
-from flows.export_requests import ExportOptions
-from flows.home import Home, open_home
+from flows.cli.main import cli
+from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from lorauter.engine import Engine
-from lorauter.routing import Route
-from warehouse.files import read_table
-from warehouse.snapshots import current_snapshot
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Route
+from warehouse.snapshots.snapshot import current_snapshot
+from warehouse.storage.files import read_table
 
 BASE = "tiny/llama"
 QUERIES: list[dict[str, Any]] = [

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from catalog.errors import SettingError
-from catalog.task import Task
-from flows.cli import cli
-from flows.forecast import Figure, forecast
-from flows.home import Home
-from flows.known import tokens_of
-from flows.presets import config_file
-from flows.settings import load_settings
-from warehouse.tasks import read_tasks, store_task
+from catalog.tasks.task import Task
+from flows.cli.main import cli
+from flows.home.home import Home
+from flows.home.presets import config_file
+from flows.home.settings import load_settings
+from flows.plan.forecast import Figure, forecast
+from flows.plan.known import tokens_of
+from warehouse.tasks.folder import read_tasks, store_task
 
 BASE = "tiny/llama"
 NOWHERE = "http://127.0.0.1:9"

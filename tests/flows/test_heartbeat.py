@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from flows import heartbeat
-from flows.heartbeat import beating, heartbeat_name, heartbeats
-from warehouse.storage import Storage, open_storage
+from warehouse.plans import heartbeat
+from warehouse.plans.heartbeat import beating, heartbeat_name, heartbeats
+from warehouse.storage.storage import Storage, open_storage
 
 NAME = heartbeat_name("plan", 7)
 BEATS = """
 import sys, time
 from pathlib import Path
 from flows import heartbeat
-from warehouse.storage import open_storage
+from warehouse.storage.storage import open_storage
 
 heartbeat.BEAT_S = 0.2
 with heartbeat.beating(open_storage(sys.argv[1], Path(sys.argv[2])), sys.argv[3]):

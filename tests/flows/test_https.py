@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from flows.home import open_home
+from flows.home.home import open_home
 from flows.mirror.accounts import Account
 from flows.mirror.server import HubServer, serve_in_thread
 

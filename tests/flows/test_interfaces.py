@@ -14,7 +14,7 @@ import click
 import pytest
 import yaml
 
-from flows.cli import cli
+from flows.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
@@ -92,7 +92,7 @@ def test_every_deployment_imports_by_a_dotted_entrypoint() -> None:
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    from flows.settings import Settings
+    from flows.home.settings import Settings
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [n for n in Settings.model_fields if f"LORAUTER_{n.upper()}" not in readme]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flows.cli import cli
-from flows.home import Home, open_home
-from flows.pool import Pool
-from lorauter.task_index import load_index
-from warehouse.snapshots import current_snapshot, open_snapshot, publish
+from flows.cli.main import cli
+from flows.home.home import Home, open_home
+from lorauter.routing.task_index import load_index
+from warehouse.records.pool import Pool
+from warehouse.snapshots.snapshot import current_snapshot, open_snapshot, publish
 
 OLD = Path(__file__).parent / "old_home"
 
@@ -46,7 +46,7 @@ def test_its_tables_and_ledger_answer_sql(home: Home) -> None:
 
 
 def test_its_repos_make_a_pool_whose_dates_nobody_kept(home: Home) -> None:
-    listings = {member.listing.repo: member.listing.created for member in Pool(home).members()}
+    listings = {member.listing.repo: member.listing.created for member in Pool(home.ledger, home.wanted).members()}
 
     assert listings == {"ann/colours": "", "bob/animals": ""}
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from catalog.adapter import AdapterId
-from flows.cli import cli
-from flows.crawl_hub import crawl
-from flows.generate import run_shards
-from flows.home import open_home
-from flows.score_adapters import score
-from flows.validate_adapters import validate
-from lorauter.engine import Engine
-from lorauter.routing import Route
+from catalog.adapters.adapter import AdapterId
+from flows.cli.main import cli
+from flows.crawl.listings import crawl
+from flows.home.home import open_home
+from flows.outputs.shards import run_shards
+from flows.score.score import score
+from flows.validate.verdicts import validate
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Route
 
 BASE, OWN = "tiny/llama", "ann/colours"
 WORDS = ["red", "blue", "cat", "dog", "north", "south", "east", "moon", "tree", "stone", "river", "glass"]

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from flows.cli import cli
-from flows.home import Home, open_home
+from flows.cli.main import cli
+from flows.home.home import Home, open_home
 from flows.page.render import render
 from flows.page.text import script_json
 from flows.page.write import linkable, page_beside, write_page
-from warehouse.snapshots import Snapshot, publish
-from warehouse.sql import connect, run
+from warehouse.snapshots.snapshot import Snapshot, publish
+from warehouse.sql.session import connect, run
 
 BASE = {"base": "org/base", "base_sha": "b" * 40}
 SCRIPT = "<script>document.title = 'owned'</script>"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from catalog.errors import PublishRefused, SettingError
-from flows.publish_gate import Gate, check
+from catalog.publish_gate import Gate, check
 
 
 def best(*lifts: float) -> list[dict[str, Any]]:

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from catalog.adapter import AdapterId
-from catalog.answer import Failed
+from catalog.adapters.adapter import AdapterId
 from catalog.errors import DiskError, SettingError
-from flows.crawl_hub import crawl
-from flows.generate import ensure_outputs, run_shards
-from flows.home import Home, open_home
-from flows.score_adapters import Scores, score
-from flows.validate_adapters import validate
+from catalog.tasks.answer import Failed
+from flows.crawl.listings import crawl
+from flows.home.home import Home, open_home
+from flows.outputs.shards import ensure_outputs, run_shards
+from flows.score.score import Scores, score
+from flows.validate.verdicts import validate
 from lorauter.compositions import spelled
-from lorauter.engine import Engine
-from lorauter.engine_version import SERVING_VERSION
-from lorauter.routing import Route
-from warehouse.plans import Work
-from warehouse.tasks import read_tasks, store_task
+from lorauter.engine.engine import Engine
+from lorauter.engine.version import SERVING_VERSION
+from lorauter.routing.routes import Route
+from warehouse.plans.plan import Work
+from warehouse.tasks.folder import read_tasks, store_task
 
 BASE, HOPELESS = "tiny/llama", "bob/animals"
 
@@ -98,7 +98,7 @@ def test_what_an_older_engine_could_not_run_is_tried_again_by_a_newer_one(
     weights.unlink()
     assert scores_of(home).new == 0  # the same engine does not
 
-    for module in ("flows.race", "flows.generate"):
+    for module in ("lorauter.racing.race", "flows.outputs.shards"):
         monkeypatch.setattr(f"{module}.SERVING_VERSION", "newer")
     second, third = scores_of(home), scores_of(home)
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalog.answer import Failed
-from catalog.task import Example, Task
-from flows.progress import Advance
-from flows.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
-from lorauter.strategies import Exhaustive, Racing
+from catalog.tasks.answer import Failed
+from catalog.tasks.task import Example, Task
+from flows.screen.progress import Advance
+from lorauter.racing.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
+from lorauter.racing.strategies import Exhaustive, Racing
 
 POOL = [f"org/a{n}@1" for n in range(6)]
 TASKS = [Task(name, "exact_match", tuple(Example(f"{name}{n}", "yes") for n in range(30))) for name in ("p", "q")]
@@ -161,7 +161,7 @@ def test_one_that_could_not_be_run_is_not_tried_again() -> None:
 
 def test_one_that_an_older_engine_could_not_run_races_as_a_newcomer(monkeypatch: pytest.MonkeyPatch) -> None:
     first = race(World(frozenset({POOL[1]})))
-    monkeypatch.setattr("flows.race.SERVING_VERSION", "newer")
+    monkeypatch.setattr("lorauter.racing.race.SERVING_VERSION", "newer")
 
     second = race(World(), earlier=first)
 
@@ -175,7 +175,7 @@ def test_one_that_an_older_engine_could_not_run_races_as_a_newcomer(monkeypatch:
 def test_one_that_the_newer_engine_cannot_run_either_is_tried_once_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     hopeless = frozenset({POOL[1]})
     first = race(World(hopeless))
-    monkeypatch.setattr("flows.race.SERVING_VERSION", "newer")
+    monkeypatch.setattr("lorauter.racing.race.SERVING_VERSION", "newer")
     second = race(World(hopeless), earlier=first)
     world = World(hopeless)
 

@@ -19,16 +19,17 @@ import pyarrow.parquet as pq
 import pytest
 
 import lorauter
-from catalog.adapter import AdapterId
+from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
-from catalog.task import Example
-from flows.home import Home, open_home, open_router
+from catalog.tasks.task import Example
+from flows.home.home import Home, open_home
+from flows.home.parts import open_router
 from flows.mirror.server import serve_in_thread
-from lorauter.engine_version import ENGINE_VERSION
-from lorauter.selection import split_examples
-from lorauter.task_index import load_index
-from warehouse.snapshots import current_snapshot, open_snapshot
-from warehouse.tasks import read_tasks, store_task
+from lorauter.engine.version import ENGINE_VERSION
+from lorauter.racing.selection import split_examples
+from lorauter.routing.task_index import load_index
+from warehouse.snapshots.snapshot import current_snapshot, open_snapshot
+from warehouse.tasks.folder import read_tasks, store_task
 
 BASE = "tiny/llama"
 REASONS = {
@@ -91,7 +92,7 @@ def test_refresh_judges_every_adapter_and_publishes_the_best_of_each_task(home: 
 
 
 def test_a_second_refresh_asks_for_no_file_and_makes_no_output(home: Home) -> None:
-    from catalog.hub import COUNT
+    from catalog.hub.client import COUNT
     from flows.refresh import refresh
 
     first = refresh(home.reference)
@@ -255,7 +256,7 @@ def test_a_task_that_no_adapter_improves_publishes_the_base_and_routing_honours_
     home: Home, tiny_hub_folder: Path
 ) -> None:
     from flows.refresh import refresh
-    from lorauter.engine import Engine
+    from lorauter.engine.engine import Engine
 
     task = home.tasks()[0]
     engine = Engine(tiny_hub_folder / BASE, dtype="float32")

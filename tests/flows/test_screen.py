@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog.errors import HubTrouble
-from flows import cli, crawl_hub
-from flows.home import Home, open_home
-from flows.progress import say
-from flows.screen import Screen
+from flows.cli import main as cli
+from flows.crawl import listings as crawl_hub
+from flows.home.home import Home, open_home
+from flows.screen.progress import say
+from flows.screen.screen import Screen
 
 HOSTILE = "x[/y] [bold]b[/bold] :smile: \x1b[31mred\u202e"
 SHOWN = "x[/y] [bold]b[/bold] :smile: �[31mred�"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import SettingError
-from flows.home import open_home
-from flows.settings import load_settings
-from lorauter.routing import RouterOptions
+from flows.home.home import open_home
+from flows.home.settings import load_settings
+from lorauter.routing.routes import RouterOptions
 
 
 def test_arguments_win_over_the_environment_over_the_named_file_over_the_homes(

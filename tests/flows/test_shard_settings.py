@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flows.cli import cli
-from flows.generate import engine_here, run_shards
-from flows.home import Home, open_home
+from flows.cli.main import cli
+from flows.home.home import Home, open_home
+from flows.home.parts import engine_here
+from flows.home.settings import load_settings
 from flows.mirror.accounts import Account
 from flows.mirror.server import serve_in_thread
+from flows.outputs.shards import run_shards
 from flows.refresh import refresh
-from flows.settings import load_settings
-from lorauter.adapter_bank import AdapterBank
-from warehouse.snapshots import current_snapshot
-from warehouse.tasks import read_tasks, store_task
+from lorauter.engine.bank.bank import AdapterBank
+from warehouse.snapshots.snapshot import current_snapshot
+from warehouse.tasks.folder import read_tasks, store_task
 
 BASE, TOKEN = "tiny/llama", "hf_" + "nobodymayreadthis"
 GIVEN = {
@@ -100,7 +101,7 @@ def test_every_command_that_scores_hands_its_shards_to_workers_where_the_setting
         handed.append(home.root)
         return run_shards(home, plan, shards)
 
-    monkeypatch.setattr("flows.score_shards.run_shards_on_workers", workers)
+    monkeypatch.setattr("flows.outputs.workers.run_shards_on_workers", workers)
     for name, value in (("SCORING", "workers"), ("BASE", BASE), ("ENDPOINT", tiny_hub)):
         monkeypatch.setenv(f"LORAUTER_{name}", value)
 

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 from huggingface_hub import DatasetCard
 
-from flows.cli import cli
-from flows.home import Home, open_home
-from warehouse.dataset_card import written
-from warehouse.snapshots import current_snapshot, publish
+from flows.cli.main import cli
+from flows.home.home import Home, open_home
+from warehouse.snapshots.dataset_card import written
+from warehouse.snapshots.snapshot import current_snapshot, publish
 
 BASE = "tiny/llama"
 Run = Callable[..., Result]

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from catalog.errors import SettingError
-from flows.cli import cli
-from warehouse.ledger import Ledger
-from warehouse.snapshots import publish
+from flows.cli.main import cli
+from warehouse.ledger.ledger import Ledger
+from warehouse.snapshots.snapshot import publish
 
 HOSTILE = "eve/\n\x1b[2J'@1"
 IN_BASE = {"base": "tiny/llama", "base_sha": "a"}

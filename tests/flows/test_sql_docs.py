@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows.cli import cli
-from warehouse.schemas import ASIDE, SNAPSHOT
-from warehouse.views import all_views
+from flows.cli.main import cli
+from warehouse.schemas.tables import ASIDE, SNAPSHOT
+from warehouse.snapshots.views import all_views
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,18 +15,18 @@ import pytest
 from click.testing import CliRunner
 from tenacity import wait_none
 
-from catalog import transport
-from catalog.adapter import AdapterId
+from catalog.adapters.adapter import AdapterId
 from catalog.curation import BAN, UNBAN
-from catalog.hub import COUNT
-from catalog.rules import Policy
-from flows.cli import cli
-from flows.crawl_hub import crawl
-from flows.curate import curate
-from flows.home import Home, open_home
+from catalog.hub import transport
+from catalog.hub.client import COUNT
+from catalog.rules.table import Policy
+from flows.cli.main import cli
+from flows.crawl.listings import crawl
+from flows.home.home import Home, open_home
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
-from flows.validate_adapters import Judged, validate
+from flows.tasks.curate import curate
+from flows.validate.verdicts import Judged, validate
 
 ROOT = Path(__file__).parents[2]
 WILD = Path(os.environ.get("LORAUTER_TEST_DATA") or ROOT / "../shared/data") / "wild_adapters"

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from catalog.rules import RULES, Policy
-from flows.validate_folder import _listing, judge_folder, write_verdicts
+from catalog.rules.table import RULES, Policy
+from flows.validate.folder import _listing, judge_folder, write_verdicts
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = "acme/tiny-llama"
@@ -341,7 +341,7 @@ def test_every_wild_adapter_ends_with_the_verdict_of_the_table() -> None:
 def test_files_at_the_top_count_against_the_limit_as_those_below_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.validate_folder.FILES_LIMIT", 5)
+    monkeypatch.setattr("flows.validate.folder.FILES_LIMIT", 5)
     for number in range(9):
         (tmp_path / f"{number}.txt").touch()
     (tmp_path / "below").mkdir()

@@ -41,7 +41,7 @@ def tiny_pool(tiny_hub_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def tiny_engine(tiny_hub_folder: Path, tiny_pool: Callable[[str], Path]) -> Any:
     """An engine in fp32 over the kinds."""
-    from lorauter.engine import Engine
+    from lorauter.engine.engine import Engine
 
     return Engine(tiny_hub_folder / "tiny/llama", device="cpu", dtype="float32", find_adapter=tiny_pool)
 

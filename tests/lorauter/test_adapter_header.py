@@ -16,11 +16,11 @@ from transformers import AutoModelForCausalLM, Qwen3MoeConfig
 from transformers.pytorch_utils import Conv1D
 
 from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.adapter_bank import AdapterBank
-from lorauter.adapter_header import read_header
-from lorauter.adapter_weights import PREFIX, AdapterWeights, LoraPair, read_adapter
-from lorauter.engine import Engine
-from lorauter.routing import Route
+from lorauter.adapters.header import read_header
+from lorauter.adapters.weights import PREFIX, AdapterWeights, LoraPair, read_adapter
+from lorauter.engine.bank.bank import AdapterBank
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Route
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -178,7 +178,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         noted.append(folder.name)
         return read_adapter(folder, passing)
 
-    monkeypatch.setattr("lorauter.adapter_bank.read_adapter", noting)
+    monkeypatch.setattr("lorauter.engine.bank.bank.read_adapter", noting)
     return noted
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from catalog.errors import UnsupportedAdapter
-from lorauter.adapter_weights import JUDGED, PREFIX, read_adapter
+from lorauter.adapters.weights import JUDGED, PREFIX, read_adapter
 
 Q = "model.layers.0.self_attn.q_proj"
 PAIR: dict[str, tuple[int, ...]] = {

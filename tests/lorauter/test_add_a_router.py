@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lorauter import routers
-from lorauter.engine import Engine
-from lorauter.gating import GatedRoute, TokenGate
-from lorauter.routing import Route
+from lorauter.engine.engine import Engine
+from lorauter.gates.protocol import GatedRoute, TokenGate
+from lorauter.routing.routes import Route
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/add-a-router.md").read_text(encoding="utf-8")
 

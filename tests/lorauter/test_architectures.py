@@ -32,11 +32,11 @@ from transformers import (
 
 from benchmarks.tiny_model import byte_tokenizer
 from catalog.errors import SettingError
-from lorauter.adapter_weights import read_adapter
+from lorauter.adapters.weights import read_adapter
 from lorauter.compositions.cat import cat
 from lorauter.compositions.saving import save_merged
-from lorauter.engine import Engine
-from lorauter.routing import Mixture, Route
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Mixture, Route
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

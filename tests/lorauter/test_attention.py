@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from lorauter import attention
-from lorauter.attention import cpu_attention
+from lorauter.engine import attention
+from lorauter.engine.attention import cpu_attention
 
 
 class Heads(torch.nn.Module):

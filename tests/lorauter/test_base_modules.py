@@ -14,9 +14,9 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 
+from catalog.bases.target_modules import resolve_targets
 from catalog.errors import HubError
-from catalog.targets import resolve_targets
-from lorauter.base_modules import UnknownArchitecture, _check_kind, base_from_config
+from lorauter.adapters.base_modules import UnknownArchitecture, _check_kind, base_from_config
 
 SHA = "0" * 40
 LLAMA: dict[str, Any] = {

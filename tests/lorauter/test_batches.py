@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from catalog.errors import SettingError
-from lorauter.batches import RowSize, halving_out_of_memory, plan_batches
 from lorauter.device import device_memory
-from lorauter.engine import Engine
-from lorauter.memory_budget import Budget, budget_for, logits_bytes, token_bytes
-from lorauter.routing import Mixture, Route
+from lorauter.engine.batches import RowSize, halving_out_of_memory, plan_batches
+from lorauter.engine.engine import Engine
+from lorauter.engine.memory_budget import Budget, budget_for, logits_bytes, token_bytes
+from lorauter.routing.routes import Mixture, Route
 
 GIB = 2**30
 

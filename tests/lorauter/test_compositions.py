@@ -18,15 +18,15 @@ from peft.utils import merge_utils
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.adapter_bank import AdapterBank
-from lorauter.adapter_weights import AdapterWeights, LoraPair, read_adapter
+from lorauter.adapters.weights import AdapterWeights, LoraPair, read_adapter
 from lorauter.compositions import COMPOSITIONS, open_composition
 from lorauter.compositions.base import Composed, CompositionOptions, Merge, Merging, compose_all
 from lorauter.compositions.cat import cat
 from lorauter.compositions.reading import reader
 from lorauter.compositions.saving import save_merged
 from lorauter.compositions.thinning import drawn
-from lorauter.routing import Mixture
+from lorauter.engine.bank.bank import AdapterBank
+from lorauter.routing.routes import Mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

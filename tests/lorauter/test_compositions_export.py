@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.adapter_weights import PREFIX, AdapterWeights, read_adapter
+from lorauter.adapters.weights import PREFIX, AdapterWeights, read_adapter
 from lorauter.compositions import open_composition
 from lorauter.compositions.base import CompositionOptions
 from lorauter.compositions.reading import reader
@@ -21,8 +21,8 @@ from lorauter.compositions.sign_election import elect_and_merge
 from lorauter.compositions.thinning import keep_largest
 from lorauter.export import lorax, vllm
 from lorauter.export.adapters import ServedAdapter, ServedAdapters, plain_alpha
-from lorauter.export.asked import Asked
-from lorauter.routing import Mixture
+from lorauter.export.requests import Asked
+from lorauter.routing.routes import Mixture
 
 BASE = "org/base"
 Q_PROJ = "model.layers.0.self_attn.q_proj"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from catalog.errors import SettingError
-from lorauter.decoding import GREEDY, Decoding, read_spelled, row_key, spelled, stops_of
+from lorauter.engine.decoding import GREEDY, Decoding, read_spelled, row_key, spelled, stops_of
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pytest
 
 from catalog.errors import SettingError, SnapshotError
-from lorauter.confidence import Confidence
 from lorauter.routers.discriminant import DiscriminantRouter
-from lorauter.routing import RouterOptions
-from lorauter.task_index import EncoderId, TaskIndex, TaskInputs, load_inputs
-from lorauter.task_weights import weigh_tasks
-from lorauter.text_form import TextForm, count_ngrams
-from warehouse.snapshots import publish
+from lorauter.routing.confidence import Confidence
+from lorauter.routing.routes import RouterOptions
+from lorauter.routing.task_index import EncoderId, TaskIndex, TaskInputs, load_inputs
+from lorauter.routing.task_weights import weigh_tasks
+from lorauter.routing.text_form import TextForm, count_ngrams
+from warehouse.snapshots.snapshot import publish
 
 FORMS = {
     "asks": "What is the {0} doing beside the {1}?",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from catalog.errors import SettingError
-from lorauter.encoder import Encoder
+from lorauter.routing.encoder import Encoder
 
 TEXTS = ["A cat sat.", "The weather in Paris is mild in spring. " * 9, "A dog ran.", "2 + 2 = 4"]
 

@@ -18,16 +18,16 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from benchmarks.tiny_model import byte_tokenizer
 from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.adapter_bank import AdapterBank
-from lorauter.adapter_weights import PREFIX, read_adapter
-from lorauter.batches import RowSize, plan_batches
-from lorauter.decoding import Decoding
+from lorauter.adapters.weights import PREFIX, read_adapter
 from lorauter.device import choose_device, choose_dtype
-from lorauter.engine import Engine
-from lorauter.engine_version import ENGINE_VERSION
-from lorauter.memory_budget import Budget
-from lorauter.routing import Mixture
-from lorauter.stopping import cut_at_stop
+from lorauter.engine.bank.bank import AdapterBank
+from lorauter.engine.batches import RowSize, plan_batches
+from lorauter.engine.decoding import Decoding
+from lorauter.engine.engine import Engine
+from lorauter.engine.memory_budget import Budget
+from lorauter.engine.stopping import cut_at_stop
+from lorauter.engine.version import ENGINE_VERSION
+from lorauter.routing.routes import Mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

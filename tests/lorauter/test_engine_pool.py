@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flows.demo.base import export_base
 from flows.demo.world import POOL, demo_tasks
-from lorauter.engine import Engine
+from lorauter.engine.engine import Engine
 
 NEW_TOKENS = 8
 EPSILON = 0.75

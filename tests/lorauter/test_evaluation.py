@@ -18,7 +18,7 @@ from lorauter.evaluation.settings import own_adapters
 from lorauter.evaluation.shares import average, domain_shares, domains_of, share, task_means
 from lorauter.evaluation.systems import System, reference_of, systems_of
 from lorauter.routers.own_compositions import OWN_COMPOSITIONS, own_compositions
-from lorauter.task_index import EncoderId, TaskIndex
+from lorauter.routing.task_index import EncoderId, TaskIndex
 
 TASKS = ("a", "b", "c")
 DOMAINS = domains_of(TASKS, ("nli", "nli", None))

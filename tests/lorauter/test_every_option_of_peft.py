@@ -18,15 +18,15 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from catalog.adapter import AdapterId
-from catalog.base import Base
+from catalog.adapters.adapter import AdapterId
+from catalog.adapters.facts import RawAdapter, RepoListing, gather_facts
+from catalog.bases.base import Base
 from catalog.errors import UnsupportedAdapter
-from catalog.facts import RawAdapter, RepoListing, gather_facts
-from catalog.rules import Policy, judge, judge_weights
-from lorauter.adapter_weights import JUDGED, read_adapter
-from lorauter.base_modules import base_from_config
-from lorauter.engine import Engine
-from lorauter.weights_check import check_weights
+from catalog.rules.table import Policy, judge, judge_weights
+from lorauter.adapters.base_modules import base_from_config
+from lorauter.adapters.weights import JUDGED, read_adapter
+from lorauter.adapters.weights_check import check_weights
+from lorauter.engine.engine import Engine
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore")]
 
@@ -228,7 +228,8 @@ def engine(tiny_hub_folder: Path) -> Iterator[Engine]:
 def test_every_field_of_peft_has_cases(field: str) -> None:
     assert CASES.get(field), (
         f"PEFT's LoraConfig has a field {field!r} that no case tries. Read in PEFT's source what it does, add values "
-        "of it to CASES here, and say in catalog/config_fields.py whether it is known (KNOWN) and served (UNSERVED)."
+        "of it to CASES here, and say in catalog/adapters/config_fields.py whether it is known (KNOWN) and served "
+        "(UNSERVED)."
     )
 
 

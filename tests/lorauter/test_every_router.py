@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from catalog.errors import SettingError
 from lorauter.routers import ROUTERS, RouterParts
-from lorauter.routing import Route, RouterOptions
-from lorauter.task_index import EncoderId, TaskIndex, TaskInputs
+from lorauter.routing.routes import Route, RouterOptions
+from lorauter.routing.task_index import EncoderId, TaskIndex, TaskInputs
 
 ASK_THE_BASE = {"logo", "logo_entropy", "lorahub"}
 """They need a model: tests/lorauter/test_logo.py and test_lorahub.py have theirs."""

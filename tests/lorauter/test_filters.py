@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import lorauter
-from lorauter.filters import refused, unmatched
-from lorauter.routing import RouterOptions
-from warehouse.snapshots import Snapshot, publish
+from lorauter.routing.filters import refused, unmatched
+from lorauter.routing.routes import RouterOptions
+from warehouse.snapshots.snapshot import Snapshot, publish
 
 BASE = {"base": "org/base", "base_sha": "1"}
 MIT, APACHE, UNKNOWN = "ann/mit@1", "bob/apache@1", "cleo/unknown@1"

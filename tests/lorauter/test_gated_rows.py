@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.decoding import Decoding
-from lorauter.engine import Engine
-from lorauter.gating import GatedRoute, Weighing
-from lorauter.memory_budget import Budget
-from lorauter.routing import Route
+from lorauter.engine.decoding import Decoding
+from lorauter.engine.engine import Engine
+from lorauter.engine.memory_budget import Budget
+from lorauter.gates.protocol import GatedRoute, Weighing
+from lorauter.routing.routes import Route
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

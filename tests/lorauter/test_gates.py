@@ -12,18 +12,18 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.adapter_weights import AdapterWeights, LoraPair
-from lorauter.engine import Engine
+from lorauter.adapters.weights import AdapterWeights, LoraPair
+from lorauter.engine.engine import Engine
 from lorauter.gates.arrow import ArrowGate
-from lorauter.gates.calibration import calibrate
 from lorauter.gates.lag import LagGate
+from lorauter.gates.protocol import TokenGate
 from lorauter.gates.seqr import SeqrGate
 from lorauter.gates.singular_rows import singular_rows_of
 from lorauter.gates.spectr import SpectrGate
-from lorauter.gating import TokenGate
 from lorauter.routers import RouterParts
 from lorauter.routers.by_weights import BY_WEIGHTS
-from lorauter.routing import Route, RouterOptions
+from lorauter.routing.routes import Route, RouterOptions
+from lorauter.train.gate_calibration import calibrate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lorauter.halving import (
+from lorauter.racing.halving import (
     HalvingOptions,
     Standing,
     next_rung,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import lorauter
-from catalog import hub as catalog_hub
-from catalog.hub import Hub, HubOptions
-from catalog.models import fetch_model, is_here, is_whole
-from warehouse.snapshots import current_snapshot
+from catalog.hub import client as catalog_hub
+from catalog.hub.client import Hub, HubOptions
+from catalog.hub.models import fetch_model, is_here, is_whole
+from warehouse.snapshots.snapshot import current_snapshot
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 

@@ -10,10 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.engine import Engine
-from lorauter.memory_budget import Budget
+from lorauter.engine.engine import Engine
+from lorauter.engine.memory_budget import Budget
 from lorauter.routers.logo import LogoRouter
-from lorauter.routing import Question, Route
+from lorauter.routing.routes import Question, Route
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from catalog.errors import SettingError, SnapshotError
-from lorauter.engine import Engine
-from lorauter.mixture_search import Labelled, SearchOptions, drawn, loss_of, search_mixture
+from lorauter.engine.engine import Engine
 from lorauter.routers import RouterParts
 from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter, labelled
-from lorauter.routing import Mixture, Route, RouterOptions, TaskMatch
-from lorauter.task_index import TaskIndex, TaskInputs
+from lorauter.routers.mixture_search import Labelled, SearchOptions, drawn, loss_of, search_mixture
+from lorauter.routing.routes import Mixture, Route, RouterOptions, TaskMatch
+from lorauter.routing.task_index import TaskIndex, TaskInputs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -16,9 +16,9 @@ from flows.demo.world import POOL, demo_tasks
 from lorauter.compositions import COMPOSITIONS, open_composition
 from lorauter.compositions.base import Composed, compose_all
 from lorauter.compositions.reading import reader
-from lorauter.decoding import GREEDY, Decoding
-from lorauter.engine import Engine
-from lorauter.routing import Mixture
+from lorauter.engine.decoding import GREEDY, Decoding
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Mixture
 
 NEW_TOKENS = 6
 EPSILON = 0.75

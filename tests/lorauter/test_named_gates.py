@@ -9,14 +9,14 @@ import pytest
 
 from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter import compositions
-from lorauter.engine import Engine
+from lorauter.engine.engine import Engine
 from lorauter.gates.named import GATES, NamedGate, is_spelled, named_gate, read_spelled, spelled
 from lorauter.gates.opening import gates_of
+from lorauter.gates.protocol import GatedRoute
 from lorauter.gates.singular_rows import singular_rows_of
 from lorauter.gates.spectr import SpectrGate
-from lorauter.gating import GatedRoute
 from lorauter.routers.token_gate import TokenGateRouter
-from lorauter.routing import Route
+from lorauter.routing.routes import Route
 
 PROMPTS = ["one day", "the long prompt of another row", "x"]
 CANDIDATES = ("linear", "narrow", "wide")

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lorauter.nearest_tasks import LEAST_TASKS, NearestTasks
-from lorauter.task_weights import mask, weigh_tasks
+from lorauter.routing.nearest_tasks import LEAST_TASKS, NearestTasks
+from lorauter.routing.task_weights import mask, weigh_tasks
 
 Vectors = npt.NDArray[np.float32]
 

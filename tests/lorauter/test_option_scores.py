@@ -11,9 +11,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from catalog.errors import SettingError
-from catalog.option_metrics import OptionLogprobs
-from lorauter.engine import Engine
-from lorauter.routing import Route
+from catalog.tasks.option_metrics import OptionLogprobs
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Route
 
 PROMPTS = ["Which colour is the cat?\nAnswer:", "Is it red?\nAnswer:", "x\nAnswer:"]
 OPTIONS = [("red", "blue and red", "north"), ("yes",), ("cat", "dog")]

@@ -18,14 +18,14 @@ from torch import nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from catalog.base_kind import is_causal_class
-from catalog.config_fields import KNOWN, unknown_fields
-from catalog.parse import header_length, parse_header
-from catalog.patterns import Patience
-from catalog.scaling import pattern_key
-from catalog.targets import expected_header_bytes, is_head, resolve_targets
-from catalog.tensor_names import unloaded_key
-from lorauter.base_modules import base_from_config
+from catalog.adapters.config_fields import KNOWN, unknown_fields
+from catalog.adapters.parse import header_length, parse_header
+from catalog.adapters.patterns import Patience
+from catalog.adapters.scaling import pattern_key
+from catalog.adapters.tensor_names import unloaded_key
+from catalog.bases.kind import is_causal_class
+from catalog.bases.target_modules import expected_header_bytes, is_head, resolve_targets
+from lorauter.adapters.base_modules import base_from_config
 
 Q = "model.layers.0.self_attn.q_proj"
 FIELDS: dict[str, Any] = {

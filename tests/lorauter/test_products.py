@@ -7,10 +7,10 @@ from itertools import product
 import pytest
 import torch
 
-from lorauter import products
-from lorauter.adapter_table import AdapterTable, width_of
-from lorauter.products import add_products, fastest
-from lorauter.row_uses import RowUses
+from lorauter.engine.bank import products
+from lorauter.engine.bank.products import add_products, fastest
+from lorauter.engine.bank.rows_of_slots import RowUses
+from lorauter.engine.bank.table import AdapterTable, width_of
 
 D_IN, D_OUT, RANK, ROWS = 12, 20, 3, 5
 USES = [(0, 0, 1.0), (0, 2, 0.5), (1, 1, 1.0), (3, 0, -0.25), (3, 1, 2.0), (3, 2, 1.0)]  # row, slot, weight; 2, 4: none

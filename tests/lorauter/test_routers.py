@@ -11,8 +11,8 @@ import pytest
 from catalog.errors import SettingError
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
-from lorauter.routing import Route, RouterOptions, TaskMatch, mixture_of
-from lorauter.task_index import EncoderId, TaskIndex, TaskInputs
+from lorauter.routing.routes import Route, RouterOptions, TaskMatch, mixture_of
+from lorauter.routing.task_index import EncoderId, TaskIndex, TaskInputs
 
 TASKS = ("north", "east", "northeast", "south")
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
-from lorauter.decoding import Decoding, row_key
-from lorauter.sampling import Draws, draw, most_probable, probabilities, uniforms
+from lorauter.engine.decoding import Decoding, row_key
+from lorauter.engine.sampling import Draws, draw, most_probable, probabilities, uniforms
 
 DRAWS = 20_000
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, 1.5, 0.5, -2.0, 0.25])

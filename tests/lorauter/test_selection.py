@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from catalog.task import Example, Task
-from lorauter.selection import split_examples
+from catalog.tasks.task import Example, Task
+from lorauter.racing.selection import split_examples
 
 
 def _task(examples: int) -> Task:

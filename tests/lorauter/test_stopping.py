@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from flows.demo.base import gguf_path
-from lorauter.stopping import Stopping, cut_at_stop
+from lorauter.engine.stopping import Stopping, cut_at_stop
 
 STOPS = [("\n",), ("\n\n",), ("é",), ("the ",), ("ing",), ("\n", "。", "##"), ()]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lorauter.halving import HalvingOptions
-from lorauter.strategies import (
+from lorauter.racing.halving import HalvingOptions
+from lorauter.racing.strategies import (
     Exhaustive,
     Problem,
     Racing,
@@ -20,9 +20,9 @@ from lorauter.strategies import (
     product_halving,
     without,
 )
-from lorauter.strategies.base import Counts, Floats
-from lorauter.strategies.belief import believe
-from lorauter.strategies.racing import expected_gain
+from lorauter.racing.strategies.base import Counts, Floats
+from lorauter.racing.strategies.belief import believe
+from lorauter.racing.strategies.racing import expected_gain
 
 EVERY: tuple[Strategy, ...] = (Exhaustive(), paper_halving(15), product_halving(HalvingOptions()), Racing())
 

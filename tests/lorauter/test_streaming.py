@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import torch
 
-from lorauter.adapter_bank import Place
-from lorauter.engine import Engine
-from lorauter.routing import Route
+from lorauter.engine.bank.bank import Place
+from lorauter.engine.engine import Engine
+from lorauter.routing.routes import Route
 
 POOL, CAPACITY, DISTINCT = 1500, 64, 5
 MODULES = 4  # q and v in two layers

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from catalog.errors import TaskError
-from catalog.task import Example, Task
-from lorauter.task_clusters import Embeddings, cluster_tasks
+from catalog.tasks.task import Example, Task
+from lorauter.train.task_clusters import Embeddings, cluster_tasks
 
 CORNERS = np.asarray([[0, 1], [1, 0], [-1, 0]], dtype=np.float32)
 

@@ -13,9 +13,9 @@ import pytest
 
 from catalog.errors import SettingError
 from lorauter.routers import ROUTERS, RouterParts
-from lorauter.routing import Route, RouterOptions, TaskMatch
-from lorauter.task_index import EncoderId, TaskIndex, TaskInputs
-from lorauter.task_shares import nucleus_of
+from lorauter.routing.routes import Route, RouterOptions, TaskMatch
+from lorauter.routing.task_index import EncoderId, TaskIndex, TaskInputs
+from lorauter.routing.task_shares import nucleus_of
 
 TASKS = ("east", "north", "west")
 DEGREES = ((0, 10), (90, 80), (180, 190))

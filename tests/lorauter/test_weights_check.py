@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from catalog.rules import WeightFacts
-from lorauter.weights_check import check_weights
+from catalog.rules.table import WeightFacts
+from lorauter.adapters.weights_check import check_weights
 
 A = "base_model.model.layers.0.q_proj.lora_A.weight"
 B = "base_model.model.layers.0.q_proj.lora_B.weight"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from warehouse.storage import FolderStorage
+from warehouse.storage.storage import FolderStorage
 
 
 class Mortal(FolderStorage):

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import SettingError
-from flows.cli import cli
-from warehouse.compacted import is_compacted
-from warehouse.compaction import GRACE, LEAST, compact
-from warehouse.ledger import Ledger
-from warehouse.storage import FolderStorage, Storage, open_storage
+from flows.cli.main import cli
+from warehouse.ledger.compacted import is_compacted
+from warehouse.ledger.compaction import GRACE, LEAST, compact
+from warehouse.ledger.ledger import Ledger
+from warehouse.storage.storage import FolderStorage, Storage, open_storage
 
 DAY = 86_400.0
 HOUR = 3_600.0

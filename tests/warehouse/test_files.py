@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from warehouse.files import read_table, write_atomically, write_table, write_text
+from warehouse.storage.files import read_table, write_atomically, write_table, write_text
 
 
 def test_a_text_is_written_with_its_folders(tmp_path: Path) -> None:

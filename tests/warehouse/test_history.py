@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from catalog.errors import SettingError, SnapshotError
-from warehouse.diff import changes
-from warehouse.history import kept, remove, resolve, rollback, spare
-from warehouse.manifest import MANIFEST, verify
-from warehouse.pointer import PUBLISHED, ROLLED_BACK, swap, swaps
-from warehouse.snapshots import Snapshot, current_snapshot, open_snapshot, publish
+from warehouse.snapshots.diff import changes
+from warehouse.snapshots.history import kept, remove, resolve, rollback, spare
+from warehouse.snapshots.manifest import MANIFEST, verify
+from warehouse.snapshots.pointer import PUBLISHED, ROLLED_BACK, swap, swaps
+from warehouse.snapshots.snapshot import Snapshot, current_snapshot, open_snapshot, publish
 
 IN_BASE = {"base": "tiny/llama", "base_sha": "a" * 40}
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from catalog.errors import SnapshotError
-from warehouse.ledger import Ledger
-from warehouse.schemas import (
+from warehouse.ledger.ledger import Ledger
+from warehouse.schemas.tables import (
     ANSWERS,
     ASIDE,
     BEST,

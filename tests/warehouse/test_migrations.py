@@ -13,16 +13,16 @@ import pytest
 from click.testing import CliRunner
 
 from catalog.errors import SnapshotError
-from flows.cli import cli
-from flows.home import open_home
-from warehouse.compaction import compact
-from warehouse.files import write_table
-from warehouse.ledger import Ledger
-from warehouse.migrations import MIGRATIONS, begin, check_format, migrate, pending, read_format
-from warehouse.partitions import PARTITIONED
-from warehouse.schemas import LEDGER, table_of
-from warehouse.sql import connect, run
-from warehouse.storage import FolderStorage
+from flows.cli.main import cli
+from flows.home.home import open_home
+from warehouse.ledger.compaction import compact
+from warehouse.ledger.ledger import Ledger
+from warehouse.ledger.migrations import MIGRATIONS, begin, check_format, migrate, pending, read_format
+from warehouse.ledger.partitions import PARTITIONED
+from warehouse.schemas.tables import LEDGER, table_of
+from warehouse.sql.session import connect, run
+from warehouse.storage.files import write_table
+from warehouse.storage.storage import FolderStorage
 
 OLD = Path(__file__).parents[1] / "flows" / "old_home"
 DAY = 86_400.0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import SnapshotError
-from warehouse.ledger import Ledger
-from warehouse.plans import (
+from warehouse.ledger.ledger import Ledger
+from warehouse.plans.plan import (
     Conditions,
     Plan,
     Work,

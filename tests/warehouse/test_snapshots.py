@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.errors import SnapshotError
-from warehouse.schemas import SCHEMA_VERSION, SNAPSHOT, table_of
-from warehouse.snapshots import current_snapshot, open_snapshot, publish
-from warehouse.sorted_tables import GROUP
+from warehouse.schemas.tables import SCHEMA_VERSION, SNAPSHOT, table_of
+from warehouse.snapshots.snapshot import current_snapshot, open_snapshot, publish
+from warehouse.snapshots.sorted_tables import GROUP
 
 IN_BASE = {"base": "tiny/llama", "base_sha": "a" * 40}
 CONTEXT = {"policy": {"max_rank": 64}}
@@ -200,7 +200,7 @@ def test_a_file_that_breaks_after_opening_is_an_error_for_people(folder: Path) -
 _PUBLISHER = """
 import json, sys
 from pathlib import Path
-from warehouse.snapshots import publish
+from warehouse.snapshots.snapshot import publish
 made = json.loads(sys.argv[2])
 print("ready", flush=True)
 for n in range(100_000):

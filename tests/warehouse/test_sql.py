@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.errors import SettingError, SnapshotError
-from warehouse.ledger import Ledger
-from warehouse.schemas import LEDGER
-from warehouse.snapshots import publish
-from warehouse.sql import connect, run
-from warehouse.views import all_views
+from warehouse.ledger.ledger import Ledger
+from warehouse.schemas.tables import LEDGER
+from warehouse.snapshots.snapshot import publish
+from warehouse.snapshots.views import all_views
+from warehouse.sql.session import connect, run
 
 T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 

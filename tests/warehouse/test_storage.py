@@ -17,11 +17,11 @@ import duckdb
 import pytest
 
 from catalog.errors import LorauterError, SettingError, SnapshotError, StorageError
-from warehouse.ledger import Ledger
-from warehouse.plans import Conditions, Work, answers_of, finish_shard, forget_plan, make_plan, read_shard
-from warehouse.sql import connect as connect_sql
-from warehouse.storage import Storage, open_storage
-from warehouse.storage_url import checked_storage
+from warehouse.ledger.ledger import Ledger
+from warehouse.plans.plan import Conditions, Work, answers_of, finish_shard, forget_plan, make_plan, read_shard
+from warehouse.sql.session import connect as connect_sql
+from warehouse.storage.storage import Storage, open_storage
+from warehouse.storage.url import checked_storage
 
 T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 HERE = Conditions("tiny/llama", "a" * 40, "float32", "1")

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.errors import TaskError
-from catalog.metrics import METRICS
-from catalog.task import Example, Task
-from warehouse.labelled import Columns
-from warehouse.task_readers import Found, Layout, read_source
-from warehouse.tasks import store_task
+from catalog.tasks.metrics import METRICS
+from catalog.tasks.task import Example, Task
+from warehouse.tasks.folder import store_task
+from warehouse.tasks.labelled_rows import Columns
+from warehouse.tasks.readers import Found, Layout, read_source
 
 DATA = Path(os.environ.get("LORAUTER_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the public task files are not here: set LORAUTER_TEST_DATA")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import TaskError
-from catalog.task import Example
-from warehouse.labelled import Labelled
-from warehouse.task_splits import deal, split_of
+from catalog.tasks.task import Example
+from warehouse.tasks.labelled_rows import Labelled
+from warehouse.tasks.splits import deal, split_of
 
 
 def rows(count: int, split: str | None = None) -> list[Labelled]:

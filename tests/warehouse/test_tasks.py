@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from catalog.errors import TaskError
-from catalog.metrics import METRICS
-from catalog.task import DEFAULT_TEMPLATE, Example, Task
-from warehouse.tasks import MIN_VALIDATION, read_task, read_tasks, store_task
+from catalog.tasks.metrics import METRICS
+from catalog.tasks.task import DEFAULT_TEMPLATE, Example, Task
+from warehouse.tasks.folder import MIN_VALIDATION, read_task, read_tasks, store_task
 
 ROWS = [{"input": f"in {n}", "target": f'out, {n}\n"é"'} for n in range(MIN_VALIDATION)]
 EXAMPLES = tuple(Example(row["input"], row["target"]) for row in ROWS)

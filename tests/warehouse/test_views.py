@@ -13,10 +13,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from warehouse.schemas import ASIDE, SNAPSHOT
-from warehouse.snapshots import Snapshot, publish
-from warehouse.sql import connect, run
-from warehouse.views import all_views
+from warehouse.schemas.tables import ASIDE, SNAPSHOT
+from warehouse.snapshots.snapshot import Snapshot, publish
+from warehouse.snapshots.views import all_views
+from warehouse.sql.session import connect, run
 
 BASE = {"base": "tiny/llama", "base_sha": "a" * 40}
 HOSTILE = "eve/'; DROP VIEW best; --\n\0\x1b[2J@1"

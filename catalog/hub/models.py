@@ -1,0 +1,49 @@
+"""Models of the hub on this disk: the one owner of "this model is whole".
+
+Knows: which files of a repo a model is loaded from, how a download that was stopped is told from one that ended.
+Does not know: how bytes come (catalog/hub), what loads the files.
+
+A killed download leaves some of a model's files, each of them sound, so no file can tell that all are there. The
+marker can: it is written last, and names the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from catalog.hub.client import Hub, model_files
+
+MARKER = ".whole"
+
+
+def fetch_model(hub: Hub, repo: str, sha: str) -> Path:
+    """Folder of a model's files at a commit. What is missing is downloaded; a model that is whole costs no request.
+
+    Raises:
+        HubError: the hub has it not, or fails. DiskError: it cannot be written.
+    """
+    folder = hub.local(repo, sha)
+    if not is_whole(folder):
+        _, found = hub.repo_files(repo, sha)
+        names = model_files(found)
+        hub.download(repo, names, sha)
+        (folder / MARKER).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a commit's folder holds a whole model: its download came to its end, and nobody has deleted a file since.
+
+    A marker of an older version is empty: it tells only that the download came to its end.
+    """
+    try:
+        names = (folder / MARKER).read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return False
+    return all((folder / name).exists() for name in names if name)
+
+
+def is_here(cache: Path, repo: str) -> bool:
+    """Whether some commit of a model is whole in a cache."""
+    commits = (cache / f"models--{repo.replace('/', '--')}" / "snapshots").glob("*")
+    return any(is_whole(commit) for commit in commits)

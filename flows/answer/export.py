@@ -1,0 +1,168 @@
+"""Export: a file of queries as requests to another engine, each with the adapter of its route.
+
+Knows: chunks of queries, the lines of a batch file, rows that have to be left out. Does not know: how queries are
+routed (flows/answer/routes), what a body looks like, which folders an engine reads (lorauter/export), the network.
+
+A line is one of OpenAI's batch files: {"custom_id": …, "method": "POST", "url": …, "body": …}. The file appears when
+it is whole; the adapters' folders are named by their content, so an export that was stopped finds its own again.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalog.chunks import chunks
+from catalog.errors import SettingError, UnsupportedAdapter
+from flows.answer.prompts import prompts_of
+from flows.answer.routes import Routes, check_routers
+from flows.home.home import Home
+from flows.screen.progress import Advance, say, stage
+from lorauter.adapters.weights import JUDGED
+from lorauter.compositions import open_composition
+from lorauter.compositions.base import CompositionOptions
+from lorauter.compositions.serving import refuse_gates
+from lorauter.engine.decoding import GREEDY, Decoding, stops_of
+from lorauter.export import lorax, vllm
+from lorauter.export.adapters import ServedAdapter, ServedAdapters
+from lorauter.export.requests import Asked
+from lorauter.routing.routes import Routed
+from warehouse.queries.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
+from warehouse.snapshots.snapshot import Snapshot
+from warehouse.storage.files import write_atomically
+
+ENGINES = ("vllm", "lorax")
+_TOLD = 5  # rows left out that are told one by one; the others only count
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What is exported, and how.
+
+    Args:
+        engine: a name of ENGINES. adapters: folder for adapters that have to be written.
+        router: a name of `lorauter.routers.ROUTERS`. compose: a name of `lorauter.compositions.COMPOSITIONS`;
+            density: of the merges that thin out. template: see flows/answer/prompts.
+        decoding: greedy, or how tokens are drawn. stop: texts that end an answer; none by default, see docs/export.md.
+        max_new_tokens: bound of an answer; a row's own wins.
+
+    Raises:
+        SettingError: one of them is wrong.
+    """
+
+    engine: str
+    adapters: Path
+    router: str = "lorauter"
+    compose: str = "selection"
+    density: float = 0.5
+    template: str = "task"
+    decoding: Decoding = GREEDY
+    stop: tuple[str, ...] = ()
+    max_new_tokens: int = NEW_TOKENS
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise SettingError(f"There is no engine {self.engine!r}.", f"Choose one of: {', '.join(ENGINES)}.")
+        check_routers([self.router])
+        refuse_gates([self.router], "exported: other engines know no gates", "Answer here by `lorauter answer`")
+        check_new_tokens(self.max_new_tokens)
+        stops_of(self.stop)
+
+
+@dataclass(slots=True)
+class Exported:
+    """What came of an export: requests written, rows left out, adapters needed, how a server is started.
+
+    `start` is the command line of a server that holds the adapters; "" for an engine that loads them by request.
+    """
+
+    requests: int = 0
+    left_out: int = 0
+    adapters: tuple[ServedAdapter, ...] = ()
+    start: str = ""
+
+
+def export_requests(
+    home: Home, queries: Path, out: Path, options: ExportOptions, snapshot: str | Path | None = None
+) -> Exported:
+    """Write the requests of a file of queries as JSON lines, in its order. Rows that cannot be served are left out.
+
+    Raises:
+        TaskError, SettingError: the queries cannot be read. UnsupportedAdapter: the adapters together are more than
+            the engine can be started with; the file is written all the same.
+    """
+    opened = home.snapshot(snapshot)
+    export = _Export(home, opened, options)
+    total = sum(1 for _ in read_queries(queries))
+    with stage("export", total, "queries") as advance:
+        write_atomically(out, lambda part: export.write(part, queries, advance))
+    exported = export.exported
+    exported.adapters = export.served.all
+    if options.engine == "vllm":
+        exported.start = shlex.join(vllm.serve_command(export.base, exported.adapters))
+    return exported
+
+
+class _Export:
+    """One run over a file of queries."""
+
+    def __init__(self, home: Home, snapshot: Snapshot, options: ExportOptions) -> None:
+        self._options, self._rows = options, home.settings.answer_rows
+        self._routes = Routes(home, snapshot, [options.router])
+        self.base = self._routes.index.base
+        composition = open_composition(options.compose, CompositionOptions(density=options.density))
+        self.served = ServedAdapters(composition, home.fetch_adapter, options.adapters, self.base, passing=JUDGED)
+        self._prompts = prompts_of(options.template, home, snapshot, self._routes.index)
+        self.exported = Exported()
+
+    def write(self, path: Path, queries: Path, advance: Advance) -> None:
+        """All requests, a line each."""
+        asked = read_queries(queries, self._options.max_new_tokens)
+        with path.open("w", encoding="utf-8") as file:
+            for chunk in chunks(asked, self._rows):
+                for line in self._lines(chunk):
+                    file.write(json.dumps(line) + "\n")
+                advance(len(chunk))
+
+    def _lines(self, chunk: list[Query]) -> Iterator[dict[str, Any]]:
+        asked = [query for query in chunk if not query.fault]
+        routes = iter(self._routes.of(self._options.router, asked))
+        for query in chunk:
+            if query.fault:
+                self._leave_out(query, query.fault)
+                continue
+            route = next(routes)
+            try:
+                adapter = self.served.of(route.mixture)
+            except UnsupportedAdapter as error:
+                self._leave_out(query, str(error))
+                continue
+            self.exported.requests += 1
+            yield self._line(query, route, adapter)
+
+    def _line(self, query: Query, route: Routed, adapter: ServedAdapter | None) -> dict[str, Any]:
+        options = self._options
+        row = Asked(
+            self._prompts(query, route),
+            route.mixture,
+            query.max_new_tokens,
+            options.stop,
+            options.decoding,
+            query.id,
+        )
+        url, body = self._request(row, adapter)
+        return {"custom_id": query.id, "method": "POST", "url": url, "body": body}
+
+    def _request(self, row: Asked, adapter: ServedAdapter | None) -> tuple[str, dict[str, Any]]:
+        if self._options.engine == "vllm":
+            return "/v1/completions", vllm.completion(row, self.base, adapter)
+        return "/generate", lorax.generate(row, adapter)
+
+    def _leave_out(self, query: Query, reason: str) -> None:
+        self.exported.left_out += 1
+        if self.exported.left_out <= _TOLD:
+            say(f"{query.id} is left out: {reason}")

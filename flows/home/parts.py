@@ -1,0 +1,64 @@
+"""Parts that are opened from a home: the engine that this process holds, and routers over a snapshot.
+
+Knows: which settings make which part. Does not know: stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from flows.home.home import Home
+
+if TYPE_CHECKING:
+    from flows.home.settings import Settings
+    from lorauter.engine.engine import Engine
+    from lorauter.routing.routes import Router
+    from warehouse.snapshots.snapshot import Snapshot
+
+
+def open_router(
+    home: Home,
+    snapshot: Snapshot,
+    name: str,
+    gone: Collection[str] = (),
+) -> Router:
+    """A router of the settings' base over a snapshot; encoder and base come when they are needed, from the home's hub.
+
+    Args: as `lorauter.loading.load`.
+    """
+    from lorauter.loading import load
+    from lorauter.routing.task_index import load_index
+
+    def engine() -> Engine:
+        index = load_index(snapshot, home.settings.base)
+        return engine_here(home, index.base, index.base_sha)
+
+    return load(
+        snapshot.folder,
+        base=home.settings.base,
+        router=name,
+        options=home.settings.routing,
+        encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
+        gone=gone,
+        engine=engine,
+        encoder_dtype=home.settings.encoder_dtype,
+    )
+
+
+def engine_here(home: Home, base: str, base_sha: str) -> Engine:
+    """The engine that this process answers with: whoever else needs the base loads it no second time."""
+    return loaded_engine(home, base, base_sha, home.conditions(base, base_sha).dtype)
+
+
+def loaded_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
+    """The engine of these settings; it stays loaded from shard to shard, and goes before another one comes."""
+    wanted = (home.settings, base, base_sha, dtype)
+    if not _loaded or _loaded[0][0] != wanted:
+        _loaded.clear()
+        with_dtype = Home(home.settings.model_copy(update={"dtype": dtype}))
+        _loaded.append((wanted, with_dtype.engine(base, base_sha)))
+    return _loaded[0][1]
+
+
+_loaded: list[tuple[tuple[Settings, str, str, str], Engine]] = []

@@ -1,0 +1,4 @@
+"""The plan: what a refresh will take, told before anything starts.
+
+Knows: counts and assumptions. Does not know: stages. Makes no request.
+"""

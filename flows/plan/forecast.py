@@ -1,0 +1,233 @@
+"""Forecast: what a refresh will take before anything starts: requests, bytes, evaluations, GPU hours, disk.
+
+Knows: how counts and assumptions become figures. Does not know: where counts come from (flows/plan/known), what is
+assumed (flows/home/assumptions), how figures are told (flows/plan/table). Makes no request and changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from catalog.hub.budget import DOCUMENTED, WINDOW_S
+from flows.home.assumptions import Assumptions
+from flows.home.home import Home
+from flows.plan.known import Known, known_of, tokens_of
+
+MODEL_FILES = 10  # of a base or an encoder: config, tokenizer, a few shards
+OUTPUT_BYTES = 200  # of an answer in the ledger: 160 measured on 22,000 short ones
+ADAPTER_ROW_BYTES = 16 * 1024  # of an adapter's rows; a header compresses well, norms take the most
+BYTES_A_PARAMETER = 2  # bf16
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of a forecast.
+
+    Args:
+        name, unit: what is told. value: the expected amount; low, high: its range, where there is one.
+        made_of: what it was computed from, in words. counted: whether nothing in it was assumed.
+    """
+
+    name: str
+    value: float
+    unit: str
+    made_of: str
+    counted: bool
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Amount:
+    """A number with where it is from."""
+
+    value: float
+    told: str
+    counted: bool
+
+
+def forecast(home: Home) -> list[Figure]:
+    """The figures of the settings' base, in the order of the work."""
+    return list(_Forecast(known_of(home), home.settings.plan, home).figures())
+
+
+class _Forecast:
+    def __init__(self, known: Known, assumed: Assumptions, home: Home) -> None:
+        self._known, self._assumed, self._settings = known, assumed, home.settings
+        found, a = known, assumed
+        listed = found.listed if found.listed is not None else a.adapters
+        self.listed = _Amount(listed, f"{listed:,} adapters", found.listed is not None)
+        admitted = found.admitted if found.admitted is not None else math.ceil(listed * a.admitted)
+        share = "" if found.admitted is not None else f" ({a.admitted:.0%} of those listed)"
+        self.admitted = _Amount(admitted, f"{admitted:,} admitted{share}", found.admitted is not None)
+        tasks = len(found.tasks) or a.tasks
+        examples = found.selection or a.tasks * a.examples
+        self.tasks = _Amount(tasks, f"{tasks:,} tasks of {examples:,} validation examples in all", bool(found.tasks))
+        self.examples = examples
+
+    def figures(self) -> Iterator[Figure]:
+        """Every line."""
+        pages, files = self._listing(), self._files()
+        yield pages
+        yield files
+        yield self._waiting(pages, files)
+        yield self._bytes_read()
+        weights, models = self._weights(), self._models()
+        yield weights
+        yield models
+        exhaustive, evaluations = self._exhaustive(), self._evaluations()
+        yield evaluations
+        yield exhaustive
+        tokens = self._tokens(evaluations)
+        yield tokens
+        yield self._hours(evaluations)
+        yield self._disk(weights, models, evaluations)
+
+    def _listing(self) -> Figure:
+        pages = max(1, math.ceil(self.listed.value / self._settings.page_size))
+        return Figure(
+            "listing requests",
+            pages,
+            "requests",
+            f"{self.listed.told}, {self._settings.page_size} a page; one page where nothing changed",
+            self.listed.counted,
+        )
+
+    def _files(self) -> Figure:
+        unread = self.listed.value - self._known.read
+        missing = self._missing()
+        models = MODEL_FILES * (2 - self._known.base_here - self._known.encoder_here)
+        cards = self._new_pairs() and missing.value
+        return Figure(
+            "file requests",
+            2 * unread + missing.value + cards + models,
+            "requests",
+            f"config and header of {unread:,.0f} unread adapters, weights and card of {missing.value:,.0f},"
+            f" {models} of models",
+            self.listed.counted and missing.counted,
+        )
+
+    def _waiting(self, pages: Figure, files: Figure) -> Figure:
+        plan = "free" if self._settings.hub_token else "anonymous"
+        quota = DOCUMENTED[plan]
+        windows = max(pages.value / quota["api"], files.value / quota["resolvers"])
+        return Figure(
+            "waiting for the hub",
+            math.floor(windows) * WINDOW_S / 60,
+            "minutes",
+            f"{quota['api']:,} listing and {quota['resolvers']:,} file requests in 5 minutes ({plan} caller)",
+            pages.counted and files.counted,
+        )
+
+    def _bytes_read(self) -> Figure:
+        unread = self.listed.value - self._known.read
+        each = self._assumed.header_bytes
+        return Figure(
+            "configs and headers",
+            unread * each,
+            "bytes",
+            f"{unread:,.0f} unread adapters × {each:,} bytes",
+            self.listed.counted and not unread,
+        )
+
+    def _missing(self) -> _Amount:
+        """Adapters whose weights are still to come."""
+        if self._known.admitted is not None:
+            return _Amount(len(self._known.sizes), "", True)
+        return _Amount(self.admitted.value, "", False)
+
+    def _weights(self) -> Figure:
+        if self._known.admitted is not None:
+            told = f"sizes of {len(self._known.sizes):,} admitted adapters that are not here yet"
+            return Figure("adapter weights", sum(self._known.sizes), "bytes", told, True)
+        each = self._assumed.adapter_bytes
+        return Figure(
+            "adapter weights", self.admitted.value * each, "bytes", f"{self.admitted.told} × {each:,} bytes", False
+        )
+
+    def _models(self) -> Figure:
+        base = 0 if self._known.base_here else self._parameters().value * BYTES_A_PARAMETER
+        encoder = 0 if self._known.encoder_here else self._assumed.encoder_bytes
+        told = f"base: {self._parameters().told} × {BYTES_A_PARAMETER} bytes" if base else "base: here"
+        told += f"; encoder: {encoder:,} bytes" if encoder else "; encoder: here"
+        return Figure("base and encoder", base + encoder, "bytes", told, not base and not encoder)
+
+    def _parameters(self) -> _Amount:
+        counted = self._known.parameters
+        value = float(counted or self._assumed.parameters)
+        return _Amount(value, f"{value:.3g} parameters", counted is not None)
+
+    def _exhaustive(self) -> Figure:
+        return Figure(
+            "exhaustive, for comparison",
+            (self.admitted.value + 1) * self.examples,
+            "evaluations",
+            f"{self.admitted.told} and the base, {self.tasks.told}",
+            self.admitted.counted and self.tasks.counted,
+        )
+
+    def _new_pairs(self) -> float:
+        """Share of the pairs of task and adapter that no race has settled."""
+        pairs = self.tasks.value * self.admitted.value
+        return 1 - min(1.0, self._known.raced / pairs) if pairs else 0.0
+
+    def _evaluations(self) -> Figure:
+        new, every = self._new_pairs(), self._exhaustive().value
+        a, exhaustive = self._assumed, self._settings.strategy == "exhaustive"
+        low, share, high = (1.0, 1.0, 1.0) if exhaustive else (a.share_low, a.share, a.share_high)
+        told = f"{new:.0%} of the pairs of task and adapter are new"
+        told += "" if exhaustive or not new else f"; {self._settings.strategy} runs {share:.0%} of all"
+        return Figure(
+            "evaluations",
+            math.ceil(new * every * share),
+            "evaluations",
+            told,
+            not new,
+            math.ceil(new * every * low),
+            math.ceil(new * every * high),
+        )
+
+    def _lengths(self) -> tuple[float, float, str]:
+        """Mean tokens of a prompt and of an answer, and where they are from."""
+        tasks = [task for task in self._known.tasks if task.validation]
+        if not tasks:
+            a = self._assumed
+            return a.prompt_tokens, a.new_tokens, "assumed"
+        sizes = [(len(task.validation), *tokens_of(task)) for task in tasks]
+        total = sum(n for n, _, _ in sizes)
+        prompt, new = (sum(size[0] * size[place] for size in sizes) / total for place in (1, 2))
+        return prompt, new, "four letters a token, answers to their bound"
+
+    def _tokens(self, evaluations: Figure) -> Figure:
+        prompt, new, told = self._lengths()
+        made_of = f"{prompt:,.0f} of a prompt and {new:,.0f} of an answer: {told}"
+        return Figure("tokens", evaluations.value * (prompt + new), "tokens", made_of, evaluations.counted)
+
+    def _hours(self, evaluations: Figure) -> Figure:
+        prompt, new, _ = self._lengths()
+        parameters, a = self._parameters(), self._assumed
+        prefill = 2 * parameters.value * prompt / a.flops
+        decode = new * parameters.value * BYTES_A_PARAMETER / a.bytes_per_second / a.batch_rows
+        each = (prefill + decode) / 3600
+        return Figure(
+            "GPU hours",
+            evaluations.value * each,
+            "hours",
+            f"{parameters.told}: prompts at {a.flops:.2g} operations a second, a step of {a.batch_rows} answers at"
+            f" {a.bytes_per_second:.2g} bytes a second; nothing of it is measured",
+            evaluations.counted,
+            (evaluations.low or 0) * each,
+            (evaluations.high or 0) * each,
+        )
+
+    def _disk(self, weights: Figure, models: Figure, evaluations: Figure) -> Figure:
+        rows = self.listed.value * ADAPTER_ROW_BYTES + evaluations.value * OUTPUT_BYTES
+        return Figure(
+            "disk",
+            weights.value + models.value + rows,
+            "bytes",
+            f"weights and models of above, and {rows:,.0f} bytes of ledger",
+            weights.counted and models.counted and evaluations.counted,
+        )

@@ -1,0 +1,184 @@
+"""Row uses: which rows of a batch use which slots of an adapter table, and the forms that the products want that in.
+
+Knows: indices. Does not know: adapters, tables' contents, how a product is taken (lorauter/engine/bank/products).
+
+Modules whose adapters lie in the same slots share one `RowUses`, so that a form is made once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Own:
+    """Each user's own slots side by side; k, the most slots that one uses, filled up with any slot.
+
+    Args:
+        users: (users,) int64, the rows that use any slot; None where all do.
+        a_rows: (users × d_in × k,) int32, rows of the table's `a` that make (users, d_in, k × width); None where k is
+            1 and they are just those of `slots`.
+        slots: (users × k,) int64. weights: (users, 1, k × width), 0 where filled up; None where all are 1.
+    """
+
+    users: torch.Tensor | None
+    a_rows: torch.Tensor | None
+    slots: torch.Tensor
+    weights: torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """All rows against all slots in use, side by side.
+
+    Args:
+        a_rows: (d_in × D,) int32, rows of the table's `a` that make (d_in, D × width); None where D is 1.
+        slots: (D,) int64, distinct.
+        mask: (rows, 1, D × width): a row's weight of each column, 0 where it does not use it; None where all are 1.
+    """
+
+    a_rows: torch.Tensor | None
+    slots: torch.Tensor
+    mask: torch.Tensor | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bags:
+    """The uses as bags of table rows, for `embedding_bag`; U' = uses × tokens, ordered by row, then token.
+
+    Args:
+        sources: (U',) int64: the line of x (rows × tokens, d_in) that a use reads; None where use n reads line n.
+        a_rows, a_starts: int32, rows of the table's `a`, d_in to a use, and where each use's begin.
+        weights: (U', 1); None where all are 1.
+        b_rows, b_starts: int32, rows of the table's `b`, width to a use, and where each line of the output begins.
+    """
+
+    sources: torch.Tensor | None
+    a_rows: torch.Tensor
+    a_starts: torch.Tensor
+    weights: torch.Tensor | None
+    b_rows: torch.Tensor
+    b_starts: torch.Tensor
+
+
+class RowUses:
+    """Uses of slots by the rows of a batch.
+
+    Args:
+        rows: (U,) int64, ascending: the row of each use. slots: (U,) int64. weights: (U,), in the engine's dtype.
+        batch: rows of the batch.
+    """
+
+    __slots__ = ("_forms", "batch", "rows", "slots", "weights")
+
+    def __init__(self, rows: torch.Tensor, slots: torch.Tensor, weights: torch.Tensor, batch: int) -> None:
+        self.rows, self.slots, self.weights, self.batch = rows, slots, weights, batch
+        self._forms: dict[tuple[Any, ...], Any] = {}
+
+    def select(self, kept: torch.Tensor) -> None:
+        """Keeps the given rows (int64 indices into the present ones; one may be named often), in place."""
+        counts = torch.bincount(self.rows, minlength=self.batch)
+        starts = counts.cumsum(0) - counts
+        taken = counts[kept]
+        ends = taken.cumsum(0)
+        rows = torch.arange(len(kept), device=kept.device).repeat_interleave(taken)
+        uses = (starts[kept] - ends + taken)[rows] + torch.arange(len(rows), device=kept.device)
+        self.__init__(rows, self.slots[uses], self.weights[uses], len(kept))  # type: ignore[misc]
+
+    @property
+    def distinct(self) -> int:
+        """How many slots are in use."""
+        found: int = self._form(("distinct",), lambda: len(torch.unique(self.slots)))
+        return found
+
+    @property
+    def users(self) -> int:
+        """How many rows use any slot."""
+        found: int = self._form(("users",), lambda: len(torch.unique(self.rows)))
+        return found
+
+    @property
+    def most(self) -> int:
+        """The most slots that one row uses."""
+        found: int = self._form(("most",), lambda: int(torch.bincount(self.rows).max()) if len(self.rows) else 0)
+        return found
+
+    def own(self, d_in: int, width: int) -> Own:
+        """See `Own`."""
+        found: Own = self._form(("own", d_in, width), lambda: self._own(d_in, width))
+        return found
+
+    def shared(self, d_in: int, width: int) -> Shared:
+        """See `Shared`."""
+        found: Shared = self._form(("shared", d_in, width), lambda: self._shared(d_in, width))
+        return found
+
+    def bags(self, d_in: int, width: int, tokens: int) -> Bags:
+        """See `Bags`."""
+        found: Bags = self._form(("bags", d_in, width, tokens), lambda: self._bags(d_in, width, tokens))
+        return found
+
+    def _form(self, name: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        if name not in self._forms:
+            self._forms[name] = make()
+        return self._forms[name]
+
+    def _own(self, d_in: int, width: int) -> Own:
+        users, place, counts = torch.unique(self.rows, return_inverse=True, return_counts=True)
+        starts = counts.cumsum(0) - counts
+        within = torch.arange(len(self.rows), device=self.rows.device) - starts[place]
+        slots = self.slots[starts][:, None].repeat(1, self.most)
+        slots[place, within] = self.slots
+        weights = self.weights.new_zeros(slots.shape)
+        weights[place, within] = self.weights
+        columns = weights.repeat_interleave(width, dim=1)[:, None]
+        everyone = None if len(users) == self.batch else users
+        return Own(everyone, _side_by_side(slots, d_in), slots.view(-1), _unless_ones(columns))
+
+    def _shared(self, d_in: int, width: int) -> Shared:
+        slots, column = torch.unique(self.slots, return_inverse=True)
+        mask = self.weights.new_zeros(self.batch, len(slots))
+        mask[self.rows, column] = self.weights
+        columns = mask.repeat_interleave(width, dim=1)[:, None]
+        return Shared(_side_by_side(slots[None], d_in), slots, _unless_ones(columns))
+
+    def _bags(self, d_in: int, width: int, tokens: int) -> Bags:
+        token = torch.arange(tokens, device=self.rows.device)
+        lines, order = (self.rows[:, None] * tokens + token).view(-1).sort(stable=True)
+        slots = self.slots.repeat_interleave(tokens)[order]
+        weights = self.weights.repeat_interleave(tokens)[order]
+        one_each = len(lines) == self.batch * tokens and self.most == 1
+        counts = torch.bincount(lines, minlength=self.batch * tokens)
+        return Bags(
+            sources=None if one_each else lines,
+            a_rows=_blocks(slots, d_in),
+            a_starts=_multiples(len(slots), d_in, slots.device),
+            weights=_unless_ones(weights[:, None]),
+            b_rows=_blocks(slots, width),
+            b_starts=((counts.cumsum(0) - counts) * width).int(),
+        )
+
+
+def _side_by_side(slots: torch.Tensor, d_in: int) -> torch.Tensor | None:
+    """Row numbers, int32, in the order that lays Aᵀ of each line's slots (n, k) beside one another; None for k = 1."""
+    if slots.shape[1] == 1:
+        return None
+    line = torch.arange(d_in, device=slots.device)
+    return (slots[:, None, :] * d_in + line[None, :, None]).int().view(-1)
+
+
+def _blocks(slots: torch.Tensor, size: int) -> torch.Tensor:
+    """(len(slots) × size,) int32: the `size` row numbers of each slot."""
+    return (slots[:, None] * size + torch.arange(size, device=slots.device)).int().view(-1)
+
+
+def _multiples(count: int, size: int, device: torch.device) -> torch.Tensor:
+    return torch.arange(count, device=device, dtype=torch.int32) * size
+
+
+def _unless_ones(weights: torch.Tensor) -> torch.Tensor | None:
+    return None if bool((weights == 1).all()) else weights

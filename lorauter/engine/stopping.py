@@ -1,0 +1,57 @@
+"""Stopping: an answer's text as its tokens come, and where it ends.
+
+Knows: stops, detokenising. Does not know: end-of-text tokens, bounds (lorauter/engine), how stops are given
+(lorauter/engine/decoding).
+
+A stop can only be completed by the token that brings its last character. So a text is made anew where the token may do
+that, and not at every token: a long answer would cost as much again as its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lorauter.engine.decoding import stops_of
+
+_BROKEN = "\ufffd"  # what a tokenizer writes for part of a character
+
+
+def cut_at_stop(text: str, stop: str | Sequence[str]) -> tuple[str, bool]:
+    """The answer in a generated text, and whether the text has reached a stop.
+
+    Leading whitespace is stripped; what remains starts with non-space text and is cut before the
+    first of the stops that comes after its first character. An empty stop is never reached.
+    """
+    answer = text.lstrip()
+    ends = [end for one in stops_of(stop) if (end := answer.find(one, 1)) >= 0]
+    return (answer[: min(ends)], True) if ends else (answer, False)
+
+
+class Stopping:
+    """The stops of a batch, by a tokenizer's tokens.
+
+    Args:
+        tokenizer: of the base. stops: texts that end an answer.
+    """
+
+    def __init__(self, tokenizer: Any, stops: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._stops = stops
+        self._last = {stop[-1] for stop in stops}
+        self._may: dict[int, bool] = {}
+
+    def cut(self, tokens: Sequence[int]) -> tuple[str, bool]:
+        """The answer in some tokens, special ones left out, and whether it has reached a stop."""
+        return cut_at_stop(self._tokenizer.decode(tokens, skip_special_tokens=True), self._stops)
+
+    def may_complete(self, token: int) -> bool:
+        """Whether a text that ends with this token may have reached a stop that it had not reached before."""
+        if token not in self._may:
+            self._may[token] = bool(self._stops) and self._looks_like_an_end(token)
+        return self._may[token]
+
+    def _looks_like_an_end(self, token: int) -> bool:
+        """A token alone may lose its spaces, and says nothing where it is part of a character."""
+        text = self._tokenizer.decode([token], skip_special_tokens=True)
+        return not text or _BROKEN in text or " " in self._last or not self._last.isdisjoint(text)

@@ -1,0 +1,95 @@
+"""Token gates: weights of adapters that are computed inside each module, for every token.
+
+Knows: the protocol that every gate keeps, and a route that carries one, or the name of one. Does not know: any gate
+(lorauter/gates), how the outputs are summed (lorauter/engine/bank/gated_products). Loads no torch: routers name gates
+without it.
+
+A mixture says once for a whole text what each adapter weighs. A gate says it anew at every module and token, from what
+the module is given:
+
+    y = Wx + c + Σ_a w_a(x, module) · s_a B_a A_a x
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from catalog.errors import SettingError
+from lorauter.gates.named import NamedGate
+from lorauter.routing.routes import Mixture, TaskMatch
+
+if TYPE_CHECKING:
+    import torch
+
+
+@runtime_checkable
+class TokenGate(Protocol):
+    """Weighs K candidates a token. Compared by identity: rows that share a gate share its work."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Keys of the K candidates, each once."""
+
+    def weigh(self, module: str, x: torch.Tensor) -> torch.Tensor:
+        """Weights of the candidates for every token.
+
+        A token's weights must depend on that token alone: rows are padded, and their batch is chosen by length.
+
+        Args:
+            module: dotted name of a module of the base that at least one candidate touches.
+            x: its input, (rows, tokens, d_in), in the engine's dtype, on its device.
+
+        Returns:
+            (rows, tokens, K), any float dtype, on x's device; not read for candidates that do not touch the module.
+        """
+
+
+Opened = Mixture | TokenGate
+"""What weighs a row's adapters in a batch: numbers, or a gate."""
+Weighing = Opened | NamedGate
+"""What weighs a row's adapters: numbers, a gate, or the name of one, which the engine opens."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatedRoute:
+    """Where a query goes when its weights are not known before its tokens are.
+
+    Args:
+        gate: weighs its candidates token by token; only a named one can be planned and stored.
+        tasks, confidence: as `Route`.
+    """
+
+    gate: TokenGate | NamedGate
+    tasks: tuple[TaskMatch, ...] = field(default=())
+    confidence: float = float("nan")
+
+    @property
+    def mixture(self) -> Mixture:
+        """There is none. Raises SettingError: whoever knows mixtures only must not answer with the base alone."""
+        raise SettingError(
+            f"A route of {self.gate.name!r} has no mixture: its weights differ from token to token.",
+            "Answer it by Engine.answer or `lorauter answer`; it can be neither composed nor exported.",
+        )
+
+
+class WithMixture(Protocol):
+    """Anything with a mixture, such as a router's route; a `GatedRoute` too."""
+
+    @property
+    def mixture(self) -> Mixture:
+        """Adapter keys with weights."""
+
+
+def weighing_of(route: WithMixture) -> Weighing:
+    """What weighs a route's adapters."""
+    return route.gate if isinstance(route, GatedRoute) else route.mixture
+
+
+def taking_part(weighing: Weighing) -> tuple[str, ...]:
+    """The adapters that it may use, in its order."""
+    return tuple(key for key, _ in weighing) if isinstance(weighing, tuple) else weighing.adapters

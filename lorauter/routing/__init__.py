@@ -1,0 +1,8 @@
+"""Routing: what every router shares. Routes, the task index, the encoder, weights of tasks, filters.
+
+Knows: the protocol `Router` and its parts. Does not know: any router (lorauter/routers), any engine.
+"""
+
+from lorauter.routing.routes import Mixture, ReadsQuestions, Route, Routed, Router, RouterOptions, TaskMatch
+
+__all__ = ["Mixture", "ReadsQuestions", "Route", "Routed", "Router", "RouterOptions", "TaskMatch"]

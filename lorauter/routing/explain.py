@@ -1,0 +1,169 @@
+"""Why a query goes where it goes, as one object that JSON can hold.
+
+Knows: a route, the snapshot behind it, the filters, what has gone from the hub. Does not know: how a router weighs,
+how the object is shown (flows/screen/explained_route). Downloads nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from catalog.adapters.adapter import AdapterId
+from lorauter.routing.fallback import without
+from lorauter.routing.filters import filters_of, refused
+from lorauter.routing.routes import Routed, RouterOptions, TaskMatch, added_up
+from lorauter.routing.task_index import load_index
+from warehouse.snapshots.snapshot import Snapshot
+
+Row = Mapping[str, Any]
+OTHERS = 3  # runners-up told a task
+CONFIDENCE = {
+    "lorauter": "cosine of the query to the nearest task, in [-1, 1]; no probability",
+    "discriminant": "probability that the query's own task is in the snapshot, calibrated on held-out inputs",
+    "relatives": "probability that the query's own task is in the snapshot, calibrated on held-out inputs",
+    "vector_database": "cosine of the query to the nearest validation input, in [-1, 1]; no probability",
+    "loraretriever": "inner product of the query with the nearest task's mean input; no probability",
+    "classifier": "probability of the likeliest task, were the query of one of them",
+    "clusters": "cosine of the query to the nearest cluster of validation inputs, in [-1, 1]; no probability",
+    "oracle": "the true task was told",
+}
+DRAWN_FROM_ALL = ("uniform", "random")  # routers of what any task publishes
+_PUBLISHED = ("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error")
+_MET = ("adapter", "n", "mean", "standard_error", "lift", "lift_standard_error", "lift_n", "rung", "why")
+
+
+class Explainer:
+    """Explains routes by one snapshot.
+
+    Args:
+        base: whose adapters are routed to.
+        router: name of the router whose routes they are.
+        options: what it was asked for.
+        gone: repos that the hub holds no longer, with the reason.
+        endpoint: address of the hub, where an adapter's page is.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        base: str,
+        router: str,
+        options: RouterOptions,
+        gone: Mapping[str, str],
+        endpoint: str,
+    ) -> None:
+        self._snapshot, self._base, self._router, self._options = snapshot, base, router, options
+        self._gone, self._endpoint = gone, endpoint.rstrip("/")
+        self._refused = refused(snapshot, base, options)
+        left = without(load_index(snapshot, base), snapshot, self._refused)
+        own = left.declared if router == "oracle" else (None,) * len(left.tasks)
+        used = (best if own is None else own for own, best in zip(own, left.best, strict=True))
+        self._used = dict(zip(left.tasks, used, strict=True))
+        self._best = {row["task"]: row for row in snapshot.read("best") if row["base"] == base}
+        self._adapters = {row["adapter"]: row for row in snapshot.read("adapters") if row["base"] == base}
+        self._met: dict[str, list[Row]] = {}
+        for row in sorted(snapshot.read("scores"), key=lambda row: (-row["mean"], -row["n"], row["adapter"])):
+            if row["base"] == base:
+                self._met.setdefault(row["task"], []).append(row)
+
+    def explain(self, text: str, route: Routed, following: tuple[str, float] | None = None) -> dict[str, Any]:
+        """All that is known of a route; numbers that do not exist are None.
+
+        Args:
+            following: the task just below those of the route, with its similarity.
+        """
+        gate = getattr(route, "gate", None)  # as in flows/answer/route_texts
+        weights = dict.fromkeys(gate.adapters) if gate else added_up(route.mixture)
+        found = {
+            "text": text,
+            "router": self._router,
+            "base": self._base,
+            "snapshot": self._snapshot.id,
+            "filters": filters_of(self._options),
+            "confidence": route.confidence,
+            "confidence_means": CONFIDENCE.get(self._router, "") if math.isfinite(route.confidence) else "",
+            "weights": "by token" if gate else "by query",
+            "base_because": None if weights else self._why_base(route),
+            "base_weight": None if gate else self._base_weight(route),
+            "tasks": [self._task(match) for match in route.tasks],
+            "next_task": {"task": following[0], "similarity": following[1]} if following else None,
+            "adapters": [self._adapter(key, weight, route) for key, weight in weights.items()],
+        }
+        return {name: _finite(value) for name, value in found.items()}
+
+    def _why_base(self, route: Routed) -> str:
+        if not route.tasks:
+            return "the router knows no other" if self._router == "base" else "no adapter may be used"
+        if not any(match.weight for match in route.tasks):
+            return "the query is too far from every task"
+        return "for none of its tasks is there an adapter that may be used and improves on the base"
+
+    def _base_weight(self, route: Routed) -> float:
+        if not route.mixture:
+            return 1.0
+        return sum((match.weight for match in route.tasks if not self._used[match.task]), 0.0)
+
+    def _weighed(self, route: Routed) -> list[str]:
+        """The tasks that brought adapters into a route."""
+        if self._router in DRAWN_FROM_ALL:
+            return list(self._used)
+        return [match.task for match in route.tasks if match.weight]
+
+    def _task(self, match: TaskMatch) -> dict[str, Any]:
+        best, used, met = self._best[match.task], self._used[match.task], self._met.get(match.task, [])
+        others = [row for row in met if row["adapter"] not in ("", used)]
+        passed = [row for row in others if row["adapter"] not in self._refused]
+        filtered = [row for row in others if row["adapter"] in self._refused]
+        return {
+            "task": match.task,
+            "similarity": match.similarity,
+            "weight": match.weight,
+            "published": {name: best[name] for name in _PUBLISHED},
+            "used": used,
+            "used_because": self._why_used(best["adapter"], used),
+            "selection": next((self._score(row) for row in met if row["adapter"] == used), None),
+            "others": [self._score(row) for row in passed[:OTHERS]],
+            "others_scored": len(passed),
+            "filtered": [self._score(row) for row in filtered[:OTHERS]],
+            "filtered_scored": len(filtered),
+        }
+
+    def _why_used(self, published: str, used: str) -> str:
+        if used == published:
+            return "published" if used else "no adapter improves on the base"
+        if published in self._refused:
+            return "next best that passes the filters" if used else "no adapter that passes the filters has a lift"
+        return "the task's own"
+
+    def _score(self, row: Row) -> dict[str, Any]:
+        return {**{name: row[name] for name in _MET}, **self._standing(row["adapter"])}
+
+    def _standing(self, key: str) -> dict[str, Any]:
+        """Whether an adapter may and can still be used: why not, else None."""
+        return {"filtered": self._refused.get(key), "gone": self._gone.get(AdapterId.parse(key).repo)}
+
+    def _adapter(self, key: str, weight: float | None, route: Routed) -> dict[str, Any]:
+        adapter, row = AdapterId.parse(key), self._adapters.get(key, {})
+        address = "/".join((adapter.repo, "tree", adapter.sha, *([adapter.path] if adapter.path else [])))
+        return {
+            "adapter": key,
+            "weight": weight,
+            "tasks": [task for task in self._weighed(route) if self._used[task] == key],
+            "author": adapter.repo.partition("/")[0],
+            "commit": adapter.sha,
+            "page": f"{self._endpoint}/{quote(address)}",
+            **{name: row.get(name) for name in ("licence", "size", "rank", "downloads")},
+            "gone": self._standing(key)["gone"],
+        }
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for nan and infinity, which JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

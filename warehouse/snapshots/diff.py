@@ -1,0 +1,53 @@
+"""What changed between two snapshots: adapters that came, went, rose and fell, task by task.
+
+Knows: the tables `scores` of two snapshot folders. Does not know: which two, or why anything changed.
+
+An adapter is the same over its revisions: a new commit rises or falls. It rises where its lift over the base is higher
+than before, or where it became the task's published one at the same lift.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from catalog.errors import SnapshotError
+from warehouse.schemas.tables import CHANGES
+
+_NAME = "regexp_replace(adapter, '@[^@]*$', '')"
+_SCORES = f"""
+SELECT base, base_sha, task, adapter, {_NAME} AS name, mean, lift, coalesce(chosen, false) AS chosen
+FROM read_parquet(?, hive_partitioning = false) WHERE adapter <> ''
+"""
+_CHANGES = f"""
+WITH old AS ({_SCORES}), new AS ({_SCORES}), paired AS (
+    SELECT base, task, coalesce(new.base_sha, old.base_sha) AS base_sha, coalesce(new.adapter, old.adapter) AS adapter,
+           CASE WHEN old.adapter IS NULL THEN 'came' WHEN new.adapter IS NULL THEN 'went'
+                WHEN new.lift - old.lift > $3 THEN 'rose' WHEN old.lift - new.lift > $3 THEN 'fell'
+                WHEN new.chosen > old.chosen THEN 'rose' WHEN new.chosen < old.chosen THEN 'fell' END AS change,
+           old.mean AS mean_before, new.mean AS mean, old.lift AS lift_before, new.lift AS lift,
+           old.chosen AS chosen_before, new.chosen AS chosen
+    FROM old FULL JOIN new USING (base, task, name)
+)
+SELECT *, $4 AS since FROM paired WHERE change IS NOT NULL ORDER BY base, task, adapter
+"""
+
+
+def changes(before: Path, now: Path, least: float = 1e-9) -> pa.Table:
+    """Rows of schema CHANGES, from the snapshot folder `before` to the folder `now`.
+
+    Args:
+        least: lifts that differ by no more are equal.
+
+    Raises SnapshotError where a table cannot be read.
+    """
+    files = [str(folder / "scores.parquet") for folder in (before, now)]
+    query = _CHANGES.replace("?", "$1", 1).replace("?", "$2", 1)
+    try:
+        with duckdb.connect() as connection:
+            found = connection.sql(query, params=[*files, least, before.name]).to_arrow_table()
+    except duckdb.Error as error:
+        raise SnapshotError(f"{before} and {now} cannot be compared: {str(error)[:300]}.", "Verify both.") from error
+    return found.select(CHANGES.names).cast(CHANGES)

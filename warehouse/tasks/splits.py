@@ -1,0 +1,54 @@
+"""Splits: what a file's name says of its rows, and how many rows a split gets.
+
+Knows: the names that data sets use, how rows are dealt out. Does not know: what is in a row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from catalog.errors import TaskError
+from catalog.tasks.task import content_hash
+from warehouse.tasks.labelled_rows import SPLITS, Labelled
+
+_NAMED = re.compile(r"(train|training|validation|valid|val|dev|test)(?=[-_.]|$)", re.IGNORECASE)
+_USUAL = {"training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
+_ORDER = ("validation", "test", "train")
+
+
+def split_of(stem: str) -> str | None:
+    """The split that a file's name begins with: validation.jsonl, test-00000-of-00001.parquet, dev_2.csv."""
+    named = _NAMED.match(stem)
+    return _USUAL.get(named[1].lower(), named[1].lower()) if named else None
+
+
+def deal(where: object, rows: Sequence[Labelled], counts: Mapping[str, int]) -> tuple[dict[str, list[Labelled]], int]:
+    """Rows by split, `counts` of each where given, and how many rows of no split are left over.
+
+    Rows that name no split are drawn from, or are all validation without counts. A split that no row names is drawn
+    from them, else from train, else from test; never twice. Drawn are the first by hash of the input: a shuffle that is
+    the same for the same rows in any order.
+    """
+    named = {split: [row for row in rows if row.split == split] for split in SPLITS}
+    loose = [row for row in rows if row.split is None]
+    for split in _ORDER:
+        if split in counts:
+            source = next((s for s in (named[split], loose, named["train"], named["test"]) if s), loose)
+            named[split] = _draw(where, split, source, counts[split])
+    if "validation" not in counts:
+        named["validation"] += loose
+        loose = []
+    return named, len(loose)
+
+
+def _draw(where: object, split: str, source: list[Labelled], wanted: int) -> list[Labelled]:
+    """The first `wanted` rows by hash of their inputs, taken out of their source; equal inputs stay side by side."""
+    if len(source) < wanted:
+        raise TaskError(
+            f"{where}: {wanted} {split} examples are asked for, there are {len(source)} to draw from.",
+            f"Ask for fewer with --{split}, or add rows; nothing was stored.",
+        )
+    ordered = sorted(source, key=lambda row: (content_hash(row.example.input), row.example.id))
+    source[:] = ordered[wanted:]
+    return ordered[:wanted]
