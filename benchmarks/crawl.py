@@ -116,9 +116,8 @@ def _run_step(name: str, endpoint: str, home: str) -> None:
 
 
 def _ours(endpoint: str, home: Path) -> int:
-    from flows.crawl.listings import crawl
     from flows.home.home import open_home
-    from flows.validate.verdicts import validate
+    from flows.stages import crawl, validate
 
     opened = open_home(home=home, endpoint=endpoint, base=BASE, token=TOKEN)
     crawl(opened)
@@ -126,8 +125,8 @@ def _ours(endpoint: str, home: Path) -> int:
 
 
 def _listing(endpoint: str, home: Path) -> int:
-    from flows.crawl.listings import crawl
     from flows.home.home import open_home
+    from flows.stages import crawl
 
     return crawl(open_home(home=home, endpoint=endpoint, base=BASE, token=TOKEN)).listed
 

@@ -38,12 +38,13 @@ from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID
 from flows.demo.build_pool import HUB
 from flows.demo.world import ENCODER_ID, build_world, demo_tasks
-from flows.evaluate.evaluate import EvaluateOptions, evaluate
+from flows.evaluate.evaluate import EvaluateOptions
 from flows.evaluate.figures import report_of
 from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.outputs.shards import ensure_outputs, run_shards
 from flows.prefect_runtime.setup import prepare_prefect, start_prefect
+from flows.stages import evaluate
 from lorauter.evaluation.settings import NON_OOD
 from lorauter.routing.task_index import load_index
 from warehouse.plans.plan import Work
@@ -138,7 +139,7 @@ def _refreshed(home: Home, repos: Sequence[str]) -> Figures:
 
 def _judged(home: Home, routers: Sequence[str], items: int | None) -> Figures:
     """Each router's mean over tasks and share of the oracle on the test examples, with intervals."""
-    report = report_of(evaluate(home, EvaluateOptions(tuple(routers), settings=(NON_OOD,), items=items), run_shards))
+    report = report_of(evaluate(home, EvaluateOptions(tuple(routers), settings=(NON_OOD,), items=items)))
     told = ("router", "composition", "average", "share", "difference", "refused")
     return {
         "snapshot": report["snapshot"],

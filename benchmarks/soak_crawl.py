@@ -186,9 +186,8 @@ def _start(home: Path, endpoint: str) -> _Child:
 def crawl_once(home: Path, endpoint: str) -> int:
     """Crawl and validate; 0 where nothing was left for another try."""
     from catalog.rules.table import Policy
-    from flows.crawl.listings import crawl
     from flows.home.home import open_home
-    from flows.validate.verdicts import validate
+    from flows.stages import crawl, validate
 
     opened = open_home(home=home, endpoint=endpoint, base=BASE, page_size=15, policy=Policy(max_rank=8))
     done = crawl(opened)

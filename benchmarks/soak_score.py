@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.killing import complete, killed_after, run_soak
-from flows.crawl.listings import crawl
 from flows.demo.run import prepare_home
 from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
-from flows.validate.verdicts import validate
+from flows.stages import crawl, validate
 from warehouse.ledger.ledger import Ledger
 from warehouse.snapshots.snapshot import current_snapshot
 

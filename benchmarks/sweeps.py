@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flows.evaluate.evaluate import Alter, EvaluateOptions, evaluate
+from flows.evaluate.evaluate import Alter, EvaluateOptions
 from flows.evaluate.figures import report_of
 from flows.home.home import Home, open_home
-from flows.outputs.shards import run_shards
+from flows.stages import evaluate
 from lorauter.evaluation.settings import SETTINGS
 from lorauter.routers import RouterParts
 from lorauter.routing.encoder import Encoder
@@ -111,7 +111,7 @@ def swept(home: Home, router: str, items: int | None) -> Iterator[dict[str, Any]
     for point in points(home):
         opened = open_home(home=home.root, routing=point.routing)
         options = EvaluateOptions((router,), settings=SETTINGS, items=items)
-        report = report_of(evaluate(opened, options, run_shards, point.altered))
+        report = report_of(evaluate(opened, options, point.altered))
         found = {s["setting"]: s for s in report["systems"] if s["router"] == router}
         yield {
             "sweep": point.sweep,

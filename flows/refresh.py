@@ -12,22 +12,17 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from flows.crawl.listings import crawl
 from flows.home.home import open_home
-from flows.outputs.runner import shard_runner
 from flows.page.write import page_beside
 from flows.prefect_runtime.artifacts import link_page
 from flows.prefect_runtime.secret_parameters import flow_without_secrets
-from flows.publish.publish import publish_catalog
 from flows.publish.run_record import Run
-from flows.score.score import score
-from flows.validate.bases import read_base
-from flows.validate.verdicts import validate
+from flows.stages import crawl, publish, read_base, score, validate
 
 # Requests are retried where they are made (catalog/hub); a stage that failed would fail again.
 crawl_task = task(crawl, name="crawl", cache_policy=NO_CACHE)
 validate_task = task(validate, name="validate", cache_policy=NO_CACHE)
-publish_task = task(publish_catalog, name="publish", cache_policy=NO_CACHE)
+publish_task = task(publish, name="publish", cache_policy=NO_CACHE)
 
 
 @flow_without_secrets(name="refresh", log_prints=True, persist_result=False, validate_parameters=False)
@@ -46,7 +41,7 @@ def refresh(settings: dict[str, Any] | None = None, force: str = "") -> dict[str
     known = {base.id: base for base in judged.bases}
     for id_ in home.wanted.bases:
         base = known.get(id_) or read_base(home, id_)
-        scores = score(home, base, shard_runner(home))
+        scores = score(home, base)
         snapshot = publish_task(home, base, scores, run, force)
         run = Run.begin("refresh")  # the next base took what comes from here
         cost = {name: so_far + getattr(scores, name) for name, so_far in cost.items()}

@@ -70,18 +70,18 @@ def evaluate_command(home: Path | None, /, out: Path | None, json_file: Path | N
     a run that was killed goes on. An answer that a composition refuses scores 0 and is told. In the folder:
     evaluation.json, items.parquet (a row an answer), evaluation.svg. docs/evaluate.md has the rest.
     """
-    from flows.evaluate.evaluate import EvaluateOptions, evaluate
+    from flows.evaluate.evaluate import EvaluateOptions
     from flows.evaluate.figures import as_json, report_of, store
     from flows.evaluate.table import show
     from flows.home.home import open_home
-    from flows.outputs.runner import shard_runner
     from flows.screen.screen import Screen
+    from flows.stages import evaluate
     from warehouse.storage.files import write_text
 
     opened = open_home(home=home)
     opened = open_home(home=home, routing=routing_given(opened.settings.routing, flags))
     names = ("routers", "compositions", "settings", "tasks", "items", "reference", "snapshot")
-    found = evaluate(opened, EvaluateOptions(**{name: flags[name] for name in names}), shard_runner(opened))
+    found = evaluate(opened, EvaluateOptions(**{name: flags[name] for name in names}))
     report = report_of(found)
     folder = out or opened.root / "evaluations" / found.name
     store(found, report, folder)

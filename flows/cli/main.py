@@ -129,13 +129,13 @@ def crawl(
     are named, bases are listed only if named too. Adapters found by author, tag or repo are judged for the base
     that each names.
     """
-    from flows.crawl import listings as crawl_hub
+    from flows import stages
 
     _stop_at_once()
     targets = [f"author:{name}" for name in authors] + [f"tag:{name}" for name in tags]
     targets += [f"repo:{line.strip()}" for line in repos or () if line.strip() and not line.startswith("#")]
     opened = _home(home, **_named(bases), endpoint=endpoint, targets=targets or None)
-    done = crawl_hub.crawl(opened, full, with_bases=bool(bases) or not targets)
+    done = stages.crawl(opened, full, with_bases=bool(bases) or not targets)
     gone = f", {done.gone} gone" if done.gone else ""
     click.echo(f"{done.listed} repos listed{gone}.")
     if done.failed:
@@ -179,10 +179,10 @@ def validate(
         return
     if out or base_configs:
         raise click.UsageError("--json and --base-configs belong to --folder.")
-    from flows.validate import verdicts as validate_adapters
+    from flows import stages
 
     _stop_at_once()
-    judged = validate_adapters.validate(_home(home, **_named(bases), endpoint=endpoint), not headers_only)
+    judged = stages.validate(_home(home, **_named(bases), endpoint=endpoint), not headers_only)
     click.echo(f"{judged.seen} adapters seen: {judged.admitted} admitted, {judged.rejected} rejected.")
 
 
@@ -269,13 +269,11 @@ def score(home: Path | None, base: str | None, endpoint: str | None, strategy: s
     how an adapter does on other tasks, decides how long it is believed in. New adapters race the known leaders;
     `lorauter why REPO` tells where and why an adapter was dropped.
     """
-    from flows.outputs.runner import shard_runner
-    from flows.score import score as score_adapters
-    from flows.validate import bases as read_bases
+    from flows import stages
 
     _stop_at_once()
     opened = _home(home, base=base, endpoint=endpoint, strategy=strategy)
-    scores = score_adapters.score(opened, read_bases.read_base(opened), shard_runner(opened))
+    scores = stages.score(opened, stages.read_base(opened))
     for found in scores.tasks:
         click.echo(f"{found.task.name}\t{found.best or '(base)'}")
     click.echo(f"{scores.spent} evaluations, {scores.new} new; exhaustive: {scores.exhaustive}.", err=True)
@@ -294,17 +292,14 @@ def publish(home: Path | None, /, force: str, **flags: Any) -> None:
     What people decided is honoured (`lorauter curate`). A catalog that covers fewer tasks, or lifts less, than the
     published one by more than LORAUTER_GATE__COVERAGE_FALL or LORAUTER_GATE__LIFT_FALL is refused.
     """
-    from flows.outputs.runner import shard_runner
-    from flows.publish import publish as publish_catalog
-    from flows.publish import run_record
-    from flows.score import score as score_adapters
-    from flows.validate import bases as read_bases
+    from flows import stages
+    from flows.publish.run_record import Run
 
     _stop_at_once()
-    opened, run = _home(home, **flags), run_record.Run.begin("publish")
-    judged = read_bases.read_base(opened)
-    scores = score_adapters.score(opened, judged, shard_runner(opened))
-    click.echo(publish_catalog.publish_catalog(opened, judged, scores, run, force).folder)
+    opened, run = _home(home, **flags), Run.begin("publish")
+    judged = stages.read_base(opened)
+    scores = stages.score(opened, judged)
+    click.echo(stages.publish(opened, judged, scores, run, force).folder)
 
 
 @cli.command()

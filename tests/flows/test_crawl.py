@@ -20,13 +20,14 @@ from catalog.errors import HubDown, HubError, SettingError
 from catalog.hub import transport
 from catalog.hub.client import COUNT, Hub
 from flows.cli.main import cli
-from flows.crawl.listings import Crawled, crawl
+from flows.crawl.listings import Crawled
 from flows.home.home import Home
 from flows.home.settings import load_settings
 from flows.mirror import faults
 from flows.mirror.accounts import Account
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
+from flows.stages import crawl
 from tests.odd_server import Odd, reply
 
 BASE = "tiny/llama"

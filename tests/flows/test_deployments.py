@@ -17,9 +17,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from flows.crawl.listings import crawl
 from flows.home.home import Home, open_home
-from flows.validate.verdicts import validate
+from flows.stages import crawl, validate
 from lorauter.engine.decoding import Decoding
 from warehouse.snapshots.snapshot import current_snapshot
 from warehouse.tasks.folder import read_tasks, store_task

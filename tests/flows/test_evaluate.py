@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from catalog.errors import SettingError, TaskError
 from catalog.tasks.task import Example, Task
 from flows.cli.main import cli
-from flows.evaluate.evaluate import EvaluateOptions, Evaluation, evaluate, tasks_with_items
+from flows.evaluate.evaluate import EvaluateOptions, Evaluation, tasks_with_items
 from flows.evaluate.figures import report_of, store
 from flows.home.home import Home, open_home
-from flows.outputs.shards import run_shards
+from flows.stages import evaluate
 from warehouse.schemas.tables import EVALUATION_ITEMS
 from warehouse.snapshots.snapshot import current_snapshot
 from warehouse.tasks.folder import store_task
@@ -38,7 +38,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, refreshed: Path) -> Home
 
 
 def run(home: Home, *routers: str, **options: Any) -> Evaluation:
-    return evaluate(home, EvaluateOptions(routers=routers, **options), run_shards)
+    return evaluate(home, EvaluateOptions(routers=routers, **options))
 
 
 def new(found: Evaluation) -> int:

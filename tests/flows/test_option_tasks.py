@@ -10,11 +10,8 @@ from click.testing import CliRunner
 
 from catalog.adapters.adapter import AdapterId
 from flows.cli.main import cli
-from flows.crawl.listings import crawl
 from flows.home.home import open_home
-from flows.outputs.shards import run_shards
-from flows.score.score import score
-from flows.validate.verdicts import validate
+from flows.stages import crawl, score, validate
 from lorauter.engine.engine import Engine
 from lorauter.routing.routes import Route
 
@@ -52,8 +49,8 @@ def test_the_adapter_that_finds_the_right_options_likeliest_is_chosen(
     command = ["--home", str(home.root), "tasks", "add", str(task_file), "--metric", "option_loglikelihood"]
     added = CliRunner().invoke(cli, command)
     crawl(home)
-    scores = score(home, validate(home).bases[0], run_shards)
-    again = score(home, validate(home).bases[0], run_shards)
+    scores = score(home, validate(home).bases[0])
+    again = score(home, validate(home).bases[0])
     outputs = home.ledger.read("outputs").to_pylist()
     assert (added.exit_code, added.output) == (0, "choice: 20 validation, 0 test examples\n")
     assert [(AdapterId.parse(s.best).name, set(s.report.own)) for s in scores.tasks] == [(OWN, {1.0})]

@@ -10,11 +10,10 @@ import pytest
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import DiskError, SettingError
 from catalog.tasks.answer import Failed
-from flows.crawl.listings import crawl
 from flows.home.home import Home, open_home
 from flows.outputs.shards import ensure_outputs, run_shards
-from flows.score.score import Scores, score
-from flows.validate.verdicts import validate
+from flows.score.score import Scores
+from flows.stages import crawl, score, validate
 from lorauter.compositions import spelled
 from lorauter.engine.engine import Engine
 from lorauter.engine.version import SERVING_VERSION
@@ -39,7 +38,7 @@ def home(tmp_path: Path, tiny_hub: str, tiny_tasks: Path) -> Home:
 
 
 def scores_of(home: Home) -> Scores:
-    return score(home, validate(home).bases[0], run_shards)
+    return score(home, validate(home).bases[0])
 
 
 def test_a_hopeless_adapter_is_quarantined_with_its_reason(home: Home) -> None:

@@ -19,14 +19,13 @@ from catalog.errors import HubDown
 from catalog.hub import transport
 from catalog.hub.client import COUNT
 from flows.cli.main import cli
-from flows.crawl.listings import crawl
 from flows.home.home import Home, open_home
 from flows.mirror.accounts import Account
 from flows.mirror.faults import Faults
 from flows.mirror.likeness import Likeness
 from flows.mirror.server import HubServer, serve_in_thread
+from flows.stages import crawl, validate
 from flows.validate import reads as read_adapters
-from flows.validate.verdicts import validate
 from tests.odd_server import Odd, reply
 
 BASE = "tiny/llama"

@@ -21,12 +21,12 @@ from catalog.hub import transport
 from catalog.hub.client import COUNT
 from catalog.rules.table import Policy
 from flows.cli.main import cli
-from flows.crawl.listings import crawl
 from flows.home.home import Home, open_home
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
+from flows.stages import crawl, validate
 from flows.tasks.curate import curate
-from flows.validate.verdicts import Judged, validate
+from flows.validate.verdicts import Judged
 
 ROOT = Path(__file__).parents[2]
 WILD = Path(os.environ.get("LORAUTER_TEST_DATA") or ROOT / "../shared/data") / "wild_adapters"
