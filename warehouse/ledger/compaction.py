@@ -25,7 +25,7 @@ from catalog.tasks.task import content_hash
 from warehouse.ledger.compacted import KEY, PREFIX, counting, is_compacted, originals_of
 from warehouse.ledger.ledger import SUFFIX, Ledger
 from warehouse.ledger.partitions import stored_schema, table_of_path
-from warehouse.schemas.tables import LEDGER
+from warehouse.schemas.ledger import LEDGER
 
 GRACE = 24 * 3600.0  # s that old files stay once others count in their place
 YOUNG = 3600.0  # s; a fragment that is younger may belong to work that goes on
