@@ -58,7 +58,9 @@ def compact(
     """Compact one table of a ledger.
 
     Args:
-        dry_run: whether only to tell. grace, young: seconds, see GRACE and YOUNG. clock: the time, as files have it.
+        dry_run: whether only to tell.
+        grace, young: seconds, see GRACE and YOUNG.
+        clock: the time, as files have it.
 
     Raises SnapshotError where a fragment is damaged: it is named, and nothing was changed.
     """

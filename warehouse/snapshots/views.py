@@ -38,8 +38,10 @@ class View:
     """A named view.
 
     Args:
-        question: that it answers. columns: name → meaning, of those that need one.
-        kept: whether it is made when publishing. definition: its SELECT.
+        question: that it answers.
+        columns: name → meaning, of those that need one.
+        kept: whether it is made when publishing.
+        definition: its SELECT.
     """
 
     name: str
