@@ -10,7 +10,6 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-import flows
 from catalog.errors import HubTrouble
 from flows.cli import main as cli
 from flows.crawl import listings as crawl_hub
@@ -20,7 +19,7 @@ from flows.screen.screen import Screen
 
 HOSTILE = "x[/y] [bold]b[/bold] :smile: \x1b[31mred\u202e"
 SHOWN = "x[/y] [bold]b[/bold] :smile: �[31mred�"
-FLOWS = Path(flows.__file__).parent
+FLOWS = Path(__file__).parents[2] / "flows"
 
 
 def test_a_line_for_the_person_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
