@@ -180,7 +180,7 @@ def test_a_large_ledger_is_listed_a_thousand_fragments_a_request(
 def test_a_put_that_is_killed_leaves_nothing(s3_bucket: str, tmp_path: Path) -> None:
     """The object is large enough for several parts: some are there when the process dies."""
     program = (
-        "import sys; from pathlib import Path; from warehouse.storage import open_storage\n"
+        "import sys; from pathlib import Path; from warehouse.storage.storage import open_storage\n"
         f"storage = open_storage({s3_bucket!r}, Path(sys.argv[1]))\n"
         "storage.put('x', lambda path: path.write_bytes(bytes(150_000_000)))\n"
     )
