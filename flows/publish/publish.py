@@ -146,7 +146,7 @@ def _current(snapshots: Path) -> Snapshot | None:
 
 
 def _pass_gate(gate: Gate, before: Sequence[BestRow], best: Sequence[BestRow], force: str) -> str:
-    """The reason for which the gate was forced, "" where it was not. Raises PublishRefused where it should have been."""
+    """The reason for which the gate was forced, "" where that was not needed. Raises PublishRefused."""
     try:
         check(gate, before, best)
     except PublishRefused as refused:

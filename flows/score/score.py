@@ -169,9 +169,7 @@ class _Evaluations:
             task, example = one.task, one.example
             mixture = ((one.adapter, 1.0),) if one.adapter else ()
             options = example.options if METRICS[task.metric].needs == "option_logprobs" else ()
-            work.append(
-                Work(task.prompt(example.input), mixture, task.max_new_tokens, task.name, example.id, options)
-            )
+            work.append(Work(task.prompt(example.input), mixture, task.max_new_tokens, task.name, example.id, options))
         answers, new = self._outputs.ensure(work, self._conditions, advance)
         self.new += new
         return answers
@@ -185,9 +183,7 @@ def _published(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
     return best, act
 
 
-def _reports(
-    finishes: Sequence[Finish], best: Sequence[str], share: float, evaluations: _Evaluations
-) -> list[Report]:
+def _reports(finishes: Sequence[Finish], best: Sequence[str], share: float, evaluations: _Evaluations) -> list[Report]:
     """The published adapter of each task, and the base, on the examples that chose nothing."""
     held_back = [split_examples(finish.task, share)[1] for finish in finishes]
     wanted = [

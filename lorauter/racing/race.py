@@ -120,7 +120,9 @@ class Finish:
 
 
 def current_races(
-    begun: Sequence[Entrance], pool: Collection[str], rows_of: Callable[[Sequence[str]], Mapping[str, Sequence[RungRow]]]
+    begun: Sequence[Entrance],
+    pool: Collection[str],
+    rows_of: Callable[[Sequence[str]], Mapping[str, Sequence[RungRow]]],
 ) -> list[Entrance]:
     """The race that each task goes on with: its first one, or a successor whose winner is there.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -123,8 +124,11 @@ def published(table: str, rows: Iterable[TaskRow | InputRow | BestRow | ScoreRow
 
 def read_best(snapshot: Snapshot) -> list[BestRow]:
     """The rows of `best` of a snapshot, in key order; what an older version did not write is None."""
-    names = [field.name for field in fields(BestRow)]
-    return [BestRow(**{name: row.get(name) for name in names}) for row in snapshot.read("best")]
+    rows = []
+    for stored in snapshot.read("best"):
+        columns: dict[str, Any] = {field.name: stored.get(field.name) for field in fields(BestRow)}
+        rows.append(BestRow(**columns))
+    return rows
 
 
 def published_verdicts(verdicts: Index, keys: Sequence[Key], bans: Mapping[Key, Act]) -> Iterator[pa.Table]:
