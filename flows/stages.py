@@ -58,6 +58,7 @@ def score(home: Home, base: Base) -> Scores:
         open_outputs(home),
         Cards(home.ledger, home.hub, home.wanted, home.settings.readers),
         open_embeddings(home),
+        keep_unconfirmed=home.settings.unconfirmed == "publish",
     )
 
 

@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     report: float = Field(
         0.4, gt=0, lt=1, description="share of a task's validation set that chooses nothing and scores the winner"
     )
+    unconfirmed: Literal["publish", "base"] = Field(
+        "publish", description="what a task publishes where held-back examples do not confirm the race's choice"
+    )
     racing: Racing = Racing()
     halving: Annotated[HalvingOptions, BeforeValidator(_split_lists(HalvingOptions))] = HalvingOptions()
     routing: Annotated[RouterOptions, BeforeValidator(_sized), BeforeValidator(_split_lists(RouterOptions))] = (

@@ -23,6 +23,7 @@ import torch
 from transformers import DynamicCache
 
 from catalog.errors import SettingError
+from catalog.tasks.answer import Text
 from catalog.tasks.option_metrics import OptionLogprobs
 from lorauter.adapters.weights import AdapterWeights
 from lorauter.device import DTYPES, choose_device, choose_dtype
@@ -212,7 +213,7 @@ class Engine:
         ids, mask = self.prompt_tokens.padded(prompts, limits)
         with torch.inference_mode(), self.bank.serving(plan):
             self._decode(ids, mask, plan, answers, stopping, choose)
-        return [answer.text for answer in answers]
+        return [Text(answer.text, answer.cut) for answer in answers]
 
     def score_options(
         self,

@@ -82,6 +82,12 @@ class BestRow:
     curation: str | None
     selection_score: float
     selection_n: int
+    empty: int | None
+    cut: int | None
+    base_empty: int | None
+    base_cut: int | None
+    confirmed: bool | None
+    set_aside: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,8 @@ class ScoreRow:
     rung: int
     chosen: bool
     why: str
+    empty: int | None
+    cut: int | None
 
 
 @dataclass(frozen=True, slots=True)
