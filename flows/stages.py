@@ -42,7 +42,7 @@ def read_base(home: Home, id_: str | None = None) -> Base:
 
 def score(home: Home, base: Base) -> Scores:
     """Score the admitted adapters of a base on every task. As `flows.score.score.score`."""
-    from flows.home.parts import open_embeddings, open_outputs
+    from flows.home.parts import open_embeddings, open_outputs, tasks_on
     from flows.score import score as scoring
     from flows.score.cards import Cards
     from flows.validate.verdicts import verdicts
@@ -51,7 +51,7 @@ def score(home: Home, base: Base) -> Scores:
     columns = {key[2]: index.columns[key] for key in keys}
     return scoring.score(
         base,
-        home.tasks(),
+        tasks_on(home, base.id, base.sha),
         {key: downloaded for key, (admitted, downloaded) in columns.items() if admitted},
         racetrack(home, base),
         home.ledger,
