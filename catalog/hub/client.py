@@ -1,8 +1,8 @@
 """The hub: listing, two small reads an adapter, downloads.
 
 Knows: the Hub's REST routes and what its answers mean, bounds on every read.
-Does not know: sessions, retries, budgets (catalog/hub/transport), what makes an adapter good, where facts are kept.
-Only this module and catalog/hub/transport know huggingface_hub.
+Does not know: sessions (catalog/hub/session), retries and budgets (catalog/hub/transport), what makes an adapter good,
+where facts are kept.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def originals_of(path: Path) -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def _originals(path: Path, _size: int, _changed: int) -> frozenset[str]:
-    found = json.loads((pq.read_schema(path).metadata or {})[KEY])
-    return frozenset(str(name) for name in found)
+    names = json.loads((pq.read_schema(path).metadata or {})[KEY])
+    return frozenset(str(name) for name in names)
 
 
 def counting(compacted: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:

@@ -59,7 +59,8 @@ def compact(
 
     Args:
         dry_run: whether only to tell.
-        grace, young: seconds, see GRACE and YOUNG.
+        grace: seconds that old files stay once others count in their place.
+        young: seconds; a fragment that is younger may belong to work that goes on.
         clock: the time, as files have it.
 
     Raises SnapshotError where a fragment is damaged: it is named, and nothing was changed.
@@ -68,8 +69,8 @@ def compact(
     by_folder: dict[str, list[Path]] = {folder: [] for folder in ledger.folders(table)}
     for path in ledger.fragments(table):
         by_folder.setdefault(path.parent.relative_to(ledger.root).as_posix(), []).append(path)
-    found = [_compact(ledger, folder, current, how) for folder, current in by_folder.items()]
-    return Compacted(table, *(sum(counts) for counts in zip(*found, strict=True)))
+    counts = [_compact(ledger, folder, current, how) for folder, current in by_folder.items()]
+    return Compacted(table, *(sum(of_folders) for of_folders in zip(*counts, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,10 @@ def read_format(storage: Storage) -> int:
 
 def check_format(storage: Storage) -> None:
     """Raises SnapshotError where a newer version wrote it: what we do not know we might break."""
-    found = read_format(storage)
-    if found > NEWEST:
+    number = read_format(storage)
+    if number > NEWEST:
         raise SnapshotError(
-            f"{storage.address(FILE)} is of format {found}, and this version knows formats up to {NEWEST}.",
+            f"{storage.address(FILE)} is of format {number}, and this version knows formats up to {NEWEST}.",
             "Install the newer version, on every machine that shares it.",
         )
 
@@ -79,8 +79,8 @@ def migrate(storage: Storage, migration: Migration) -> int:
 
 def _record(storage: Storage) -> dict[str, Any]:
     try:
-        found = json.loads(storage.local(FILE).read_text("utf-8"))
-        return {"format": int(found["format"]), "migrated": list(found["migrated"])}
+        record = json.loads(storage.local(FILE).read_text("utf-8"))
+        return {"format": int(record["format"]), "migrated": list(record["migrated"])}
     except FileNotFoundError:
         return {"format": 0, "migrated": []}
     except (ValueError, TypeError, LookupError) as error:

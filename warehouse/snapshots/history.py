@@ -36,8 +36,8 @@ class Kept:
 def kept(root: Path) -> list[Kept]:
     """All snapshots under a root, oldest first. `size`: bytes of the files."""
     current = read_pointer(root) if is_published(root) else None
-    found = [_kept(folder, folder.name == current) for folder in _folders(root)]
-    return sorted(found, key=lambda one: (one.created, one.id))
+    snapshots = [_kept(folder, folder.name == current) for folder in _folders(root)]
+    return sorted(snapshots, key=lambda one: (one.created, one.id))
 
 
 def resolve(root: Path, which: str | Path | None) -> Path:
@@ -57,11 +57,11 @@ def resolve(root: Path, which: str | Path | None) -> Path:
     moment = _moment(name)
     if moment is not None:
         return _at(root, moment, name)
-    found = sorted(one.name for one in _folders(root) if len(name) >= _LEAST_PREFIX and one.name.startswith(name))
-    if len(found) != 1:
-        said = f"begins several snapshots: {', '.join(found)}" if found else "is no snapshot here"
+    ids = sorted(one.name for one in _folders(root) if len(name) >= _LEAST_PREFIX and one.name.startswith(name))
+    if len(ids) != 1:
+        said = f"begins several snapshots: {', '.join(ids)}" if ids else "is no snapshot here"
         raise SettingError(f"{name} {said}.", "See: lorauter snapshots list.")
-    return root / found[0]
+    return root / ids[0]
 
 
 def rollback(root: Path, which: str) -> Snapshot:
@@ -129,10 +129,10 @@ def _at(root: Path, moment: datetime, name: str) -> Path:
 def _moment(text: str) -> datetime | None:
     """A day's end, or a time; None for what is neither."""
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     if "-" not in text:  # 2026 and 20261122 may begin ids
         return None
-    found = found + timedelta(days=1, microseconds=-1) if len(text) == len("2026-11-22") else found
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    moment = moment + timedelta(days=1, microseconds=-1) if len(text) == len("2026-11-22") else moment
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

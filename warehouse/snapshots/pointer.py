@@ -81,14 +81,14 @@ def _logged(root: Path) -> list[Swap]:
     log = root / _LOG
     if not log.exists():
         return []
-    found = []
+    logged = []
     for number, line in enumerate(log.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
-            found.append(Swap(datetime.fromisoformat(row["at"]), str(row["id"]), str(row["why"])))
+            logged.append(Swap(datetime.fromisoformat(row["at"]), str(row["id"]), str(row["why"])))
         except (ValueError, KeyError, TypeError) as error:
             raise SnapshotError(f"{log}, line {number} is damaged.", "Delete that line.") from error
-    return found
+    return logged
 
 
 def _log(root: Path, one: Swap) -> None:
