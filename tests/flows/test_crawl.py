@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tenacity import wait_none
 
 import catalog.hub.client
 from catalog.errors import HubDown, HubError, SettingError
-from catalog.hub import transport
 from catalog.hub.client import COUNT, Hub
 from flows.cli.main import cli
 from flows.crawl.listings import Crawled
@@ -33,6 +31,8 @@ from tests.odd_server import Odd, reply
 BASE = "tiny/llama"
 NAMES = [f"ann/a{number:02d}" for number in range(10)]
 
+pytestmark = pytest.mark.usefixtures("no_wait")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -42,11 +42,6 @@ def folder(tmp_path: Path) -> Path:
         write_repo(root / name, BASE, day=number + 1)
     write_repo(root / "bob/other", "tiny/other", day=1)
     return root
-
-
-@pytest.fixture(autouse=True)
-def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_BACKOFF", wait_none())
 
 
 @pytest.fixture
@@ -126,7 +121,7 @@ def test_a_deep_page_that_runs_out_of_time_is_turned_in_small_steps(
     tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faults, "SMALL_PAGE", 3)
-    monkeypatch.setattr(catalog.hub, "SMALL_PAGE", 3)
+    monkeypatch.setattr(catalog.hub.client, "SMALL_PAGE", 3)
     hub.set_faults(Faults(deep_cursor=3))
     done = crawl(open_home(tmp_path, hub))
     assert (done.listed, done.failed) == (10, ())

@@ -18,7 +18,7 @@ NAME = heartbeat_name("plan", 7)
 BEATS = """
 import sys, time
 from pathlib import Path
-from flows import heartbeat
+from warehouse.plans import heartbeat
 from warehouse.storage.opening import open_storage
 
 heartbeat.BEAT_S = 0.2
