@@ -21,7 +21,8 @@ from lorauter.evaluation.figures import Figures, figures_of
 from lorauter.evaluation.intervals import DRAWS, LEVEL, SEED
 from lorauter.evaluation.shares import Domains, domains_of
 from lorauter.evaluation.systems import CEILING, System
-from warehouse.schemas.tables import EVALUATION_ITEMS, table_of
+from warehouse.schemas.answers import EVALUATION_ITEMS
+from warehouse.schemas.columns import table_of
 from warehouse.storage.files import write_table, write_text
 
 Report = dict[str, Any]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.ledger.ledger import Ledger
-from warehouse.schemas.tables import LEDGER
+from warehouse.schemas.ledger import LEDGER
 from warehouse.snapshots.snapshot import Snapshot
 from warehouse.sql.session import connect, run
 

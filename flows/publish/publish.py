@@ -29,7 +29,8 @@ from warehouse.records.curation import record
 from warehouse.records.published import BestRow, published, published_verdicts, read_best
 from warehouse.records.rungs import published_rungs
 from warehouse.records.runs import keep_run, runs_with
-from warehouse.schemas.tables import LEDGER, SNAPSHOT
+from warehouse.schemas.ledger import LEDGER
+from warehouse.schemas.snapshot import SNAPSHOT
 from warehouse.snapshots.history import remove, spare
 from warehouse.snapshots.snapshot import Snapshot, current_snapshot, publish
 from warehouse.snapshots.sorted_tables import Part, joined

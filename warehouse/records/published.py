@@ -16,7 +16,8 @@ from catalog.curation import Act
 from catalog.duplicates import Key
 from warehouse.ledger.ledger import Index
 from warehouse.records.rows import as_rows
-from warehouse.schemas.tables import SNAPSHOT, table_of
+from warehouse.schemas.columns import table_of
+from warehouse.schemas.snapshot import SNAPSHOT
 from warehouse.snapshots.snapshot import Snapshot
 
 
