@@ -3,10 +3,10 @@
 Knows: which fragments are worth it, how one file takes their place, when the old files may go. Does not know: what
 rows mean; readers follow warehouse/ledger/compacted.
 
-The new fragment is there whole before anything else happens, and counts at once. The old files go a day later, by a
-later compaction, when no reader can still hold a listing with them. A kill at any moment leaves old files, new ones or
-both, and the same rows. Nothing is dropped but the double files: rows that later ones outdate are kept. Where a storage
-tells no times, every file counts as young, and nothing is joined.
+The new fragment is written whole before anything else happens, and counts at once. A later compaction, a day or more
+after, deletes the old files: then no reader can still hold a listing with them. A kill at any moment leaves old files,
+new files or both, and always the same rows. Only double files are deleted; rows that later rows replace are kept. Where
+a storage tells no times, every file counts as young, and nothing is joined.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 Knows: the numbers, how each is recorded once it is whole. Does not know: who asks (flows/cli/upgrade).
 
-Readers take old layouts as they are, so a migration makes a ledger quicker, never readable; only a ledger of a newer
-version is refused. One that was killed is run again and ends alike. Numbers are never used twice.
+Readers read old layouts as they are: a migration makes a ledger quicker, and no ledger needs one to be read. Only a
+ledger of a newer version is refused. A migration that was killed can be run again, with the same result. Numbers are
+never used twice.
 """
 
 from __future__ import annotations

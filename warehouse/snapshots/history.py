@@ -76,8 +76,14 @@ def rollback(root: Path, which: str) -> Snapshot:
 
 
 def spare(root: Path, keep: int | None = None, days: float | None = None, now: datetime | None = None) -> list[Kept]:
-    """The snapshots that may go, oldest first: neither among the last `keep` that were published, nor published within
-    the last `days`. The current one, and those of the last hour, always stay."""
+    """The snapshots that may be deleted, oldest first; never the current one, nor one of the last hour.
+
+    Args:
+        root: the folder of all snapshots.
+        keep: how many of those published last stay.
+        days: those that were published within so many days stay.
+        now: the time, for tests.
+    """
     now = now or datetime.now(UTC)
     log = swaps(root)
     stay = {one.id for one in log if _end(log, one, now) > now - max(GRACE, timedelta(days=days or 0))}
@@ -111,7 +117,7 @@ def _kept(folder: Path, current: bool) -> Kept:
 
 
 def _end(log: Sequence[Swap], one: Swap, now: datetime) -> datetime:
-    """When another took its place."""
+    """When another snapshot took its place."""
     later = [other.at for other in log if other.at > one.at]
     return min(later) if later else now
 

@@ -63,7 +63,7 @@ def joined(parts: Iterable[Part], schema: pa.Schema) -> pa.Table:
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows as tables of GROUP rows, but for the last."""
+    """The same rows as tables of GROUP rows; the last may be shorter."""
     held: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:

@@ -83,7 +83,10 @@ def run(connection: duckdb.DuckDBPyConnection, query: str, writing: bool = False
 
 
 def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, sink: IO[bytes], writing: bool = False) -> None:
-    """The same, into one Parquet file; a part of it is in memory. Raises SettingError as `run`, or if nothing comes."""
+    """Run a query as `run` does, and write its rows to one Parquet file; a part of them is in memory.
+
+    Raises SettingError as `run`, and where the query gives no rows.
+    """
     with telling_names(connection):
         _check(connection, query, writing)
         relation = connection.sql(query)
@@ -97,7 +100,7 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, sink: IO[by
 
 @contextmanager
 def telling_names(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """DuckDB's errors become SettingErrors that tell the names that exist; rows are fetched under it too."""
+    """DuckDB's errors become SettingErrors that list the names that exist. Fetch rows within it too."""
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError) as error:

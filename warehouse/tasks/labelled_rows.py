@@ -31,7 +31,7 @@ class Columns:
     Args:
         input: joined by line breaks where several.
         options: one column of lists, or one column an option.
-        id: shown where a row is told of.
+        id: shown with a row that has a fault.
         split: train, validation or test.
     """
 

@@ -81,7 +81,14 @@ def read_source(source: Path, layout: Layout) -> Found:
 
 
 def read_files(root: Path, names: Iterable[str], layout: Layout, called: str | None = None) -> Found:
-    """Tasks of some files below a folder, which is `called` by its name. Files without the columns are told of."""
+    """Tasks of some files below a folder. A note names each file that lacks the columns.
+
+    Args:
+        root: the folder.
+        names: the files, relative to it.
+        layout: how rows are laid out and dealt.
+        called: a task's name where the folder gives it one; the folder's own name by default.
+    """
     chosen = data_files(names, layout.files)
     if not chosen:
         matching = f" that match {', '.join(layout.files)}" if layout.files else ""
@@ -95,7 +102,7 @@ def read_files(root: Path, names: Iterable[str], layout: Layout, called: str | N
 
 
 def _read_task_folders(source: Path, folders: Sequence[Path], layout: Layout) -> Found:
-    """Tasks that say everything themselves. What is wrong with their rows is told; they stay as they are."""
+    """Tasks of task folders, which say everything themselves. Faults of rows become notes, and no row is dropped."""
     if layout != Layout():
         raise TaskError(f"{folders[0]}/task.json says how its task is.", "Edit it, and give no options beside it.")
     tasks = read_tasks(source)

@@ -28,9 +28,9 @@ def deal(
 ) -> tuple[dict[str, list[LabelledRow]], int]:
     """Rows by split, `counts` of each where given, and how many rows of no split are left over.
 
-    Rows that name no split are drawn from, or are all validation without counts. A split that no row names is drawn
-    from them, else from train, else from test; never twice. Drawn are the first by hash of the input: a shuffle that is
-    the same for the same rows in any order.
+    A split with a count takes its own rows; where no row names it, it takes rows without a split, else rows of train,
+    else rows of test. No row is taken twice. Those with the lowest hashes of their inputs are taken: the same rows in
+    any order give the same splits. Where validation has no count, the rows without a split that are left are its own.
     """
     named = {split: [row for row in rows if row.split == split] for split in SPLITS}
     loose = [row for row in rows if row.split is None]
