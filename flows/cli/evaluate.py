@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from flows.cli.answer_options import PATH, routing_given, routing_options
+from flows.cli.package_names import GROUPS_OF_COMPOSITIONS, GROUPS_OF_ROUTERS, PackageNames
 
 
 class _Names(click.ParamType[Any]):
@@ -28,6 +29,8 @@ class _Names(click.ParamType[Any]):
 @click.option("--tasks", type=_Names(), default="", help="Tasks to judge on.  [default: all that have test examples]")
 @click.option(
     "--routers",
+    cls=PackageNames,
+    groups=GROUPS_OF_ROUTERS,
     type=_Names(),
     default="lorauter,discriminant,uniform,random,oracle,base",
     show_default=True,
@@ -35,6 +38,8 @@ class _Names(click.ParamType[Any]):
 )
 @click.option(
     "--compositions",
+    cls=PackageNames,
+    groups=GROUPS_OF_COMPOSITIONS,
     type=_Names(),
     default="own",
     show_default=True,

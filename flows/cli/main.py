@@ -32,6 +32,13 @@ from flows.cli.answer_options import (
 from flows.cli.compact import compact_command
 from flows.cli.curate import curate_group
 from flows.cli.evaluate import evaluate_command
+from flows.cli.package_names import (
+    GROUPS_OF_COMPOSITIONS,
+    GROUPS_OF_METRICS,
+    GROUPS_OF_ROUTERS,
+    GROUPS_OF_STRATEGIES,
+    PackageNames,
+)
 from flows.cli.report import report_command
 from flows.cli.snapshots import diff_command, snapshots_group
 from flows.cli.sql import sql_command
@@ -40,9 +47,22 @@ from flows.cli.upgrade import upgrade_command
 _PATH = PATH
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _bases = click.option("--base", "bases", multiple=True, help="Base model id, e.g. org/model. May be repeated.")
+
+
+def _there_is_that_strategy(_ctx: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    from lorauter.racing.strategies import STRATEGIES
+
+    if name is not None and name not in STRATEGIES:
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(map(repr, STRATEGIES))}.")
+    return name
+
+
 _strategy = click.option(
     "--strategy",
-    type=click.Choice(["racing", "halving", "exhaustive"]),
+    cls=PackageNames,
+    groups=GROUPS_OF_STRATEGIES,
+    metavar="[racing|halving|exhaustive]",
+    callback=_there_is_that_strategy,
     help="Which evaluations to run: adapters race the leader, halve rung by rung, or meet every example."
     "  [default: racing]",
 )
@@ -194,7 +214,9 @@ def tasks() -> None:
 @tasks.command("add")
 @click.argument("source")
 @click.option("--name", help="One task of this name.  [default: the file's, the folder's or the rows' own]")
-@click.option("--metric", help="Metric.  [default: the rows' own, else exact_match]")
+@click.option(
+    "--metric", cls=PackageNames, groups=GROUPS_OF_METRICS, help="Metric.  [default: the rows' own, else exact_match]"
+)
 @click.option("--template", help="Prompt template with {input}, or alpaca or plain.  [default: {input} and Answer:]")
 @click.option("--max-new-tokens", type=int, help="Longest answer.  [default: 8; 50 for FLAN and BIG-Bench Hard]")
 @click.option("--domain", help="Group of like tasks that figures are averaged over.")
@@ -355,7 +377,14 @@ cli.add_command(sql_command)
 
 @cli.command()
 @click.argument("text")
-@click.option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
+@click.option(
+    "--router",
+    cls=PackageNames,
+    groups=GROUPS_OF_ROUTERS,
+    default="lorauter",
+    show_default=True,
+    help="One of those that `answer --help` lists.",
+)
 @routing_options
 @click.option("--task", help="The true task of TEXT, for the router oracle.")
 @click.option("--explain", is_flag=True, help="Tasks, adapters with score and lift, and why others lost.")
@@ -386,10 +415,24 @@ def route(home: Path | None, /, text: str, **flags: Any) -> None:
 @click.option("--in", "source", type=_PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
 @click.option("--out", type=_PATH, required=True, help="Parquet file to write.")
 @click.option(
-    "--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="See above. May be repeated."
+    "--router",
+    "routers",
+    cls=PackageNames,
+    groups=GROUPS_OF_ROUTERS,
+    multiple=True,
+    default=["lorauter"],
+    show_default=True,
+    help="See above. May be repeated.",
 )
 @routing_options
-@click.option("--compose", default="mixture", show_default=True, help="How a route's adapters are put together.")
+@click.option(
+    "--compose",
+    cls=PackageNames,
+    groups=GROUPS_OF_COMPOSITIONS,
+    default="mixture",
+    show_default=True,
+    help="How a route's adapters are put together.",
+)
 @prompt_options
 @decoding_options
 @click.pass_obj
@@ -448,9 +491,23 @@ def answer(home: Path | None, /, source: Path, out: Path, routers: tuple[str, ..
 @click.option("--out", type=_PATH, required=True, help="File of requests to write, JSON lines.")
 @click.option("--for", "engine", type=click.Choice(["vllm", "lorax"]), required=True, help="Engine that shall answer.")
 @click.option("--adapters", type=_PATH, help="Folder for adapters that must be written.  [default: beside OUT]")
-@click.option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
+@click.option(
+    "--router",
+    cls=PackageNames,
+    groups=GROUPS_OF_ROUTERS,
+    default="lorauter",
+    show_default=True,
+    help="One of those that `answer --help` lists.",
+)
 @routing_options
-@click.option("--compose", default="selection", show_default=True, help="How a route becomes one adapter.")
+@click.option(
+    "--compose",
+    cls=PackageNames,
+    groups=GROUPS_OF_COMPOSITIONS,
+    default="selection",
+    show_default=True,
+    help="How a route becomes one adapter.",
+)
 @prompt_options
 @decoding_options
 @click.pass_obj
