@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from flows.cli.answer_options import PATH, routing_given, routing_options
-from flows.cli.package_names import GROUPS_OF_COMPOSITIONS, GROUPS_OF_ROUTERS, PackageNames
+from flows.cli.options import PATH, routing_given, routing_options
+from flows.cli.package_names import composition_option, router_option
 
 
 class _Names(click.ParamType[Any]):
@@ -27,19 +27,15 @@ class _Names(click.ParamType[Any]):
 
 @click.command("evaluate")
 @click.option("--tasks", type=_Names(), default="", help="Tasks to judge on.  [default: all that have test examples]")
-@click.option(
+@router_option(
     "--routers",
-    cls=PackageNames,
-    groups=GROUPS_OF_ROUTERS,
     type=_Names(),
     default="lorauter,discriminant,uniform,random,oracle,base",
     show_default=True,
     help="Routers to judge; the oracle always runs.",
 )
-@click.option(
+@composition_option(
     "--compositions",
-    cls=PackageNames,
-    groups=GROUPS_OF_COMPOSITIONS,
     type=_Names(),
     default="own",
     show_default=True,

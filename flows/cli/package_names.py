@@ -1,11 +1,12 @@
 """Options whose values packages may add to: help lists the names that the installed ones bring.
 
-Knows: groups of entry points. Does not know: what is behind a name. Reads metadata when help is asked, and
-imports no package.
+Knows: groups of entry points. Does not know: what is behind a name. Reads metadata when help is asked, and imports no
+package.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -30,7 +31,7 @@ class PackageNames(click.Option):
         return (record[0], f"{record[1]}  [from packages: {', '.join(names)}]") if record and names else record
 
 
-GROUPS_OF_ROUTERS = ("lorauter.routers", "lorauter.gates")
-GROUPS_OF_COMPOSITIONS = ("lorauter.compositions",)
-GROUPS_OF_METRICS = ("lorauter.metrics",)
-GROUPS_OF_STRATEGIES = ("lorauter.strategies",)
+router_option = partial(click.option, cls=PackageNames, groups=("lorauter.routers", "lorauter.gates"))
+composition_option = partial(click.option, cls=PackageNames, groups=("lorauter.compositions",))
+metric_option = partial(click.option, cls=PackageNames, groups=("lorauter.metrics",))
+strategies_option = partial(click.option, cls=PackageNames, groups=("lorauter.strategies",))

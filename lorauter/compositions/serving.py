@@ -6,8 +6,8 @@ Knows: which of a route and of what was asked decides. Does not know: routers, e
 from __future__ import annotations
 
 from catalog.errors import SettingError
-from lorauter.gates.named import NamedGate, spelled
-from lorauter.gates.protocol import GatedRoute
+from lorauter.gates.named import spelled
+from lorauter.gates.protocol import GatedRoute, NamedGate
 from lorauter.routing.routes import Mixture, Routed
 
 

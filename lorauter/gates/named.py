@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from catalog.plugins import Registry
-
-if TYPE_CHECKING:
-    from lorauter.gates.protocol import GateParts, MakeGate, TokenGate
+from lorauter.gates.protocol import GateParts, MakeGate, NamedGate, TokenGate
 
 
 def _arrow(parts: GateParts) -> TokenGate:
@@ -50,19 +46,6 @@ GATES: Registry[MakeGate] = Registry(
 )
 """By name: these, and those that packages bring (catalog/plugins)."""
 _MARK = "gate:"  # no composition is called so: an older version refuses the spelling, and neither sums nor stores
-
-
-@dataclass(frozen=True, slots=True)
-class NamedGate:
-    """A gate that is still to be made; two of one name and the same candidates are equal.
-
-    Args:
-        name: one of `GATES`, with its constants as they are by default.
-        adapters: keys of its candidates, sorted, each once; see `named_gate`.
-    """
-
-    name: str
-    adapters: tuple[str, ...]
 
 
 def named_gate(name: str, adapters: Iterable[str]) -> NamedGate:

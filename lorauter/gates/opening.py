@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from lorauter.gates.named import GATES, NamedGate
-from lorauter.gates.protocol import GateParts, TokenGate
+from lorauter.gates.named import GATES
+from lorauter.gates.protocol import GateParts, NamedGate, TokenGate
 from lorauter.gates.singular_rows import ReadAdapter, singular_rows_of
 
 OpenGate = Callable[[NamedGate], TokenGate]

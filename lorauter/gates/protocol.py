@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from catalog.errors import SettingError
-from lorauter.gates.named import NamedGate
 from lorauter.routing.routes import Mixture, TaskMatch
 
 if TYPE_CHECKING:
@@ -50,6 +49,19 @@ class TokenGate(Protocol):
         Returns:
             (rows, tokens, K), any float dtype, on x's device; not read for candidates that do not touch the module.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class NamedGate:
+    """A gate that is still to be made; two of one name and the same candidates are equal.
+
+    Args:
+        name: one of `lorauter.gates.named.GATES`, with its constants as they are by default.
+        adapters: keys of its candidates, sorted, each once; see `lorauter.gates.named.named_gate`.
+    """
+
+    name: str
+    adapters: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
