@@ -29,6 +29,8 @@ from lorauter.compositions.output_mixture import OutputMixture
 from lorauter.compositions.selection import Selection
 from lorauter.compositions.ties import ties
 
+__all__ = ["COMPOSITIONS", "MIXTURE", "OWN", "MakeComposition", "open_composition", "read_spelled", "spelled"]
+
 MIXTURE = "mixture"
 OWN = "own"
 """No composition: in an evaluation, those that each router was published with."""

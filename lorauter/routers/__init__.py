@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from lorauter.routing.encoder import Encoder
     from lorauter.routing.task_index import TaskIndex, TaskInputs
 
+__all__ = ["MAJORITY", "ROUTERS", "RouterParts", "is_gate", "no_engine", "refuse_gates"]
+
 Fitted = TypeVar("Fitted")
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,15 +68,6 @@ class Ran:
     err: str
 
 
-def installed(package: Path, folder: Path) -> Path:
-    """The folder that pip has installed a package into, from a copy: building leaves files beside the sources."""
-    source = shutil.copytree(package, folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    flags = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
-    target = folder / "site"
-    subprocess.run([sys.executable, "-m", "pip", "install", *flags, "--target", target, source], check=True)
-    return target
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, refreshed: Path) -> Home:
     """A home with a published snapshot; one of its tasks is scored by the package's metric."""
@@ -89,9 +81,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, refreshed: Path) -> Home:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, home: Home, tiny_hub_folder: Path) -> dict[str, Ran]:
+def ran(home: Home, tiny_hub_folder: Path, install_package: Callable[[Path], Path]) -> dict[str, Ran]:
     """COMMANDS, one after the other in one process that has the package."""
-    paths = os.pathsep.join([str(installed(ROOT / "tests/plugin", tmp_path_factory.mktemp("plugin"))), str(ROOT)])
+    paths = os.pathsep.join([str(install_package(ROOT / "tests/plugin")), str(ROOT)])
     commands = {name: words.replace("OUT", str(home.root)) for name, words in COMMANDS.items()}
     with serve_in_thread(tiny_hub_folder) as hub:
         settings = {"LORAUTER_HOME": str(home.root), "LORAUTER_BASE": BASE, "LORAUTER_ENDPOINT": hub.endpoint}
