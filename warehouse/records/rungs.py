@@ -14,7 +14,8 @@ import pyarrow as pa
 from catalog.bases.base import Base
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.rows import as_rows
-from warehouse.schemas.tables import SNAPSHOT, table_of
+from warehouse.schemas.columns import table_of
+from warehouse.schemas.snapshot import SNAPSHOT
 
 
 @dataclass(frozen=True, slots=True)
