@@ -6,6 +6,7 @@ Knows: which settings make which part. Does not know: stages.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flows.home.home import Home
@@ -13,6 +14,7 @@ from flows.home.home import Home
 if TYPE_CHECKING:
     from flows.home.settings import Settings
     from lorauter.engine.engine import Engine
+    from lorauter.routers import RouterParts
     from lorauter.routing.routes import Router
     from warehouse.snapshots.snapshot import Snapshot
 
@@ -44,6 +46,20 @@ def open_router(
         engine=engine,
         encoder_dtype=home.settings.encoder_dtype,
     )
+
+
+def router_parts(home: Home, snapshot: Snapshot) -> RouterParts:
+    """What routers of the settings' base over a snapshot are built from; the base is loaded for those that ask it."""
+    from lorauter.loading import open_parts
+
+    parts = open_parts(
+        snapshot,
+        base=home.settings.base,
+        options=home.settings.routing,
+        encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
+        encoder_dtype=home.settings.encoder_dtype,
+    )
+    return replace(parts, engine=lambda: engine_here(home, parts.index.base, parts.index.base_sha))
 
 
 def engine_here(home: Home, base: str, base_sha: str) -> Engine:
