@@ -12,7 +12,6 @@ from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from catalog.bases.base import Base
-    from flows.answer.answered import MakeAnswers
     from flows.answer.batch import Answered
     from flows.answer.export import Exported, ExportOptions
     from flows.answer.options import AnswerOptions
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from flows.home.home import Home
     from flows.page.write import PageSources
     from flows.publish.run_record import Run
-    from flows.score.score import Scores
+    from flows.score.score import Racetrack, Scores
     from flows.validate.verdicts import Judged
     from lorauter.routing.explain import Explainer
     from warehouse.snapshots.snapshot import Snapshot
@@ -51,18 +50,55 @@ def read_base(home: Home, id_: str | None = None) -> Base:
 
 
 def score(home: Home, base: Base) -> Scores:
-    """Score the admitted adapters of a base on every task; shards run where the settings say."""
-    from flows.outputs.runner import shard_runner
+    """Score the admitted adapters of a base on every task. As `flows.score.score.score`."""
+    from flows.home.parts import open_embeddings, open_outputs
     from flows.score import score as scoring
+    from flows.score.cards import Cards
+    from flows.validate.verdicts import verdicts
 
-    return scoring.score(home, base, shard_runner(home))
+    index, keys = verdicts(home, base, ["admitted", "downloaded"])
+    columns = {key[2]: index.columns[key] for key in keys}
+    return scoring.score(
+        base,
+        home.tasks(),
+        {key: downloaded for key, (admitted, downloaded) in columns.items() if admitted},
+        racetrack(home, base),
+        home.ledger,
+        open_outputs(home),
+        Cards(home.ledger, home.hub, home.wanted, home.settings.readers),
+        open_embeddings(home),
+    )
+
+
+def racetrack(home: Home, base: Base) -> Racetrack:
+    """The settings that decide how races on a base come out."""
+    from flows.score.score import Racetrack
+
+    settings = home.settings
+    return Racetrack(home.conditions(base.id, base.sha), settings.chosen_strategy, settings.report)
 
 
 def publish(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -> Snapshot:
     """Freeze verdicts and scores as the current snapshot. As `flows.publish.publish.publish_catalog`."""
-    from flows.publish.publish import publish_catalog
+    from flows.home.parts import open_embeddings
+    from flows.publish.publish import JudgedPool, PublishOptions, publish_catalog
+    from flows.tasks.curate import whoami
+    from flows.validate.verdicts import verdicts
 
-    return publish_catalog(home, base, scores, run, force)
+    settings = home.settings
+    weights_of = home.fetch_adapter if settings.with_weights else None
+    return publish_catalog(
+        base,
+        scores,
+        run,
+        racetrack(home, base),
+        JudgedPool(*verdicts(home, base), settings.policy),
+        home.ledger,
+        open_embeddings(home),
+        home.snapshots,
+        PublishOptions(settings.gate, whoami(home), settings.keep_snapshots, weights_of),
+        force,
+    )
 
 
 def answer(
@@ -70,11 +106,12 @@ def answer(
 ) -> Answered:
     """Answer a file of queries by a snapshot, the current one by default. As `flows.answer.batch.answer_queries`."""
     from flows.answer.batch import answer_queries
+    from flows.home.parts import open_outputs
 
     published = published_base(home, home.snapshot(snapshot))
     conditions = home.conditions(published.index.base, published.index.base_sha)
-    rows = home.settings.answer_rows
-    return answer_queries(published, queries, out, options, answers_of(home), conditions, rows)
+    make, rows = open_outputs(home).ensure, home.settings.answer_rows
+    return answer_queries(published, queries, out, options, make, conditions, rows)
 
 
 def export(
@@ -116,13 +153,13 @@ def evaluate(
         altered: gives other parts to build routers from, for studies: with another encoder, say.
     """
     from flows.evaluate import evaluate as evaluation
-    from flows.home.parts import router_parts
+    from flows.home.parts import open_outputs, router_parts
 
     opened = home.snapshot(snapshot)
     parts = router_parts(home, opened)
     parts = altered(parts) if altered else parts
     conditions = home.conditions(parts.index.base, parts.index.base_sha)
-    return evaluation.evaluate(options, opened, parts, home.tasks(), answers_of(home), conditions)
+    return evaluation.evaluate(options, opened, parts, home.tasks(), open_outputs(home).ensure, conditions)
 
 
 def write_page(home: Home, snapshot: Snapshot, out: Path) -> None:
@@ -160,12 +197,3 @@ def published_base(home: Home, snapshot: Snapshot) -> PublishedBase:
         fetch_adapter=home.fetch_adapter,
         fetch_base=lambda: home.fetch_model(index.base, index.base_sha),
     )
-
-
-def answers_of(home: Home) -> MakeAnswers:
-    """What gives answers to work: the ledger has them, or shards make them where the settings say."""
-    from flows.outputs.runner import shard_runner
-    from flows.outputs.shards import ensure_outputs
-
-    run = shard_runner(home)
-    return lambda work, conditions, advance: ensure_outputs(home, work, conditions, run, advance)

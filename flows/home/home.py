@@ -33,7 +33,8 @@ from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.migrations import check_format
 from warehouse.plans.plan import Conditions
 from warehouse.snapshots.manifest import weights_folder
-from warehouse.storage.storage import FolderStorage, Storage, open_storage
+from warehouse.storage.opening import open_storage
+from warehouse.storage.storage import FolderStorage, Storage
 from warehouse.storage.url import is_url
 from warehouse.tasks.folder import read_tasks
 
@@ -178,8 +179,8 @@ class Home:
         device = choose_device(self.settings.device)
         return Conditions(base, base_sha, choose_dtype(self.settings.dtype, device), ENGINE_VERSION)
 
-    def engine(self, base: str, base_sha: str) -> Engine:
-        """The engine on a base, loaded."""
+    def engine(self, base: str, base_sha: str, dtype: str | None = None) -> Engine:
+        """The engine on a base, loaded; in the settings' dtype unless told."""
         from lorauter.adapters.weights import JUDGED
         from lorauter.engine.engine import Engine
 
@@ -187,7 +188,7 @@ class Home:
         return Engine(
             self.fetch_model(base, base_sha),
             device=settings.device,
-            dtype=settings.dtype,
+            dtype=dtype or settings.dtype,
             capacity=settings.capacity,
             find_adapter=self.fetch_adapter,
             passing=JUDGED,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from catalog.errors import DiskError
 from warehouse.queries.answer_rows import AnswerRow, answers_table
-from warehouse.schemas.tables import ANSWERS
+from warehouse.schemas.answers import ANSWERS
 from warehouse.storage.files import join_tables, read_table, write_table
 
 

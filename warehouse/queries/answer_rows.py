@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
-from warehouse.schemas.tables import ANSWERS, table_of
+from warehouse.schemas.answers import ANSWERS
+from warehouse.schemas.columns import table_of
 
 
 @dataclass(frozen=True, slots=True)

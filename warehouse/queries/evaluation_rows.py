@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from warehouse.queries.answer_rows import UsedAdapter
-from warehouse.schemas.tables import EVALUATION_ITEMS, table_of
+from warehouse.schemas.answers import EVALUATION_ITEMS
+from warehouse.schemas.columns import table_of
 
 
 @dataclass(frozen=True, slots=True)
