@@ -6,7 +6,6 @@ Knows: the files' names and fields. Does not know: how figures are made (loraute
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,16 @@ from warehouse.queries.answer_rows import UsedAdapter
 from warehouse.queries.evaluation_rows import ItemRow, items_table
 from warehouse.storage.files import write_table, write_text
 
+_MOST_REASONS = 5
+
 
 def report_of(evaluation: Evaluation) -> Report:
     """All figures, by system."""
     systems, tasks = list(evaluation.items), evaluation.tasks
     domains = domains_of([task.name for task in tasks], [task.domain for task in tasks])
     places = {system: place for place, system in enumerate(systems)}
-    references = [_reference(system, evaluation.reference, places) for system in systems]
+    reference = evaluation.reference  # each system is held against the reference of its own setting
+    references = [places.get(System(system.setting, *reference)) if reference else None for system in systems]
     figures = figures_of(_scores(evaluation), domains, places[CEILING], references)
     ceiling = figures[places[CEILING]]
     return Report(
@@ -40,7 +42,7 @@ def report_of(evaluation: Evaluation) -> Report:
         snapshot=evaluation.snapshot,
         conditions=evaluation.conditions,
         routing=evaluation.routing,
-        reference=" + ".join(evaluation.reference) if evaluation.reference else None,
+        reference=" + ".join(reference) if reference else None,
         intervals=Intervals(of="items, paired, by task", level=LEVEL, draws=DRAWS, seed=SEED),
         tasks={task.name: JudgedTask(task.domain, task.metric, len(task.test)) for task in tasks},
         domains=tuple(domains.names),
@@ -72,13 +74,9 @@ def _scores(evaluation: Evaluation) -> list[np.ndarray[Any, np.dtype[np.float64]
     return np.split(whole, cuts, axis=1)
 
 
-def _reference(system: System, reference: tuple[str, str] | None, places: Mapping[System, int]) -> int | None:
-    """The place of the reference in the system's own setting."""
-    return places.get(System(system.setting, *reference)) if reference else None
-
-
 def _line(evaluation: Evaluation, system: System, figures: Figures, domains: Domains) -> SystemFigures:
     items = evaluation.items[system]
+    reasons = [item.answer.error for item in items if isinstance(item.answer, Failed)]
     shares = zip(domains.names, figures.domains, figures.domain_shares, strict=True)
     return SystemFigures(
         setting=system.setting,
@@ -87,17 +85,12 @@ def _line(evaluation: Evaluation, system: System, figures: Figures, domains: Dom
         average=figures.average,
         share=figures.share,
         difference=figures.difference,
-        refused=sum(isinstance(item.answer, Failed) for item in items) / len(items),
-        refusals=_refusals(items),
+        refused=len(reasons) / len(items),
+        refusals=tuple(dict.fromkeys(reasons))[:_MOST_REASONS],
         domains={name: DomainFigure(score, share) for name, score, share in shares},
         tasks=dict(zip([task.name for task in evaluation.tasks], figures.tasks, strict=True)),
         cost=evaluation.costs[system],
     )
-
-
-def _refusals(items: Sequence[Item]) -> tuple[str, ...]:
-    """Why answers are missing, each reason once, five at most."""
-    return tuple(dict.fromkeys(item.answer.error for item in items if isinstance(item.answer, Failed)))[:5]
 
 
 def _row(system: System, item: Item) -> ItemRow:
