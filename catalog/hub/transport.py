@@ -40,9 +40,15 @@ class HubOptions:
     """Where the hub is and how to speak to it.
 
     Args:
-        endpoint: base address. token: access token, never shown. cache_dir: where downloads are kept.
-        page_size: repos a listing page. timeout: seconds without a byte. deadline: seconds of one bounded read
-            in all. attempts: tries a request. readers: most requests at once. max_bytes: of one downloaded file.
+        endpoint: base address.
+        token: access token, never shown.
+        cache_dir: where downloads are kept.
+        page_size: repos a listing page.
+        timeout: seconds without a byte.
+        deadline: seconds of one bounded read in all.
+        attempts: tries a request.
+        readers: most requests at once.
+        max_bytes: of one downloaded file.
     """
 
     endpoint: str

@@ -19,7 +19,7 @@ from flows.screen.screen import Screen
 
 HOSTILE = "x[/y] [bold]b[/bold] :smile: \x1b[31mred\u202e"
 SHOWN = "x[/y] [bold]b[/bold] :smile: �[31mred�"
-FLOWS = Path(crawl_hub.__file__).parent
+FLOWS = Path(__file__).parents[2] / "flows"
 
 
 def test_a_line_for_the_person_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
