@@ -109,7 +109,7 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, t
 
 @pytest.fixture(scope="session")
 def prefect_url() -> str:
-    """Address of the Prefect server that the flows of this process run on, for processes that need none of their own."""
+    """Address of the Prefect server that flows of this process run on, for processes that need none of their own."""
     from prefect.server.api.server import SubprocessASGIServer
 
     server = SubprocessASGIServer()  # there is one a process: whoever comes first starts it
