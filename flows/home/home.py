@@ -33,7 +33,8 @@ from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.migrations import check_format
 from warehouse.plans.plan import Conditions
 from warehouse.snapshots.manifest import weights_folder
-from warehouse.storage.storage import FolderStorage, Storage, open_storage
+from warehouse.storage.opening import open_storage
+from warehouse.storage.storage import FolderStorage, Storage
 from warehouse.storage.url import is_url
 from warehouse.tasks.folder import read_tasks
 

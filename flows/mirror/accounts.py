@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from catalog.errors import SettingError
 from flows.mirror.likeness import BadToken, Likeness
 from flows.mirror.limits import Plan
-from flows.mirror.repos import Repo
+from flows.mirror.repo import Repo
 from flows.mirror.shelf import Row
 from flows.mirror.wire import Refusal
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.mirror.card import RELATIONS
 from flows.mirror.disk import HubFile
-from flows.mirror.repos import Repo, inner_id
+from flows.mirror.repo import Repo, inner_id
 from flows.mirror.xet import xet_hash
 
 Json = dict[str, Any]

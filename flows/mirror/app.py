@@ -32,7 +32,7 @@ from flows.mirror.likeness import Likeness
 from flows.mirror.limits import Windows
 from flows.mirror.listing import Orders, cut, read_cursor, read_limit, read_query, truthy
 from flows.mirror.lookup import Lookup, account_of, split_revision
-from flows.mirror.repos import Repo
+from flows.mirror.repo import Repo
 from flows.mirror.shelf import Shelf
 from flows.mirror.storage import StorageRoutes
 from flows.mirror.wire import Moved, Refusal, json_answer, redirect, refuse

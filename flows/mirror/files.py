@@ -16,7 +16,7 @@ from flows.mirror.content import Text
 from flows.mirror.disk import HubFile, lfs_pointer
 from flows.mirror.lfs import LFS_ROOT, Signer, other_origin
 from flows.mirror.lookup import Lookup, repo_id_of
-from flows.mirror.repos import Repo
+from flows.mirror.repo import Repo
 from flows.mirror.storage import FILE_INFO, told_of_xet
 from flows.mirror.wire import Refusal, disposition, file_body, json_answer, redirect
 

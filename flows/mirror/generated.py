@@ -26,7 +26,7 @@ from flows.mirror.card import REPO_ID, Facts, facts_of
 from flows.mirror.content import Content, Text
 from flows.mirror.disk import HubFile, git_file, lfs_file
 from flows.mirror.llama import ALL_LINEAR, QV, Geometry
-from flows.mirror.repos import Repo, Sidecar
+from flows.mirror.repo import Repo, Sidecar
 from flows.mirror.shelf import Row
 from flows.mirror.virtual import Mill, Weights
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from starlette.datastructures import QueryParams
 
 from flows.mirror.accounts import Account
-from flows.mirror.repos import inner_id
+from flows.mirror.repo import inner_id
 from flows.mirror.shelf import Row, Shelf
 from flows.mirror.wire import Refusal
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from flows.mirror.accounts import ANONYMOUS, Account, open_content, see
 from flows.mirror.disk import HubFile
 from flows.mirror.likeness import Likeness
-from flows.mirror.repos import Repo
+from flows.mirror.repo import Repo
 from flows.mirror.shelf import Shelf
 from flows.mirror.wire import Moved, Refusal
 

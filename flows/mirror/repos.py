@@ -1,6 +1,6 @@
-"""Repos: a folder of ORG/NAME folders, read as the Hub would tell of them.
+"""A folder of ORG/NAME folders, read as the Hub would tell of them.
 
-Knows: commit, dates, sidecar, tags of a repo, remembered until a file changes. Does not know: HTTP, who asks.
+Knows: how a repo is read (flows/mirror/repo), remembered until a file changes. Does not know: HTTP, who asks.
 A commit is a hash over names and contents, so equal folders have equal commits; there are no older ones.
 """
 
@@ -13,103 +13,18 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from catalog.errors import SettingError
 from flows.mirror.card import CARD_BYTES, CONFIG_BYTES, REPO_ID, Facts, facts_of
 from flows.mirror.disk import SIDECAR, Hashes, HubFile, Stamp, lfs_patterns, walk
-
-if TYPE_CHECKING:
-    from flows.mirror.shelf import Row
+from flows.mirror.repo import Repo, Sidecar
+from flows.mirror.shelf import Row
 
 _log = logging.getLogger(__name__)
-
-
-class Sidecar(BaseModel):
-    """What `.hub.json` in a repo's folder says that no file could: all of it optional.
-
-    `disabled` (403), `legal` (451) and `gone` (410) close the repo to everyone; listings still show it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    lastModified: datetime | None = None
-    downloads: int = 0
-    likes: int = 0
-    private: bool = False
-    gated: bool | Literal["auto", "manual"] = False
-    tags: tuple[str, ...] | None = None
-    disabled: bool = False
-    legal: bool = False
-    gone: bool = False
-    formerly: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Repo:
-    """One repo at its only commit."""
-
-    id: str
-    files: tuple[HubFile, ...]
-    sha: str
-    facts: Facts
-    sidecar: Sidecar
-    created: datetime
-    modified: datetime
-
-    @property
-    def namespace(self) -> str:
-        return self.id.partition("/")[0]
-
-    @property
-    def first_id(self) -> str:
-        """The name it was created under: a rename keeps the Hub's inner id."""
-        return self.sidecar.formerly[0] if self.sidecar.formerly else self.id
-
-    @property
-    def private(self) -> bool:
-        return self.sidecar.private
-
-    @property
-    def pipeline(self) -> str | None:
-        return self.facts.pipeline
-
-    @property
-    def downloads(self) -> int:
-        return self.sidecar.downloads
-
-    @property
-    def likes(self) -> int:
-        return self.sidecar.likes
-
-    @property
-    def modified_ms(self) -> int:
-        return int(self.modified.timestamp() * 1000)
-
-    @property
-    def created_ms(self) -> int:
-        return int(self.created.timestamp() * 1000)
-
-    @property
-    def gated(self) -> Literal["auto", "manual", False]:
-        return "manual" if self.sidecar.gated is True else self.sidecar.gated
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        return self.facts.tags if self.sidecar.tags is None else self.sidecar.tags
-
-    def file(self, name: str) -> HubFile | None:
-        """A file by its exact name: what the walk did not see is not there, whatever it resolves to."""
-        return None if "\\" in name else next((file for file in self.files if file.name == name), None)
-
-    def has_revision(self, revision: str) -> bool:
-        return revision in ("main", "HEAD", "refs/heads/main", self.sha)
 
 
 class FolderShelf:
@@ -205,12 +120,6 @@ class FolderShelf:
         orgs = [entry.name for entry in os.scandir(self.folder) if entry.is_dir(follow_symlinks=False)]
         ids = (f"{org}/{entry.name}" for org in orgs for entry in os.scandir(self.folder / org))
         return sorted(repo_id for repo_id in ids if REPO_ID.fullmatch(repo_id))
-
-
-@lru_cache(1 << 17)
-def inner_id(first_id: str) -> str:
-    """The Hub's own id of a repo: a rename keeps it, and it breaks ties in a listing."""
-    return hashlib.sha1(first_id.encode(), usedforsecurity=False).hexdigest()[:24]
 
 
 def _facts(folder: Path, names: list[str]) -> Facts:

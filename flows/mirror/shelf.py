@@ -11,7 +11,7 @@ from typing import Protocol
 
 from flows.mirror.content import Content
 from flows.mirror.disk import HubFile
-from flows.mirror.repos import Repo
+from flows.mirror.repo import Repo
 
 
 class Row(Protocol):

@@ -17,7 +17,7 @@ from flows.mirror.disk import HubFile
 from flows.mirror.lfs import XET_ROOT, Signer, other_origin
 from flows.mirror.likeness import Likeness
 from flows.mirror.lookup import Lookup
-from flows.mirror.repos import Repo
+from flows.mirror.repo import Repo
 from flows.mirror.wire import Refusal, json_answer
 from flows.mirror.xet import Xorb, first_version, reconstruction, xet_hash, xorb_hash, xorbs_of
 

@@ -18,7 +18,8 @@ from flows.cli.main import cli
 from warehouse.ledger.compacted import is_compacted
 from warehouse.ledger.compaction import GRACE, LEAST, compact
 from warehouse.ledger.ledger import Ledger
-from warehouse.storage.storage import FolderStorage, Storage, open_storage
+from warehouse.storage.opening import open_storage
+from warehouse.storage.storage import FolderStorage, Storage
 
 DAY = 86_400.0
 HOUR = 3_600.0

@@ -15,7 +15,7 @@ from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.partitions import partition_of, split
 from warehouse.schemas.tables import LEDGER, table_of
 from warehouse.sql.session import connect, run
-from warehouse.storage.storage import open_storage
+from warehouse.storage.opening import open_storage
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 BASES = ("org/one", "Org/ONE-F", "2026", "a b/ä%2F..")

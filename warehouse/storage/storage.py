@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from warehouse.storage.files import write_atomically
-from warehouse.storage.url import is_url
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -158,12 +157,3 @@ class FolderStorage(Storage):
 def storage_at(where: Path | Storage) -> Storage:
     """A folder as a storage; a storage as it is."""
     return FolderStorage(where) if isinstance(where, Path) else where
-
-
-def open_storage(where: str, cache: Path) -> Storage:
-    """The storage that a checked setting names (warehouse/storage/url); copies of a remote one lie in `cache`."""
-    if not is_url(where):
-        return FolderStorage(Path(where))
-    from warehouse.storage.remote import connect  # needs pyarrow's clients, which take a moment to load
-
-    return connect(where, cache)
