@@ -6,38 +6,50 @@ does. Commands, flows, the demo and whoever scripts a home call these; a stage i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from catalog.bases.base import Base
+    from catalog.curation import Act
+    from catalog.tasks.task import Task
     from flows.crawl.listings import Crawled
     from flows.evaluate.evaluate import Alter, EvaluateOptions, Evaluation
+    from flows.home.doctor import Check
     from flows.home.home import Home
+    from flows.plan.forecast import Figure
     from flows.publish.run_record import Run
     from flows.score.score import Scores
+    from flows.tasks.add import Say, Source
     from flows.validate.verdicts import Judged
+    from lorauter.routing.encoder import Encoder
     from warehouse.snapshots.snapshot import Snapshot
 
 
 def crawl(home: Home, full: bool = False, with_bases: bool = True) -> Crawled:
     """Bring the listings of what the settings want up to date. As `flows.crawl.listings.crawl`."""
     from flows.crawl import listings
+    from warehouse.ledger.migrations import begin
 
-    return listings.crawl(home, full, with_bases)
+    begin(home.storage)
+    return listings.crawl(home.ledger, home.hub, home.wanted, home.settings.sweep_days, full, with_bases)
 
 
 def validate(home: Home, download: bool = True) -> Judged:
     """Bring every adapter of the pool to a verdict. As `flows.validate.verdicts.validate`."""
     from flows.validate import verdicts
 
-    return verdicts.validate(home, download)
+    options = verdicts.ValidateOptions(home.settings.policy, home.settings.sweep_days, download)
+    return verdicts.validate(home.ledger, home.hub, home.fetch_adapter, home.wanted, options)
 
 
 def read_base(home: Home, id_: str | None = None) -> Base:
     """A base of the settings, their own by default. As `flows.validate.bases.read_base`."""
     from flows.validate import bases
 
-    return bases.read_base(home, id_)
+    id_ = id_ or home.settings.base
+    return bases.read_base(home.ledger, home.hub, id_, home.wanted.revision_of(id_))
 
 
 def score(home: Home, base: Base) -> Scores:
@@ -61,3 +73,68 @@ def evaluate(home: Home, options: EvaluateOptions, altered: Alter | None = None)
     from flows.outputs.runner import shard_runner
 
     return evaluation.evaluate(home, options, shard_runner(home), altered)
+
+
+def forecast(home: Home) -> list[Figure]:
+    """What a refresh of the settings' base will take. As `flows.plan.forecast.forecast`; makes no request."""
+    from flows.plan import forecast as plan
+    from flows.plan.known import known_of
+
+    settings = home.settings
+    known = known_of(home.ledger, home.wanted, home.task_folder, home.root / "hub", settings.encoder)
+    way = plan.Way(settings.page_size, bool(settings.hub_token), settings.strategy)
+    return plan.forecast(known, settings.plan, way)
+
+
+def add_tasks(home: Home, source: Source, say: Say) -> list[Task]:
+    """Store the tasks of a source. As `flows.tasks.add.add_tasks`; clusters are those of the settings' encoder."""
+    from flows.tasks import add
+
+    def open_encoder() -> Encoder:
+        sha, _ = home.hub.repo_files(home.settings.encoder, home.settings.encoder_revision)
+        return home.encoder(sha)
+
+    return add.add_tasks(home.task_folder, source, say, lambda: home.hub, open_encoder)
+
+
+def curate(
+    home: Home, kind: str, adapter: str, task: str, reason: str, author: str | None = None, base: str = ""
+) -> Act:
+    """Record what a person decided. As `flows.tasks.curate.curate`; the author is the settings' where left out."""
+    from catalog.curation import Act
+    from flows.tasks import curate as curating
+
+    author = author or curating.whoami(home.settings.author)
+    act = Act(kind, adapter, task, base, author, reason.strip(), datetime.now(UTC))
+    curating.curate(home.ledger, act, home.wanted.bases, home.task_folder)
+    return act
+
+
+def copies(home: Home, act: Act) -> list[str]:
+    """Names under which the weights lie too that an act is about. As `flows.tasks.curate.copies`."""
+    from flows.tasks import curate as curating
+
+    return curating.copies(home.ledger, act)
+
+
+def curation(home: Home, everything: bool = False) -> Iterator[Act]:
+    """What people decided and holds for the settings' bases, oldest first; or everything they ever did."""
+    from flows.tasks import curate as curating
+    from warehouse.records.curation import acts
+
+    return iter(acts(home.ledger)) if everything else curating.holding(home.ledger, home.wanted.bases)
+
+
+def why(home: Home, repo: str) -> Iterator[str]:
+    """Lines about every adapter of a repo. As `flows.tasks.why.tell`."""
+    from flows.tasks.why import tell
+
+    return tell(home.ledger, home.snapshots, repo)
+
+
+def examine(home: Home) -> list[Check]:
+    """What a run needs, looked at one by one. As `flows.home.doctor.examine`."""
+    from flows.home import doctor
+
+    opened = doctor.Opened(home.settings, lambda: home.storage, lambda: home.hub, home.snapshots, home.task_folder)
+    return doctor.examine(opened)

@@ -227,12 +227,13 @@ def tasks_add(home: Path | None, /, source: str, **flags: Any) -> None:
     metric if you like. In a folder each file is a task, but those named by a split (validation.jsonl,
     test-00000-of-00001.parquet) make one together. Near-empty, repeated and leaking rows are told on stderr.
     """
-    from flows.tasks.add import add_tasks, layout_of
+    from flows import stages
+    from flows.tasks.add import Source, layout_of
 
     opened = _home(home, endpoint=flags.pop("endpoint"))
     revision, clusters = flags.pop("revision"), flags.pop("clusters")
-    added = add_tasks(opened, source, layout_of(flags), partial(click.echo, err=True), revision, clusters)
-    for task in added:
+    asked = Source(source, layout_of(flags), revision, clusters)
+    for task in stages.add_tasks(opened, asked, partial(click.echo, err=True)):
         click.echo(f"{task.name}: {len(task.validation)} validation, {len(task.test)} test examples")
 
 
@@ -344,9 +345,9 @@ def refresh(
 @click.pass_obj
 def why(home: Path | None, repo: str) -> None:
     """Tell why REPO (org/name or org/name:folder) was admitted or rejected, with the evidence."""
-    from flows.tasks.why import tell
+    from flows import stages
 
-    for line in tell(_home(home), repo):
+    for line in stages.why(_home(home), repo):
         click.echo(line)
 
 
@@ -532,12 +533,12 @@ def hub_serve(folder: Path, host: str, port: int, limits: bool) -> None:
 @click.pass_obj
 def doctor(home: Path | None) -> None:
     """Check endpoint, token, disk, devices and versions, and say what to do. Exit code 1 if anything fails."""
-    from flows.home.doctor import examine
+    from flows import stages
 
-    findings = examine(_home(home))
-    for finding in findings:
-        click.echo(f"{'ok  ' if finding.fine else 'FAIL'} {finding.name}: {finding.said}")
-    if not all(finding.fine for finding in findings):
+    checks = stages.examine(_home(home))
+    for check in checks:
+        click.echo(f"{'ok  ' if check.fine else 'FAIL'} {check.name}: {check.said}")
+    if not all(check.fine for check in checks):
         sys.exit(1)
 
 
@@ -595,14 +596,14 @@ def _settings(home: Path | None) -> Any:
 
 
 def _tell_forecast(home: Path | None, overrides: dict[str, Any], form: str) -> None:
+    from flows import stages
     from flows.home.home import Home
     from flows.home.settings import load_settings
-    from flows.plan.forecast import forecast
     from flows.plan.table import as_json, show
     from flows.screen.screen import Screen
 
     opened = Home(load_settings(home=home, **overrides))  # not open_home: a folder would be made
-    figures = forecast(opened)
+    figures = stages.forecast(opened)
     if form == "json":
         click.echo(as_json(opened.settings.base, figures))
     else:

@@ -1,7 +1,7 @@
 """Forecast: what a refresh will take before anything starts: requests, bytes, evaluations, GPU hours, disk.
 
 Knows: how counts and assumptions become figures. Does not know: where counts come from (flows/plan/known), what is
-assumed (flows/home/assumptions), how figures are told (flows/plan/table). Makes no request and changes nothing.
+assumed (flows.plan.assumptions), how figures are told (flows/plan/table). Makes no request and changes nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from catalog.hub.budget import DOCUMENTED, WINDOW_S
-from flows.home.assumptions import Assumptions
-from flows.home.home import Home
-from flows.plan.known import Known, known_of, tokens_of
+from flows.plan.assumptions import Assumptions
+from flows.plan.known import Known, tokens_of
 
 MODEL_FILES = 10  # of a base or an encoder: config, tokenizer, a few shards
 OUTPUT_BYTES = 200  # of an answer in the ledger: 160 measured on 22,000 short ones
@@ -26,8 +25,13 @@ class Figure:
     """One line of a forecast.
 
     Args:
-        name, unit: what is told. value: the expected amount; low, high: its range, where there is one.
-        made_of: what it was computed from, in words. counted: whether nothing in it was assumed.
+        name: what is told.
+        value: the expected amount.
+        unit: of the amount.
+        made_of: what it was computed from, in words.
+        counted: whether nothing in it was assumed.
+        low: the least amount, where there is a range.
+        high: the largest.
     """
 
     name: str
@@ -48,24 +52,38 @@ class _Amount:
     counted: bool
 
 
-def forecast(home: Home) -> list[Figure]:
-    """The figures of the settings' base, in the order of the work."""
-    return list(_Forecast(known_of(home), home.settings.plan, home).figures())
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the run goes that is forecast.
+
+    Args:
+        page_size: repos a listing page.
+        has_token: whether requests carry a token: the hub grants more then.
+        strategy: which evaluations scoring runs.
+    """
+
+    page_size: int
+    has_token: bool
+    strategy: str
+
+
+def forecast(known: Known, assumed: Assumptions, way: Way) -> list[Figure]:
+    """The figures of a base, in the order of the work."""
+    return list(_Forecast(known, assumed, way).figures())
 
 
 class _Forecast:
-    def __init__(self, known: Known, assumed: Assumptions, home: Home) -> None:
-        self._known, self._assumed, self._settings = known, assumed, home.settings
-        found, a = known, assumed
-        listed = found.listed if found.listed is not None else a.adapters
-        self.listed = _Amount(listed, f"{listed:,} adapters", found.listed is not None)
-        admitted = found.admitted if found.admitted is not None else math.ceil(listed * a.admitted)
-        share = "" if found.admitted is not None else f" ({a.admitted:.0%} of those listed)"
-        self.admitted = _Amount(admitted, f"{admitted:,} admitted{share}", found.admitted is not None)
-        tasks = len(found.tasks) or a.tasks
-        examples = found.selection or a.tasks * a.examples
-        self.tasks = _Amount(tasks, f"{tasks:,} tasks of {examples:,} validation examples in all", bool(found.tasks))
-        self.examples = examples
+    def __init__(self, known: Known, assumed: Assumptions, way: Way) -> None:
+        self._known, self._assumed, self._way = known, assumed, way
+        listed = known.listed if known.listed is not None else assumed.adapters
+        self.listed = _Amount(listed, f"{listed:,} adapters", known.listed is not None)
+        admitted = known.admitted if known.admitted is not None else math.ceil(listed * assumed.admitted)
+        share = "" if known.admitted is not None else f" ({assumed.admitted:.0%} of those listed)"
+        self.admitted = _Amount(admitted, f"{admitted:,} admitted{share}", known.admitted is not None)
+        tasks = len(known.tasks) or assumed.tasks
+        self.examples = known.selection or assumed.tasks * assumed.examples
+        told = f"{tasks:,} tasks of {self.examples:,} validation examples in all"
+        self.tasks = _Amount(tasks, told, bool(known.tasks))
 
     def figures(self) -> Iterator[Figure]:
         """Every line."""
@@ -86,12 +104,12 @@ class _Forecast:
         yield self._disk(weights, models, evaluations)
 
     def _listing(self) -> Figure:
-        pages = max(1, math.ceil(self.listed.value / self._settings.page_size))
+        pages = max(1, math.ceil(self.listed.value / self._way.page_size))
         return Figure(
             "listing requests",
             pages,
             "requests",
-            f"{self.listed.told}, {self._settings.page_size} a page; one page where nothing changed",
+            f"{self.listed.told}, {self._way.page_size} a page; one page where nothing changed",
             self.listed.counted,
         )
 
@@ -110,7 +128,7 @@ class _Forecast:
         )
 
     def _waiting(self, pages: Figure, files: Figure) -> Figure:
-        plan = "free" if self._settings.hub_token else "anonymous"
+        plan = "free" if self._way.has_token else "anonymous"
         quota = DOCUMENTED[plan]
         windows = max(pages.value / quota["api"], files.value / quota["resolvers"])
         return Figure(
@@ -175,10 +193,10 @@ class _Forecast:
 
     def _evaluations(self) -> Figure:
         new, every = self._new_pairs(), self._exhaustive().value
-        a, exhaustive = self._assumed, self._settings.strategy == "exhaustive"
+        a, exhaustive = self._assumed, self._way.strategy == "exhaustive"
         low, share, high = (1.0, 1.0, 1.0) if exhaustive else (a.share_low, a.share, a.share_high)
         told = f"{new:.0%} of the pairs of task and adapter are new"
-        told += "" if exhaustive or not new else f"; {self._settings.strategy} runs {share:.0%} of all"
+        told += "" if exhaustive or not new else f"; {self._way.strategy} runs {share:.0%} of all"
         return Figure(
             "evaluations",
             math.ceil(new * every * share),

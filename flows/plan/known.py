@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from catalog.hub.models import is_here
+from catalog.rules.verdict import Verdict
 from catalog.tasks.task import Task
-from flows.home.home import Home
+from catalog.wanted import Wanted
+from warehouse.ledger.ledger import Ledger
+from warehouse.records.bases import known_bases
+from warehouse.records.pages import was_crawled
 from warehouse.records.pool import OWN, Pool
-from warehouse.tasks.folder import read_tasks
+from warehouse.records.raw import StoredReads
+from warehouse.records.verdicts import verdicts_on
+from warehouse.tasks.folder import has_tasks, stored_tasks
 
 LETTERS_A_TOKEN = 4  # of English in most tokenizers
 
@@ -24,12 +30,16 @@ class Known:
     """Counts of one base.
 
     Args:
-        listed: adapters that targets hold now, None before the first crawl. read: of those, judged, or config and
-            header are here.
-        admitted: judged and let through, None before the first judgement. sizes: bytes of the weights of each that is
-            not downloaded yet. downloaded: how many are here.
+        tasks: as they are now.
+        listed: adapters that targets hold now, None before the first crawl.
+        read: of those, judged, or config and header are here.
+        admitted: judged and let through, None before the first judgement.
+        sizes: bytes of the weights of each that is admitted, and not downloaded yet.
+        downloaded: how many are here.
         raced: pairs of task and adapter that a race has settled, of the tasks as they are now.
         parameters: of the base, from the shapes of its modules; None where they were never read.
+        base_here: whether the base's files are.
+        encoder_here: whether the encoder's files are.
     """
 
     tasks: tuple[Task, ...]
@@ -49,36 +59,39 @@ class Known:
         return sum(len(task.validation) for task in self.tasks)
 
 
-def known_of(home: Home) -> Known:
-    """Counts for the settings' base."""
-    base = home.settings.base
-    members = [m for m in Pool(home.ledger, home.wanted).members() if m.judged_for in (base, OWN)]
+def known_of(ledger: Ledger, wanted: Wanted, task_folder: Path, cache: Path, encoder: str) -> Known:
+    """Counts for the run's own base.
+
+    Args:
+        cache: where the hub's downloads lie.
+        encoder: id of the sentence encoder.
+    """
+    base = wanted.bases[0]
+    members = [m for m in Pool(ledger, wanted).members() if m.judged_for in (base, OWN)]
     pool = {member.id.key for member in members}
-    raw = {(repo, path, sha) for repo, path, sha in home.ledger.index("raw")}
-    verdicts = _verdicts(home, base, pool)
-    judged = {row["adapter"] for row in verdicts}
-    let_in = [row for row in verdicts if row["admitted"]]
-    tasks = _tasks(home)
+    reads = StoredReads(ledger)
+    verdicts = _verdicts(ledger, base, pool)
+    judged = {verdict.id.key for verdict in verdicts}
+    admitted = [verdict for verdict in verdicts if verdict.admitted]
+    tasks = tuple(stored_tasks(task_folder)) if has_tasks(task_folder) else ()
     return Known(
         tasks=tasks,
-        listed=len(members) if len(home.ledger.index("pages")) else None,
-        read=sum(m.id.key in judged or (m.id.repo, m.id.path, m.id.sha) in raw for m in members),
-        admitted=len(let_in) if verdicts else None,
-        sizes=tuple(int(row["size"] or 0) for row in let_in if not row["downloaded"]),
-        downloaded=sum(bool(row["downloaded"]) for row in let_in),
-        raced=_raced(home, tasks, {row["adapter"] for row in let_in}),
-        parameters=_parameters(home, base),
-        base_here=is_here(home.root / "hub", base),
-        encoder_here=is_here(home.root / "hub", home.settings.encoder),
+        listed=len(members) if was_crawled(ledger) else None,
+        read=sum(member.id.key in judged or member.id in reads for member in members),
+        admitted=len(admitted) if verdicts else None,
+        sizes=tuple(verdict.size or 0 for verdict in admitted if not verdict.downloaded),
+        downloaded=sum(verdict.downloaded for verdict in admitted),
+        raced=_raced(ledger, base, tasks, {verdict.id.key for verdict in admitted}),
+        parameters=_parameters(ledger, base),
+        base_here=is_here(cache, base),
+        encoder_here=is_here(cache, encoder),
     )
 
 
-def _verdicts(home: Home, base: str, pool: set[str]) -> list[dict[str, Any]]:
+def _verdicts(ledger: Ledger, base: str, pool: set[str]) -> list[Verdict]:
     """Those for the base's commit that was judged for last."""
-    index = home.ledger.index("verdicts", within=base)
-    rows = list(index.rows(key for key in index if key[0] == base and key[2] in pool))
-    latest = max(rows, key=lambda row: row["at"])["base_sha"] if rows else None
-    return [row for row in rows if row["base_sha"] == latest]
+    verdicts = verdicts_on(ledger, pool.__contains__, base)
+    return [verdict for verdict in verdicts if verdict.base_sha == verdicts[-1].base_sha]
 
 
 def tokens_of(task: Task) -> tuple[float, int]:
@@ -87,20 +100,15 @@ def tokens_of(task: Task) -> tuple[float, int]:
     return math.ceil(letters / LETTERS_A_TOKEN), task.max_new_tokens
 
 
-def _tasks(home: Home) -> tuple[Task, ...]:
-    return tuple(read_tasks(home.task_folder)) if any(home.task_folder.glob("*/task.json")) else ()
-
-
-def _raced(home: Home, tasks: tuple[Task, ...], admitted: set[str]) -> int:
+def _raced(ledger: Ledger, base: str, tasks: tuple[Task, ...], admitted: set[str]) -> int:
     hashes = {task.hash for task in tasks}
-    asked = {"base": home.settings.base, "task_hash": sorted(hashes)}
-    rows = home.ledger.where("rungs", asked, ["task_hash", "adapter"]) if hashes else ()
+    asked = {"base": base, "task_hash": sorted(hashes)}
+    rows = ledger.where("rungs", asked, ["task_hash", "adapter"]) if hashes else ()
     return len({(row["task_hash"], row["adapter"]) for row in rows if row["adapter"] in admitted})
 
 
-def _parameters(home: Home, base: str) -> int | None:
-    rows = [row for row in home.ledger.current("bases") if row["base"] == base and row["modules"]]
-    if not rows:
-        return None
-    shapes = [*rows[-1]["modules"], *(rows[-1]["embeddings"] or ())]
-    return sum(int(shape["d_in"]) * int(shape["d_out"]) for shape in shapes)
+def _parameters(ledger: Ledger, base: str) -> int | None:
+    """Parameters in the modules of the base's last known commit."""
+    shapes = [(row.base.modules, row.base.embeddings) for row in known_bases(ledger) if row.id == base and row.base]
+    modules, embeddings = next((pair for pair in reversed(shapes) if pair[0]), ({}, {}))
+    return sum(d_in * d_out for d_in, d_out in [*modules.values(), *embeddings.values()]) or None

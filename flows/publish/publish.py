@@ -7,16 +7,18 @@ rows (score_rows), how files are made whole (warehouse/snapshots).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from catalog.adapters.adapter import Finding
 from catalog.curation import FORCE, Act, Curation
 from catalog.errors import PublishRefused, SnapshotError
 from catalog.publish_gate import Rows, check
 from catalog.rules.table import RULES_VERSION, Base
+from catalog.rules.verdict import Verdict
 from catalog.tasks.metrics import majority_answer, mean
 from flows.home.home import Home
 from flows.publish.rows import best_row, score_rows
@@ -25,8 +27,8 @@ from flows.score.embeddings import Embeddings
 from flows.score.score import Scores, TaskScores
 from flows.screen.progress import say, stage
 from flows.tasks.curate import whoami
-from flows.validate.verdicts import verdicts
 from warehouse.records.curation import record
+from warehouse.records.verdicts import PoolVerdicts, row_of_verdict
 from warehouse.schemas.tables import LEDGER, RUNS, SNAPSHOT
 from warehouse.snapshots.history import remove, spare
 from warehouse.snapshots.snapshot import Snapshot, current_snapshot, publish
@@ -107,15 +109,14 @@ def _input_rows(base: Base, scores: TaskScores, embeddings: Embeddings) -> list[
 
 def _judged(home: Home, base: Base, curation: Curation) -> Iterator[Part]:
     """The verdicts as they are published: the rules', unless a person banned the adapter."""
-    index, keys = verdicts(home, base)
-    bans = {key: ban for key in keys if (ban := curation.ban(key[2]))}
-    yield from index.tables(key for key in keys if key not in bans)
-    yield [_banned(row, bans[row["base"], row["base_sha"], row["adapter"]]) for row in index.rows(bans)]
+    judged = PoolVerdicts(home.ledger, home.wanted, base)
+    bans = {key: ban for key in judged.keys if (ban := curation.ban(key[2]))}
+    yield from judged.tables(key for key in judged.keys if key not in bans)
+    yield [row_of_verdict(_banned(verdict, bans[verdict.key])) for verdict in judged.of(bans)]
 
 
-def _banned(row: dict[str, Any], ban: Act) -> dict[str, Any]:
-    findings = [{"reason": "banned", "evidence": str(ban)}, *(row["findings"] or ())]
-    return {**row, "admitted": False, "reason": "banned", "findings": findings}
+def _banned(verdict: Verdict, ban: Act) -> Verdict:
+    return replace(verdict, findings=(Finding("banned", str(ban)), *verdict.findings))
 
 
 def _curated(base: Base, act: Act) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def _pass_gate(home: Home, base: Base, current: Snapshot | None, best: Rows, for
         if not force.strip():
             raise
         say(f"{refused.cause} Forced: {force}")
-        record(home.ledger, Act(FORCE, "", "", base.id, whoami(home), force.strip(), datetime.now(UTC)))
+        record(home.ledger, Act(FORCE, "", "", base.id, whoami(home.settings.author), force.strip(), datetime.now(UTC)))
 
 
 def _others(current: Snapshot | None, table: str, base: Base) -> list[Part]:

@@ -6,12 +6,11 @@ outputs are made (generate), who races on (race, lorauter/racing/strategies), ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from catalog.curation import Act, Curation, choose, curation_of
-from catalog.duplicates import Key
 from catalog.rules.table import Base
 from catalog.tasks.answer import Answer, Failed
 from catalog.tasks.controls import majority_scores, scores_of, shuffled_scores
@@ -24,12 +23,11 @@ from flows.score.cards import adapter_texts
 from flows.score.embeddings import Embeddings, likeness
 from flows.screen.progress import Advance, say, stage
 from flows.screen.rungs import rungs
-from flows.validate.verdicts import verdicts
 from lorauter.racing.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
 from lorauter.racing.selection import split_examples
 from lorauter.racing.strategies.base import Floats
-from warehouse.ledger.ledger import Index
 from warehouse.plans.plan import Conditions, Work
+from warehouse.records.verdicts import Admitted, admitted_of_pool
 from warehouse.schemas.tables import LEDGER
 
 
@@ -81,8 +79,8 @@ class Scores:
 def score(home: Home, base: Base, run: RunShards) -> Scores:
     """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
     curation = curation_of(map(Act.of, home.ledger.read("curation").to_pylist()), base.id)
-    index, judged = verdicts(home, base, ["admitted", "downloaded"])
-    pool = _checked(index, [key for key in judged if not curation.ban(key[2])])
+    admitted = admitted_of_pool(home.ledger, home.wanted, base)
+    pool = _checked([one for one in admitted if not curation.ban(one.adapter)])
     tasks = home.tasks()
     outputs = _Outputs(home, home.conditions(base.id, base.sha), run)
     entrances = _entrances(home, outputs.conditions, tasks, pool)
@@ -109,10 +107,9 @@ def _published(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
     return best, act
 
 
-def _checked(index: Index, keys: Iterable[Key]) -> list[str]:
+def _checked(admitted: Sequence[Admitted]) -> list[str]:
     """The admitted adapters whose weights were looked at too; the others are told of and left out."""
-    admitted = [key for key in keys if index.columns[key][0]]
-    checked = [key[2] for key in admitted if index.columns[key][1]]
+    checked = [one.adapter for one in admitted if one.downloaded]
     if len(checked) < len(admitted):
         left = len(admitted) - len(checked)
         say(f"{left} adapters were judged by their headers only and are left out; `lorauter validate` downloads them.")
