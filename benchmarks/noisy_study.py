@@ -41,8 +41,8 @@ from flows.demo.world import ENCODER_ID, build_world, demo_tasks
 from flows.evaluate.evaluate import EvaluateOptions
 from flows.evaluate.figures import report_of
 from flows.home.home import Home, open_home
+from flows.home.parts import open_outputs
 from flows.mirror.server import serve_in_thread
-from flows.outputs.shards import ensure_outputs, run_shards
 from flows.prefect_runtime.setup import prepare_prefect, start_prefect
 from flows.stages import evaluate
 from lorauter.evaluation.settings import NON_OOD
@@ -178,7 +178,7 @@ def _test_scores(home: Home, snapshot: Snapshot, wanted: Sequence[tuple[Task, st
         for e in task.test
     ]
     conditions = home.conditions(index.base, index.base_sha)
-    answers, _ = ensure_outputs(home, work, conditions, run_shards, lambda _: None)
+    answers, _ = open_outputs(home).ensure(work, conditions, lambda _: None)
     left, found = iter(answers), {}
     for task, key in wanted:
         scores = scores_of(task, [next(left) for _ in task.test], task.test)

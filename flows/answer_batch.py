@@ -20,7 +20,7 @@ from flows.answer.checks import MAJORITY, checked_answers
 from flows.answer.prompts import Prompts, prompts_of
 from flows.answer.routes import Routes
 from flows.home.home import Home, open_home
-from flows.outputs.runner import shard_runner
+from flows.home.parts import shard_runner
 from flows.outputs.shards import RunShards, ensure_outputs
 from flows.prefect_runtime.secret_parameters import flow_without_secrets
 from flows.screen.progress import Advance, stage

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flows.home.home import Home
     from flows.plan.forecast import Figure
     from flows.publish.run_record import Run
-    from flows.score.score import Scores
+    from flows.score.score import Racetrack, Scores
     from flows.tasks.add import Say, Source
     from flows.validate.verdicts import Judged
     from lorauter.routing.encoder import Encoder
@@ -53,26 +53,61 @@ def read_base(home: Home, id_: str | None = None) -> Base:
 
 
 def score(home: Home, base: Base) -> Scores:
-    """Score the admitted adapters of a base on every task; shards run where the settings say."""
-    from flows.outputs.runner import shard_runner
+    """Score the admitted adapters of a base on every task. As `flows.score.score.score`."""
+    from flows.home.parts import open_embeddings, open_outputs
     from flows.score import score as scoring
+    from flows.score.cards import Cards
+    from warehouse.records.verdicts import admitted_of_pool
 
-    return scoring.score(home, base, shard_runner(home))
+    return scoring.score(
+        base,
+        home.tasks(),
+        admitted_of_pool(home.ledger, home.wanted, base),
+        racetrack(home, base),
+        home.ledger,
+        open_outputs(home),
+        Cards(home.ledger, home.hub, home.wanted, home.settings.readers),
+        open_embeddings(home),
+    )
+
+
+def racetrack(home: Home, base: Base) -> Racetrack:
+    """The settings that decide how races on a base come out."""
+    from flows.score.score import Racetrack
+
+    settings = home.settings
+    return Racetrack(home.conditions(base.id, base.sha), settings.chosen_strategy, settings.report)
 
 
 def publish(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -> Snapshot:
     """Freeze verdicts and scores as the current snapshot. As `flows.publish.publish.publish_catalog`."""
-    from flows.publish.publish import publish_catalog
+    from flows.home.parts import open_embeddings
+    from flows.publish.publish import JudgedPool, PublishOptions, publish_catalog
+    from flows.tasks.curate import whoami
+    from warehouse.records.verdicts import PoolVerdicts
 
-    return publish_catalog(home, base, scores, run, force)
+    settings = home.settings
+    weights_of = home.fetch_adapter if settings.with_weights else None
+    return publish_catalog(
+        base,
+        scores,
+        run,
+        racetrack(home, base),
+        JudgedPool(PoolVerdicts(home.ledger, home.wanted, base), settings.policy),
+        home.ledger,
+        open_embeddings(home),
+        home.snapshots,
+        PublishOptions(settings.gate, whoami(settings.author), settings.keep_snapshots, weights_of),
+        force,
+    )
 
 
 def evaluate(home: Home, options: EvaluateOptions, altered: Alter | None = None) -> Evaluation:
     """Hold routers and compositions against held-back test items. As `flows.evaluate.evaluate.evaluate`."""
     from flows.evaluate import evaluate as evaluation
-    from flows.outputs.runner import shard_runner
+    from flows.home.parts import open_outputs
 
-    return evaluation.evaluate(home, options, shard_runner(home), altered)
+    return evaluation.evaluate(home, options, open_outputs(home), altered)
 
 
 def forecast(home: Home) -> list[Figure]:

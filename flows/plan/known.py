@@ -19,6 +19,7 @@ from warehouse.records.bases import known_bases
 from warehouse.records.pages import was_crawled
 from warehouse.records.pool import OWN, Pool
 from warehouse.records.raw import StoredReads
+from warehouse.records.rungs import raced_pairs
 from warehouse.records.verdicts import verdicts_on
 from warehouse.tasks.folder import has_tasks, stored_tasks
 
@@ -73,6 +74,7 @@ def known_of(ledger: Ledger, wanted: Wanted, task_folder: Path, cache: Path, enc
     verdicts = _verdicts(ledger, base, pool)
     judged = {verdict.id.key for verdict in verdicts}
     admitted = [verdict for verdict in verdicts if verdict.admitted]
+    keys = {verdict.id.key for verdict in admitted}
     tasks = tuple(stored_tasks(task_folder)) if has_tasks(task_folder) else ()
     return Known(
         tasks=tasks,
@@ -81,7 +83,7 @@ def known_of(ledger: Ledger, wanted: Wanted, task_folder: Path, cache: Path, enc
         admitted=len(admitted) if verdicts else None,
         sizes=tuple(verdict.size or 0 for verdict in admitted if not verdict.downloaded),
         downloaded=sum(verdict.downloaded for verdict in admitted),
-        raced=_raced(ledger, base, tasks, {verdict.id.key for verdict in admitted}),
+        raced=sum(adapter in keys for _, adapter in raced_pairs(ledger, base, {task.hash for task in tasks})),
         parameters=_parameters(ledger, base),
         base_here=is_here(cache, base),
         encoder_here=is_here(cache, encoder),
@@ -98,13 +100,6 @@ def tokens_of(task: Task) -> tuple[float, int]:
     """Tokens of a mean prompt, by its letters, and the bound of an answer."""
     letters = sum(len(task.prompt(example.input)) for example in task.validation) / max(len(task.validation), 1)
     return math.ceil(letters / LETTERS_A_TOKEN), task.max_new_tokens
-
-
-def _raced(ledger: Ledger, base: str, tasks: tuple[Task, ...], admitted: set[str]) -> int:
-    hashes = {task.hash for task in tasks}
-    asked = {"base": base, "task_hash": sorted(hashes)}
-    rows = ledger.where("rungs", asked, ["task_hash", "adapter"]) if hashes else ()
-    return len({(row["task_hash"], row["adapter"]) for row in rows if row["adapter"] in admitted})
 
 
 def _parameters(ledger: Ledger, base: str) -> int | None:

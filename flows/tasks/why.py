@@ -38,12 +38,10 @@ def tell(ledger: Ledger, snapshots: Path, repo: str) -> Iterator[str]:
     yield from map(printable, _what_became_of(ledger, name))
     for verdict in verdicts:
         yield from map(printable, _story(verdict))
-    for base_and_rung in last_rungs(ledger, {verdict.id.key for verdict in verdicts}):
-        rung = base_and_rung
+    for rung in last_rungs(ledger, {verdict.id.key for verdict in verdicts}):
         if not rung.kept:
-            yield printable(
-                f"  {rung.task}: dropped at rung {rung.rung}, mean {rung.mean:.2f} on {rung.n}, {rung.why}"
-            )
+            told = f"dropped at rung {rung.rung}, mean {rung.mean:.2f} on {rung.n}, {rung.why}"
+            yield printable(f"  {rung.task}: {told}")
 
 
 class _Published:

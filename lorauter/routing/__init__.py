@@ -3,6 +3,28 @@
 Knows: the protocol `Router` and its parts. Does not know: any router (lorauter/routers), any engine.
 """
 
-from lorauter.routing.routes import Mixture, ReadsQuestions, Route, Routed, Router, RouterOptions, TaskMatch
+from lorauter.routing.routes import (
+    Masked,
+    Mixture,
+    Question,
+    ReadsQuestions,
+    Route,
+    Routed,
+    Router,
+    RouterOptions,
+    TaskMatch,
+    routes_of,
+)
 
-__all__ = ["Mixture", "ReadsQuestions", "Route", "Routed", "Router", "RouterOptions", "TaskMatch"]
+__all__ = [
+    "Masked",
+    "Mixture",
+    "Question",
+    "ReadsQuestions",
+    "Route",
+    "Routed",
+    "Router",
+    "RouterOptions",
+    "TaskMatch",
+    "routes_of",
+]

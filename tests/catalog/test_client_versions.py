@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RUN = (
     "import huggingface_hub, sys; print(huggingface_hub.__version__);"
-    "from flows.cli import cli; cli(['crawl', '--base', 'tiny/llama'], standalone_mode=False);"
+    "from flows.cli.main import cli; cli(['crawl', '--base', 'tiny/llama'], standalone_mode=False);"
     "cli(['validate', '--base', 'tiny/llama'], standalone_mode=False)"
 )
 

@@ -480,7 +480,7 @@ def test_a_slip_of_the_pen_is_told_before_prefect_starts(
     flags: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Path] = []
-    monkeypatch.setattr("flows.cli._prepare_prefect", started.append)
+    monkeypatch.setattr("flows.cli.main._prepare_prefect", started.append)
     queries = tmp_path / "q.jsonl"
     queries.write_text('{"input": "Why?"}\n')
 

@@ -126,7 +126,7 @@ def test_a_deep_page_that_runs_out_of_time_is_turned_in_small_steps(
     tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faults, "SMALL_PAGE", 3)
-    monkeypatch.setattr(catalog.hub, "SMALL_PAGE", 3)
+    monkeypatch.setattr(catalog.hub.client, "SMALL_PAGE", 3)
     hub.set_faults(Faults(deep_cursor=3))
     done = crawl(open_home(tmp_path, hub))
     assert (done.listed, done.failed) == (10, ())

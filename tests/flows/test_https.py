@@ -29,7 +29,7 @@ class Served:
     def run(self, *words: str, token: str = "") -> tuple[int, str, str]:
         """A command of ours: exit code, stdout, stderr."""
         env = {**os.environ, **self.env} | ({"LORAUTER_TOKEN": token} if token else {})
-        command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+        command = [sys.executable, "-c", "from flows.cli.main import main; main()", *words]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 

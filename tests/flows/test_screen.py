@@ -11,15 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog.errors import HubTrouble
-from flows import stages
 from flows.cli import main as cli
 from flows.home.home import Home, open_home
 from flows.screen.progress import say
 from flows.screen.screen import Screen
+from flows.stages import crawl
 
 HOSTILE = "x[/y] [bold]b[/bold] :smile: \x1b[31mred\u202e"
 SHOWN = "x[/y] [bold]b[/bold] :smile: �[31mred�"
-FLOWS = Path(stages.__file__).parent
+FLOWS = Path(__file__).parents[2] / "flows"
 
 
 def test_a_line_for_the_person_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +59,7 @@ def test_a_listing_that_fails_with_brackets_in_its_error_ends_no_crawl(
 
     monkeypatch.setattr(home.hub, "page", page)
 
-    assert stages.crawl(home).listed > 0
+    assert crawl(home).listed > 0
 
     assert "The hub said: no tag a[/b]. What was listed is kept" in capsys.readouterr().err
 

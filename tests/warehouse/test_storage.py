@@ -20,8 +20,7 @@ from catalog.errors import LorauterError, SettingError, SnapshotError, StorageEr
 from warehouse.ledger.ledger import Ledger
 from warehouse.plans.plan import Conditions, Work, answers_of, finish_shard, forget_plan, make_plan, read_shard
 from warehouse.sql.session import connect as connect_sql
-from warehouse.storage.opening import open_storage
-from warehouse.storage.storage import Storage
+from warehouse.storage.storage import Storage, open_storage
 from warehouse.storage.url import checked_storage
 
 T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
@@ -133,9 +132,9 @@ def test_shards_are_made_on_any_machine(here: Storage, there: Storage) -> None:
     """One machine plans, two finish a shard each, the first one reads what they made."""
     work = [Work(prompt, (("ann/x@1", 1.0),), 3, "colours", prompt) for prompt in ("a", "bb", "ccc")]
     plan = make_plan(here.sub("plans"), Ledger(here.sub("ledger")), work, HERE, 2)
-    for machine, shard in ((there, 1), (here, 0)):
-        rows = read_shard(machine.sub("plans"), plan.name, shard)
-        finish_shard(Ledger(machine.sub("ledger")), plan.name, shard, rows, [f"to {row['prompt']}" for row in rows])
+    for machine, number in ((there, 1), (here, 0)):
+        shard = read_shard(machine.sub("plans"), plan.name, number)
+        finish_shard(Ledger(machine.sub("ledger")), shard, [f"to {item.prompt}" for item in shard.work])
     assert make_plan(there.sub("plans"), Ledger(there.sub("ledger")), work, HERE, 2).shards == {}
     assert answers_of(Ledger(here.sub("ledger")), work, HERE) == ["to a", "to bb", "to ccc"]
     forget_plan(here.sub("plans"), plan.name)
@@ -181,7 +180,7 @@ def test_a_large_ledger_is_listed_a_thousand_fragments_a_request(
 def test_a_put_that_is_killed_leaves_nothing(s3_bucket: str, tmp_path: Path) -> None:
     """The object is large enough for several parts: some are there when the process dies."""
     program = (
-        "import sys; from pathlib import Path; from warehouse.storage.opening import open_storage\n"
+        "import sys; from pathlib import Path; from warehouse.storage.storage import open_storage\n"
         f"storage = open_storage({s3_bucket!r}, Path(sys.argv[1]))\n"
         "storage.put('x', lambda path: path.write_bytes(bytes(150_000_000)))\n"
     )

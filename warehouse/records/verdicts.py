@@ -7,7 +7,7 @@ Knows: the columns, which verdicts are current, which of them a pool holds. Does
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from catalog.adapters.adapter import AdapterId, Finding
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 _PROFILE = tuple(field.name for field in fields(Profile) if field.name != "ranks")
 _LISTS = ("dtypes", "saved_modules")
-_OWN = ("base", "base_sha", "licence", "size", "sha256", "rank", "downloads", "last_modified", "rules_version")
-_OWN += ("sound", "duplicate_of", "downloaded", "admitted", "reason", "inputs")
+_OWN = (
+    *("base", "base_sha", "licence", "size", "sha256", "rank", "downloads", "last_modified", "rules_version"),
+    *("sound", "duplicate_of", "downloaded", "admitted", "reason", "inputs"),
+)
 """Columns that are called as the verdict calls them."""
 
 
@@ -83,19 +85,11 @@ class PoolVerdicts:
         return self._index.tables(keys)
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """An admitted adapter, by key, and whether its weights were looked at."""
-
-    adapter: str
-    downloaded: bool
-
-
-def admitted_of_pool(ledger: Ledger, wanted: Wanted, base: Base) -> list[Admitted]:
-    """The admitted adapters that the pool of a base holds now, by key."""
+def admitted_of_pool(ledger: Ledger, wanted: Wanted, base: Base) -> dict[str, bool]:
+    """The admitted adapters that the pool of a base holds now, by key, and whether their weights were looked at too."""
     index, keys = _of_pool(ledger, wanted, base, ("admitted", "downloaded"))
     columns = index.columns
-    return [Admitted(key[2], bool(columns[key][1])) for key in keys if columns[key][0]]
+    return {key[2]: bool(columns[key][1]) for key in keys if columns[key][0]}
 
 
 def _of_pool(ledger: Ledger, wanted: Wanted, base: Base, columns: Sequence[str]) -> tuple[Index, list[Key]]:
@@ -150,7 +144,7 @@ def row_of_verdict(verdict: Verdict) -> dict[str, Any]:
 def verdict_of_row(row: Mapping[str, Any]) -> Verdict:
     """A stored verdict. Rows of the first version have a thinner profile, and were never sound."""
     ranks = tuple(RankGroup(group["rank"], group["scaling"], group["modules"]) for group in row["ranks"] or ())
-    seen = {name: tuple(row[name] or ()) if name in _LISTS else row[name] for name in _PROFILE}
+    seen: dict[str, Any] = {name: tuple(row[name] or ()) if name in _LISTS else row[name] for name in _PROFILE}
     return Verdict(
         base=row["base"],
         base_sha=row["base_sha"],
