@@ -113,12 +113,12 @@ def evaluate(home: Home, options: EvaluateOptions, altered: Alter | None = None)
 def forecast(home: Home) -> list[Figure]:
     """What a refresh of the settings' base will take. As `flows.plan.forecast.forecast`; makes no request."""
     from flows.plan import forecast as plan
-    from flows.plan.known import known_of
+    from flows.plan.counts import counts_of
 
     settings = home.settings
-    known = known_of(home.ledger, home.wanted, home.task_folder, home.root / "hub", settings.encoder)
+    counts = counts_of(home.ledger, home.wanted, home.task_folder, home.root / "hub", settings.encoder)
     way = plan.Way(settings.page_size, bool(settings.hub_token), settings.strategy)
-    return plan.forecast(known, settings.plan, way)
+    return plan.forecast(counts, settings.plan, way)
 
 
 def add_tasks(home: Home, source: Source, say: Say) -> list[Task]:

@@ -1,6 +1,6 @@
 """Forecast: what a refresh will take before anything starts: requests, bytes, evaluations, GPU hours, disk.
 
-Knows: how counts and assumptions become figures. Does not know: where counts come from (flows/plan/known), what is
+Knows: how counts and assumptions become figures. Does not know: where counts come from (flows/plan/counts), what is
 assumed (flows.plan.assumptions), how figures are told (flows/plan/table). Makes no request and changes nothing.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from catalog.hub.budget import DOCUMENTED, WINDOW_S
 from flows.plan.assumptions import Assumptions
-from flows.plan.known import Known, tokens_of
+from flows.plan.counts import Counts, tokens_of
 
 MODEL_FILES = 10  # of a base or an encoder: config, tokenizer, a few shards
 OUTPUT_BYTES = 200  # of an answer in the ledger: 160 measured on 22,000 short ones
@@ -67,23 +67,23 @@ class Way:
     strategy: str
 
 
-def forecast(known: Known, assumed: Assumptions, way: Way) -> list[Figure]:
+def forecast(counts: Counts, assumed: Assumptions, way: Way) -> list[Figure]:
     """The figures of a base, in the order of the work."""
-    return list(_Forecast(known, assumed, way).figures())
+    return list(_Forecast(counts, assumed, way).figures())
 
 
 class _Forecast:
-    def __init__(self, known: Known, assumed: Assumptions, way: Way) -> None:
-        self._known, self._assumed, self._way = known, assumed, way
-        listed = known.listed if known.listed is not None else assumed.adapters
-        self.listed = _Amount(listed, f"{listed:,} adapters", known.listed is not None)
-        admitted = known.admitted if known.admitted is not None else math.ceil(listed * assumed.admitted)
-        share = "" if known.admitted is not None else f" ({assumed.admitted:.0%} of those listed)"
-        self.admitted = _Amount(admitted, f"{admitted:,} admitted{share}", known.admitted is not None)
-        tasks = len(known.tasks) or assumed.tasks
-        self.examples = known.selection or assumed.tasks * assumed.examples
+    def __init__(self, counts: Counts, assumed: Assumptions, way: Way) -> None:
+        self._counts, self._assumed, self._way = counts, assumed, way
+        listed = counts.listed if counts.listed is not None else assumed.adapters
+        self.listed = _Amount(listed, f"{listed:,} adapters", counts.listed is not None)
+        admitted = counts.admitted if counts.admitted is not None else math.ceil(listed * assumed.admitted)
+        share = "" if counts.admitted is not None else f" ({assumed.admitted:.0%} of those listed)"
+        self.admitted = _Amount(admitted, f"{admitted:,} admitted{share}", counts.admitted is not None)
+        tasks = len(counts.tasks) or assumed.tasks
+        self.examples = counts.selection or assumed.tasks * assumed.examples
         told = f"{tasks:,} tasks of {self.examples:,} validation examples in all"
-        self.tasks = _Amount(tasks, told, bool(known.tasks))
+        self.tasks = _Amount(tasks, told, bool(counts.tasks))
 
     def figures(self) -> Iterator[Figure]:
         """Every line."""
@@ -114,9 +114,9 @@ class _Forecast:
         )
 
     def _files(self) -> Figure:
-        unread = self.listed.value - self._known.read
+        unread = self.listed.value - self._counts.read
         missing = self._missing()
-        models = MODEL_FILES * (2 - self._known.base_here - self._known.encoder_here)
+        models = MODEL_FILES * (2 - self._counts.base_here - self._counts.encoder_here)
         cards = self._new_pairs() and missing.value
         return Figure(
             "file requests",
@@ -140,7 +140,7 @@ class _Forecast:
         )
 
     def _bytes_read(self) -> Figure:
-        unread = self.listed.value - self._known.read
+        unread = self.listed.value - self._counts.read
         each = self._assumed.header_bytes
         return Figure(
             "configs and headers",
@@ -152,28 +152,28 @@ class _Forecast:
 
     def _missing(self) -> _Amount:
         """Adapters whose weights are still to come."""
-        if self._known.admitted is not None:
-            return _Amount(len(self._known.sizes), "", True)
+        if self._counts.admitted is not None:
+            return _Amount(len(self._counts.sizes), "", True)
         return _Amount(self.admitted.value, "", False)
 
     def _weights(self) -> Figure:
-        if self._known.admitted is not None:
-            told = f"sizes of {len(self._known.sizes):,} admitted adapters that are not here yet"
-            return Figure("adapter weights", sum(self._known.sizes), "bytes", told, True)
+        if self._counts.admitted is not None:
+            told = f"sizes of {len(self._counts.sizes):,} admitted adapters that are not here yet"
+            return Figure("adapter weights", sum(self._counts.sizes), "bytes", told, True)
         each = self._assumed.adapter_bytes
         return Figure(
             "adapter weights", self.admitted.value * each, "bytes", f"{self.admitted.told} × {each:,} bytes", False
         )
 
     def _models(self) -> Figure:
-        base = 0 if self._known.base_here else self._parameters().value * BYTES_A_PARAMETER
-        encoder = 0 if self._known.encoder_here else self._assumed.encoder_bytes
+        base = 0 if self._counts.base_here else self._parameters().value * BYTES_A_PARAMETER
+        encoder = 0 if self._counts.encoder_here else self._assumed.encoder_bytes
         told = f"base: {self._parameters().told} × {BYTES_A_PARAMETER} bytes" if base else "base: here"
         told += f"; encoder: {encoder:,} bytes" if encoder else "; encoder: here"
         return Figure("base and encoder", base + encoder, "bytes", told, not base and not encoder)
 
     def _parameters(self) -> _Amount:
-        counted = self._known.parameters
+        counted = self._counts.parameters
         value = float(counted or self._assumed.parameters)
         return _Amount(value, f"{value:.3g} parameters", counted is not None)
 
@@ -189,7 +189,7 @@ class _Forecast:
     def _new_pairs(self) -> float:
         """Share of the pairs of task and adapter that no race has settled."""
         pairs = self.tasks.value * self.admitted.value
-        return 1 - min(1.0, self._known.raced / pairs) if pairs else 0.0
+        return 1 - min(1.0, self._counts.raced / pairs) if pairs else 0.0
 
     def _evaluations(self) -> Figure:
         new, every = self._new_pairs(), self._exhaustive().value
@@ -209,12 +209,12 @@ class _Forecast:
 
     def _lengths(self) -> tuple[float, float, str]:
         """Mean tokens of a prompt and of an answer, and where they are from."""
-        tasks = [task for task in self._known.tasks if task.validation]
+        tasks = [task for task in self._counts.tasks if task.validation]
         if not tasks:
             a = self._assumed
             return a.prompt_tokens, a.new_tokens, "assumed"
         sizes = [(len(task.validation), *tokens_of(task)) for task in tasks]
-        total = sum(n for n, _, _ in sizes)
+        total = sum(size[0] for size in sizes)
         prompt, new = (sum(size[0] * size[place] for size in sizes) / total for place in (1, 2))
         return prompt, new, "four letters a token, answers to their bound"
 
@@ -224,7 +224,7 @@ class _Forecast:
         return Figure("tokens", evaluations.value * (prompt + new), "tokens", made_of, evaluations.counted)
 
     def _hours(self, evaluations: Figure) -> Figure:
-        prompt, new, _ = self._lengths()
+        prompt, new = self._lengths()[:2]
         parameters, a = self._parameters(), self._assumed
         prefill = 2 * parameters.value * prompt / a.flops
         decode = new * parameters.value * BYTES_A_PARAMETER / a.bytes_per_second / a.batch_rows

@@ -23,8 +23,8 @@ def show(base: str, figures: Sequence[Figure], out: Screen) -> None:
     title = f"What a refresh of {base} will take"
     table = Table("", "expected", "range", "", "made of", title=title, title_justify="left")
     for figure in figures:
-        known = "counted" if figure.counted else "assumed"
-        table.add_row(figure.name, _told(figure, figure.value), _between(figure), known, figure.made_of)
+        source = "counted" if figure.counted else "assumed"
+        table.add_row(figure.name, _told(figure, figure.value), _between(figure), source, figure.made_of)
     out.print(table)
     if not all(figure.counted for figure in figures):
         out.print(

@@ -18,7 +18,7 @@ from catalog.rules.table import judge_weights
 from catalog.rules.verdict import UNREACHABLE, Verdict
 from flows.screen.progress import Advance
 from warehouse.ledger.ledger import Ledger
-from warehouse.records.weights import CheckedWeights, WeightsRow
+from warehouse.records.weights import StoredWeights, WeightsRow
 
 DOWNLOADERS = 8  # at once; each also waits for the disk
 TRIES = 3  # of a file that comes other than announced: the way may be to blame
@@ -35,7 +35,7 @@ class Downloads:
 
     def __init__(self, ledger: Ledger, hub: Hub, fetch_adapter: FetchAdapter) -> None:
         self._hub, self._fetch = hub, fetch_adapter
-        self._checked = CheckedWeights(ledger)
+        self._checked = StoredWeights(ledger)
         self._new: dict[str, WeightsRow] = {}
         self._failed: dict[str, Finding] = {}
         self.refused: set[str] = set()

@@ -83,8 +83,8 @@ class RepoChanges:
 def gone_repos(ledger: Ledger) -> dict[str, str]:
     """Repos that every target which ever listed them has lost, by what the last crawl found."""
     told: dict[str, list[str | None]] = {}
-    for (_, repo), (gone,) in ledger.index("repos", ["gone"]).columns.items():
-        told.setdefault(repo, []).append(gone)
+    for key, (gone,) in ledger.index("repos", ["gone"]).columns.items():
+        told.setdefault(key[1], []).append(gone)
     return {repo: str(reasons[0]) for repo, reasons in told.items() if all(reasons)}
 
 

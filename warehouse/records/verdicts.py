@@ -47,7 +47,7 @@ class StoredVerdicts:
 
     def sound(self, key: Key, created: str) -> Sound:
         """A sound one, as duplicates are told by; `created`: when its repo was made."""
-        _, _, sha256, downloads, _ = self._index.columns[key]
+        sha256, downloads = self._index.columns[key][2:4]
         return Sound(key, sha256, downloads, created)
 
     def of(self, keys: Iterable[Key]) -> Iterator[Verdict]:

@@ -42,7 +42,7 @@ class WeightsRow:
         return replace(self.facts, non_finite=non_finite, zero_b=self.facts.zero_b or self.mean_norm == 0)
 
 
-class CheckedWeights:
+class StoredWeights:
     """The checks that the ledger has, and new ones."""
 
     def __init__(self, ledger: Ledger) -> None:

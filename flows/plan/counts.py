@@ -27,7 +27,7 @@ LETTERS_A_TOKEN = 4  # of English in most tokenizers
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Counts:
     """Counts of one base.
 
     Args:
@@ -60,7 +60,7 @@ class Known:
         return sum(len(task.validation) for task in self.tasks)
 
 
-def known_of(ledger: Ledger, wanted: Wanted, task_folder: Path, cache: Path, encoder: str) -> Known:
+def counts_of(ledger: Ledger, wanted: Wanted, task_folder: Path, cache: Path, encoder: str) -> Counts:
     """Counts for the run's own base.
 
     Args:
@@ -76,14 +76,14 @@ def known_of(ledger: Ledger, wanted: Wanted, task_folder: Path, cache: Path, enc
     admitted = [verdict for verdict in verdicts if verdict.admitted]
     keys = {verdict.id.key for verdict in admitted}
     tasks = tuple(stored_tasks(task_folder)) if has_tasks(task_folder) else ()
-    return Known(
+    return Counts(
         tasks=tasks,
         listed=len(members) if was_crawled(ledger) else None,
         read=sum(member.id.key in judged or member.id in reads for member in members),
         admitted=len(admitted) if verdicts else None,
         sizes=tuple(verdict.size or 0 for verdict in admitted if not verdict.downloaded),
         downloaded=sum(verdict.downloaded for verdict in admitted),
-        raced=sum(adapter in keys for _, adapter in raced_pairs(ledger, base, {task.hash for task in tasks})),
+        raced=sum(pair[1] in keys for pair in raced_pairs(ledger, base, {task.hash for task in tasks})),
         parameters=_parameters(ledger, base),
         base_here=is_here(cache, base),
         encoder_here=is_here(cache, encoder),
