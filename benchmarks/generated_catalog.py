@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from warehouse.schemas.tables import ASIDE, SNAPSHOT
+from warehouse.schemas.snapshot import ASIDE, SNAPSHOT
 
 BASE, BASE_SHA = "org/base-7b", "0123456789abcdef0123456789abcdef01234567"
 WIDTH = 384  # of an embedding

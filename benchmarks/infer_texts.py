@@ -41,7 +41,7 @@ class NotingEngine(Engine):
 
     def logits_after(self, prompt: str, mixture: Mixture, tokens: Sequence[int]) -> torch.Tensor:
         """Of the token after a prompt and some tokens of its answer: (vocabulary,), fp32."""
-        ids = torch.tensor([[*self._tokenise([prompt])[0], *tokens]], device=self.device)
+        ids = torch.tensor([[*self.prompt_tokens.of([prompt])[0], *tokens]], device=self.device)
         plan = self._plan([mixture])
         with torch.inference_mode(), self.bank.serving(plan):
             positions = torch.arange(ids.shape[1], device=self.device)[None]

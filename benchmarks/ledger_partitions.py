@@ -21,7 +21,8 @@ from typing import Any
 
 from benchmarks.turns import interleaved, median
 from warehouse.ledger.ledger import Ledger
-from warehouse.schemas.tables import LEDGER, table_of
+from warehouse.schemas.columns import table_of
+from warehouse.schemas.ledger import LEDGER
 from warehouse.sql.session import connect, run
 from warehouse.storage.files import write_table
 

@@ -199,7 +199,7 @@ def crawl_once(home: Path, endpoint: str) -> int:
 def ledger_of(home: Path) -> dict[str, list[str]]:
     """The current rows of every table but their times, and every stored row that is there twice."""
     from warehouse.ledger.ledger import Ledger, fingerprint
-    from warehouse.schemas.tables import KEYS
+    from warehouse.schemas.ledger import KEYS
 
     ledger = Ledger(home / "ledger")
     tables = {name: sorted(str(_timeless(row)) for row in ledger.current(name)) for name in TABLES}

@@ -105,7 +105,7 @@ def _generate(work: Path, size: int, _: int) -> dict[str, Any]:
 def _publish(work: Path, _: int, __: int) -> dict[str, Any]:
     import pyarrow.dataset as ds
 
-    from warehouse.schemas.tables import ASIDE, SNAPSHOT
+    from warehouse.schemas.snapshot import ASIDE, SNAPSHOT
     from warehouse.snapshots.snapshot import publish
 
     _on_two_cores()

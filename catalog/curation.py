@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from catalog.adapters.adapter import AdapterId
 
@@ -26,7 +25,8 @@ class Act:
 
     Args:
         kind: pin, ban, note, unpin, unban; or force, a publish that the gate would have refused.
-        adapter: `repo`, `repo:path` (all revisions) or a whole key; "" for force. task: "" for every task.
+        adapter: `repo`, `repo:path` (all revisions) or a whole key; "" for force.
+        task: "" for every task.
         base: the base model it is about; "" for all.
     """
 
@@ -37,11 +37,6 @@ class Act:
     author: str
     reason: str
     at: datetime
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Act:
-        """From a row of the ledger."""
-        return cls(**{name: row[name] for name in cls.__slots__})
 
     def means(self, key: str) -> bool:
         """Whether it is about the adapter of that key; of a name, whether about every adapter that the name means."""
@@ -97,7 +92,8 @@ def choose(
     """The adapter that a task publishes, the act that decided it, and why a pin cannot be honoured.
 
     Args:
-        best: the race's winner, "" for the base. met: scores of all that took part, "" for the base among them.
+        best: the race's winner, "" for the base.
+        met: scores of all that took part, "" for the base among them.
 
     A ban outweighs a pin. Of the folders that a pin means, the race's winner or else the best by gain. The next best
     of a banned one: the highest gain that is above 0; the base where there is none. Gain: the mean above the base's on

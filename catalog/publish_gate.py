@@ -33,8 +33,9 @@ class Gate:
     """How much worse a publish may be, at most.
 
     Args:
-        coverage_fall: fall of the share of tasks that publish an adapter. lift_fall: fall of the mean lift over the
-            base, in points of the metric (0 to 1). Both on the tasks that both catalogs have.
+        coverage_fall: fall of the share of tasks that publish an adapter.
+        lift_fall: fall of the mean lift over the base, in points of the metric (0 to 1). Both on the tasks that both
+            catalogs have.
     """
 
     coverage_fall: float = 0.1

@@ -116,6 +116,16 @@ def tiny_hub(tiny_hub_folder: Path) -> Iterator[str]:
         yield hub.endpoint
 
 
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are tried again at once."""
+    from tenacity import wait_none
+
+    from catalog.hub import transport
+
+    monkeypatch.setattr(transport, "BACKOFF", wait_none())
+
+
 @pytest.fixture(name="write_adapter")
 def adapter_writer() -> Callable[..., None]:
     """Writes a further adapter into a hub's folder."""
@@ -185,7 +195,7 @@ def dataset_hub() -> Iterator[Callable[..., str]]:
     def serve(folder: Path, asked: list[str] | None = None) -> str:
         routes = type("Routes", (_DatasetRoutes,), {"folder": folder, "asked": [] if asked is None else asked})
         server = ThreadingHTTPServer(("127.0.0.1", 0), routes)
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
 

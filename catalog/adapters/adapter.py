@@ -46,7 +46,8 @@ class LoraShape:
     Args:
         module: dotted name of the base's module, e.g. `model.layers.0.self_attn.q_proj`.
         rank: rows of A (r × d_in) and columns of B (d_out × r).
-        d_in: input features. d_out: output features.
+        d_in: input features.
+        d_out: output features.
         dtype: safetensors name, e.g. `BF16`.
     """
 

@@ -29,8 +29,16 @@ class RepoListing:
     """One repo as the hub's listing shows it, without a request of its own.
 
     Args:
-        repo: `org/name`. sha: commit of the listed revision. files: all file names in the repo.
-        last_modified, created: ISO 8601 text as the hub gave it. gated / private: access limits. tags: the hub's tags.
+        repo: `org/name`.
+        sha: commit of the listed revision.
+        files: all file names in the repo.
+        tags: the hub's tags.
+        last_modified: ISO 8601 text as the hub gave it.
+        downloads: as the hub counts them.
+        likes: as the hub counts them.
+        gated: whether its files need an agreement.
+        private: whether only some may see it.
+        created: ISO 8601 text as the hub gave it.
     """
 
     repo: str
@@ -81,8 +89,10 @@ class RawAdapter:
     """What the two reads of one adapter brought: text of config and header, or the problem met.
 
     Args:
-        config: text of adapter_config.json. header: JSON text of the weights' safetensors header.
-        size: bytes of the weights file. sha256: of the weights file, as the hub's headers say.
+        config: text of adapter_config.json.
+        header: JSON text of the weights' safetensors header.
+        size: bytes of the weights file.
+        sha256: of the weights file, as the hub's headers say.
         problems: problems met while reading, in order.
     """
 
@@ -98,10 +108,20 @@ class AdapterFacts:
     """Everything the rules look at.
 
     Args:
-        id: of the adapter. files: names in its folder. licence, gated, downloads, card_bases: as the listing says.
-        config: adapter_config.json, None where it could not be read. size, sha256: of the weights file.
-        lora: the LoRA pairs of the header. other_tensors: the names of all its other tensors.
-        header_read: whether the header could be read. problems: met while reading. tensors: the whole header.
+        id: of the adapter.
+        files: names in its folder.
+        licence: as the listing says.
+        gated: whether the repo is gated or private.
+        downloads: as the listing says.
+        config: adapter_config.json, None where it could not be read.
+        size: bytes of the weights file.
+        sha256: of the weights file.
+        lora: the LoRA pairs of the header.
+        other_tensors: the names of all its other tensors.
+        header_read: whether the header could be read.
+        problems: met while reading.
+        card_bases: bases that the card names, as the listing says.
+        tensors: the whole header.
     """
 
     id: AdapterId

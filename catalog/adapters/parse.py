@@ -91,8 +91,8 @@ def parse_header(header: bytes, size: int | None) -> tuple[Tensor, ...] | Proble
     """The tensors of a safetensors header (the JSON alone), sorted by name, or why not.
 
     Args:
-        header: the N header bytes. size: the whole file's size in bytes where known; a file that is
-            shorter than its tensors is `truncated`.
+        header: the N header bytes.
+        size: the whole file's size in bytes where known; a file that is shorter than its tensors is `truncated`.
 
     As strict as the safetensors library: what passes here, it opens.
     """

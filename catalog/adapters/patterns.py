@@ -42,14 +42,14 @@ class Patience:
         self.spend()
         plain, others = _sorted_out(patterns)
         best = min((i for group in plain if (i := group.index_of(name)) is not None), default=len(patterns))
-        found = (i for i in others if i < best and self._run(rf"(.*\.)?({patterns[i]})$", name) is not None)
-        best = next(found, best)
+        matching = (i for i in others if i < best and self._run(rf"(.*\.)?({patterns[i]})$", name) is not None)
+        best = next(matching, best)
         return patterns[best] if best < len(patterns) else None
 
     def layer_of(self, pattern: str, name: str) -> int | None:
         """The number in the group `idx` of `re.match(pattern, name)`, or None."""
-        found = self._run(pattern, name)
-        return int(found["idx"]) if found else None
+        match = self._run(pattern, name)
+        return int(match["idx"]) if match else None
 
     def spend(self) -> float:
         """The seconds left."""

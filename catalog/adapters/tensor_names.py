@@ -45,8 +45,8 @@ def unloaded_key(tensors: Iterable[Tensor], known: Container[str] = ()) -> str |
     """
     for tensor in tensors:
         if ".lora_A" in tensor.name or ".lora_B" in tensor.name:
-            found = _LORA_KEY.fullmatch(tensor.name)
-            if found is None and not tensor.name.endswith(".lora_B.bias"):
+            match = _LORA_KEY.fullmatch(tensor.name)
+            if match is None and not tensor.name.endswith(".lora_B.bias"):
                 return tensor.name
             module = tensor.name.removeprefix(PREFIX)
             own = module.partition(".lora_")[0]
@@ -63,23 +63,23 @@ def broken_pairs(tensors: Iterable[Tensor], whole: Container[str]) -> dict[str, 
     """
     sides: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
     for tensor in tensors:
-        if found := _ANY_LORA_KEY.fullmatch(tensor.name):
-            sides.setdefault(module_name(found["module"]), []).append((found["side"], tensor.shape))
-    faults = {module: _fault(found, module in whole) for module, found in sides.items()}
+        if match := _ANY_LORA_KEY.fullmatch(tensor.name):
+            sides.setdefault(module_name(match["module"]), []).append((match["side"], tensor.shape))
+    faults = {module: _fault(tensors_there, module in whole) for module, tensors_there in sides.items()}
     return {module: fault for module, fault in faults.items() if fault}
 
 
-def _fault(found: list[tuple[str, tuple[int, ...]]], is_whole: bool) -> str | None:
+def _fault(sides: list[tuple[str, tuple[int, ...]]], is_whole: bool) -> str | None:
     """What keeps the sides at one module from being a pair."""
-    twice = next((side for side in "AB" if [s for s, _ in found].count(side) > 1), None)
+    twice = next((side for side in "AB" if [s for s, _ in sides].count(side) > 1), None)
     if twice:
         return f"two tensors for one place (lora_{twice})"
     if is_whole:
         return None
-    told = " and ".join(f"lora_{side} {shape}" for side, shape in sorted(found))
-    if any(len(shape) > 2 for _, shape in found):
+    told = " and ".join(f"lora_{side} {shape}" for side, shape in sorted(sides))
+    if any(len(shape) > 2 for _, shape in sides):
         return f"LoRA on a convolution ({told})"
-    if len(found) == 1:
+    if len(sides) == 1:
         return f"only one of lora_A and lora_B ({told})"
     return f"a shape mismatch ({told})"
 
@@ -96,9 +96,9 @@ def is_of_mlx(name: str) -> bool:
 
 def magnitudes(tensors: Iterable[Tensor]) -> dict[str, tuple[int, ...]]:
     """DoRA's magnitude vectors: module → shape."""
-    found = {t: t.name.removesuffix(".weight").removesuffix(".default") for t in tensors}
     ending = ".lora_magnitude_vector"
-    return {module_name(n.removesuffix(ending)): t.shape for t, n in found.items() if n.endswith(ending)}
+    names = {t: t.name.removesuffix(".weight").removesuffix(".default") for t in tensors}
+    return {module_name(n.removesuffix(ending)): t.shape for t, n in names.items() if n.endswith(ending)}
 
 
 def feature_of(name: str) -> str:
@@ -110,8 +110,8 @@ def saved_rows(tensors: Iterable[Tensor]) -> dict[str, int]:
     """Whole modules that the adapter carries, and LoRA on embeddings: module → rows."""
     rows = {}
     for tensor in tensors:
-        if found := _EMBEDDING_A.fullmatch(tensor.name):
-            rows[module_name(found["module"])] = tensor.shape[-1] if tensor.shape else 0
-        elif ".lora_" not in tensor.name and (found := _SAVED.fullmatch(tensor.name)) and len(tensor.shape) == 2:
-            rows[module_name(found["module"])] = tensor.shape[0]
+        if match := _EMBEDDING_A.fullmatch(tensor.name):
+            rows[module_name(match["module"])] = tensor.shape[-1] if tensor.shape else 0
+        elif ".lora_" not in tensor.name and (match := _SAVED.fullmatch(tensor.name)) and len(tensor.shape) == 2:
+            rows[module_name(match["module"])] = tensor.shape[0]
     return rows

@@ -16,7 +16,8 @@ class Base:
     """A base model as the rules see it.
 
     Args:
-        id: `org/name`. sha: commit of the revision.
+        id: `org/name`.
+        sha: commit of the revision.
         modules: name of each Linear or Conv1D → (d_in, d_out).
         embeddings: name of each embedding → (rows, width).
         source: "config" (the model was built from its config, without weights) or "header" (of its weights).

@@ -46,8 +46,10 @@ class BaseMatch:
     """The base an adapter is made for.
 
     Args:
-        base: its id, None if nothing tells. source: what told: "config", "card", "path", or "".
-        named: the name as it was given. twin: whether that names a quantised copy of the base.
+        base: its id, None if nothing tells.
+        source: what told: "config", "card", "path", or "".
+        named: the name as it was given.
+        twin: whether that names a quantised copy of the base.
     """
 
     base: str | None
@@ -60,12 +62,13 @@ def match_base(facts: AdapterFacts, bases: Sequence[Base] = (), aliases: Mapping
     """The base that the config names; else the card.
 
     Args:
-        bases: those of the run. aliases: a user's own, other name → id, compared without case.
+        bases: those of the run.
+        aliases: a user's own, other name → id, compared without case.
     """
     names = _Names(tuple(b.id for b in bases), aliases)
     named = (facts.config or {}).get("base_model_name_or_path")
-    if isinstance(named, str) and (found := names.find(named)):
-        return BaseMatch(found, "path" if is_path(named) else "config", named, is_twin(named))
+    if isinstance(named, str) and (id_ := names.find(named)):
+        return BaseMatch(id_, "path" if is_path(named) else "config", named, is_twin(named))
     carded = [(name, id_) for name in facts.card_bases if (id_ := names.find(name))]
     ours = [(name, id_) for name, id_ in carded if id_ in names.ours]
     if carded:
@@ -150,8 +153,8 @@ class _Names:
         if alias := self.aliases.get(name.strip().lower()):
             return self._spelt.get(alias.lower(), alias)
         for candidate in _candidates(name):
-            if found := self._looked_up(candidate) or self._spelt_alike(candidate):
-                return self._spelt.get(found.lower(), found)
+            if id_ := self._looked_up(candidate) or self._spelt_alike(candidate):
+                return self._spelt.get(id_.lower(), id_)
         return None
 
     def _spelt_alike(self, name: str) -> str | None:
@@ -159,18 +162,19 @@ class _Names:
         if "/" in name:
             return None
         own = {_spelling(part): id_ for part, id_ in self._parts.items()}
-        spelt = (_spelling(plain) for plain in _plainer(name))
-        return next((f for words in spelt if (f := own.get(words) or _known_spellings().get(words))), None)
+        spellings = (_spelling(plain) for plain in _plainer(name))
+        ids = (own.get(words) or _known_spellings().get(words) for words in spellings)
+        return next(filter(None, ids), None)
 
     def _looked_up(self, name: str) -> str | None:
         for plain in _plainer(name):
-            if found := self.aliases.get(plain.lower()) or _known_ids().get(plain.lower()):
-                return found
+            if id_ := self.aliases.get(plain.lower()) or _known_ids().get(plain.lower()):
+                return id_
             org, _, part = plain.lower().rpartition("/")
             if plain != name or not org or org in COPIERS:
-                found = self._parts.get(part) or _known_parts().get(part)
-                if found:
-                    return found
+                id_ = self._parts.get(part) or _known_parts().get(part)
+                if id_:
+                    return id_
         unquantised = _QUANTISED.sub("", name)  # a re-sharded copy of an unknown base keeps its own name
         return unquantised if is_repo_id(unquantised) else None
 

@@ -21,8 +21,8 @@ WHOLE_HEADS = ("decoder", "head", "output", "pred_layer.proj")
 _LAYER = r".*?\.[^.]*\.(?P<idx>\d+)\."
 _ENTRY = '"base_model.model.{}.lora_A.weight":{{"dtype":"BF16","shape":[{},{}],"data_offsets":[{},{}]}},'
 _FIELDS = ("target_modules", "exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
-_MOST_FOUND = 256
-_FOUND: dict[tuple[str, tuple[str, ...]], frozenset[str]] = {}  # most adapters of a base ask the same few questions
+_MOST_RESOLVED = 256
+_RESOLVED: dict[tuple[str, tuple[str, ...]], frozenset[str]] = {}  # most adapters of a base ask the same few questions
 _METADATA = 64  # bytes: the format tag, and the padding to a multiple of 8
 
 
@@ -42,16 +42,16 @@ def targeted(
     names = tuple(modules)
     try:
         key = (json.dumps([config.get(field) for field in _FIELDS]), names)
-        if (known := _FOUND.get(key)) is not None:
-            return known
-        asked = _Asked(config, patience or Patience())
-        found = frozenset(module for module in names if asked.targets(module))
+        if (resolved := _RESOLVED.get(key)) is not None:
+            return resolved
+        fields = _TargetFields(config, patience or Patience())
+        resolved = frozenset(module for module in names if fields.target(module))
     except (Undecided, TypeError, ValueError, RecursionError):
         return None
-    if len(_FOUND) >= _MOST_FOUND:
-        _FOUND.clear()
-    _FOUND[key] = found
-    return found
+    if len(_RESOLVED) >= _MOST_RESOLVED:
+        _RESOLVED.clear()
+    _RESOLVED[key] = resolved
+    return resolved
 
 
 def expected_header_bytes(config: Mapping[str, Any], base: Base) -> int | None:
@@ -81,8 +81,8 @@ def is_head(module: str) -> bool:
     return module.rpartition(".")[2] in HEADS or module in WHOLE_HEADS
 
 
-class _Asked:
-    """The fields of one config, ready to be asked about many modules (PEFT's check_target_module_exists)."""
+class _TargetFields:
+    """The fields of one config that name modules, read once (PEFT's check_target_module_exists)."""
 
     def __init__(self, config: Mapping[str, Any], patience: Patience) -> None:
         target = config.get("target_modules")
@@ -92,8 +92,8 @@ class _Asked:
         self._layers, self._layers_pattern = config.get("layers_to_transform"), config.get("layers_pattern")
         self._patience = patience
 
-    def targets(self, module: str) -> bool:
-        """Whether the config targets it. Raises Undecided, TypeError or ValueError where that cannot be told."""
+    def target(self, module: str) -> bool:
+        """Whether they target a module. Raises Undecided, TypeError or ValueError where that cannot be told."""
         self._patience.spend()
         if self._is_in(self._excluded, module) or any(self._patience.starts(s, module) for s in self._saved):
             return False
@@ -116,8 +116,8 @@ class _Asked:
             return True
         tried = [patterns] if isinstance(patterns, str) else patterns or []
         expressions = [rf"(?:^|.*?\.){p}\.(?P<idx>\d+)\." for p in tried if p] or [_LAYER]
-        found = (self._patience.layer_of(expression, module) for expression in expressions)
-        index = next((i for i in found if i is not None), None)
+        layers_read = (self._patience.layer_of(expression, module) for expression in expressions)
+        index = next((i for i in layers_read if i is not None), None)
         return index is not None and (index == layers if isinstance(layers, int) else index in layers)
 
 

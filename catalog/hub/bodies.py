@@ -26,8 +26,10 @@ class Arriving(httpx2.SyncByteStream):
     """The body of an answer as it comes, unpacked.
 
     Args:
-        stream: the answer's own. packed: whether it is gzip. count: told, in pieces, how many bytes came or how
-            many they swelled to, whichever is more; raises where that is too much.
+        stream: the answer's own.
+        packed: whether it is gzip.
+        count: told, in pieces, how many bytes came or how many they swelled to, whichever is more; raises where that is
+            too much.
     """
 
     def __init__(self, stream: httpx2.SyncByteStream, packed: bool, count: Callable[[int], None]) -> None:
@@ -63,9 +65,9 @@ def check_status(response: httpx2.Response) -> None:
         return
     if status not in (200, 206):
         raise httpx2.RemoteProtocolError(f"status {status} brings nothing", request=request)
-    asked = re.match(r"bytes=(\d+)-", request.headers.get("range", ""))
+    range_asked = re.match(r"bytes=(\d+)-", request.headers.get("range", ""))
     told = re.match(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)$", response.headers.get("content-range", ""))
-    if status == 206 and (asked is None or told is None or int(told[1]) != int(asked[1])):
+    if status == 206 and (range_asked is None or told is None or int(told[1]) != int(range_asked[1])):
         raise httpx2.RemoteProtocolError("another range came than was asked for", request=request)
 
 

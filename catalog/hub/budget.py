@@ -146,7 +146,8 @@ class Pace:
     """How many requests run at once: one more after a round without trouble, half as many after trouble (AIMD).
 
     Args:
-        most: upper bound. start: where it begins.
+        most: upper bound.
+        start: where it begins.
     """
 
     most: int = 16

@@ -33,12 +33,12 @@ from catalog.adapters.parse import (
     parse_config,
     parse_header,
 )
+from catalog.adapters.safe_names import is_repo_id
 from catalog.bases.base import Base
 from catalog.errors import HubDown, HubError, HubRefusal, HubTrouble, Refused
 from catalog.hub.budget import PUBLIC_ENDPOINT
 from catalog.hub.fetch import commit_folder, fetch
 from catalog.hub.target import Target
-from catalog.rules.table import is_repo_id
 
 __all__ = ["COUNT", "PUBLIC_ENDPOINT", "Hub", "HubOptions", "Page", "Read", "model_files"]
 
@@ -106,7 +106,7 @@ class Hub:
         Raises:
             HubError: the endpoint cannot be reached, refuses us, or sends what is no listing.
         """
-        query = [*_asked(target), ("sort", "lastModified"), ("direction", "-1")]
+        query = [*_query_of(target), ("sort", "lastModified"), ("direction", "-1")]
         query += [("limit", str(self.options.page_size)), *(("expand", name) for name in _FIELDS)]
         # Only the query of a position counts: the token goes nowhere but to our own endpoint.
         url = f"{self.options.endpoint}/api/models?{urlsplit(position).query if position else urlencode(query)}"
@@ -145,8 +145,8 @@ class Hub:
             return RawAdapter(problems=(config,))
         if config is None or WEIGHTS_NAME not in files:
             return RawAdapter(config=config)
-        asked = _head_bytes(config, expect)
-        read = self._read(adapter.repo, _join(adapter.path, WEIGHTS_NAME), adapter.sha, asked)
+        head_bytes = _head_bytes(config, expect)
+        read = self._read(adapter.repo, _join(adapter.path, WEIGHTS_NAME), adapter.sha, head_bytes)
         if isinstance(read, Problem):
             return RawAdapter(config=config, problems=(read,))
         header = self._complete_header(adapter, read)
@@ -198,10 +198,10 @@ class Hub:
 
     def repo_files(self, repo: str, revision: str = "main") -> tuple[str, tuple[str, ...]]:
         """Commit sha of a revision and the names of its files (one API call)."""
-        found = self._repo(repo, revision)
-        if not re.fullmatch(r"[0-9a-f]{40}", found.sha):
+        listing = self._repo(repo, revision)
+        if not re.fullmatch(r"[0-9a-f]{40}", listing.sha):
             raise HubError(f"{repo}: the hub named no commit.", "Check that the endpoint is a Hugging Face hub.")
-        return found.sha, found.files
+        return listing.sha, listing.files
 
     def download(self, repo: str, names: Iterable[str], sha: str) -> Path:
         """Download files of one commit and return the local folder of that commit. Nothing is fetched twice.
@@ -347,7 +347,7 @@ def model_files(names: Iterable[str]) -> list[str]:
     return sorted(n for n in names if n.endswith(endings) and not n.startswith((".", "onnx/", "openvino/")))
 
 
-def _asked(target: Target) -> list[tuple[str, str]]:
+def _query_of(target: Target) -> list[tuple[str, str]]:
     """The listing's query for a target. Authors and tags are asked for repos of the library PEFT."""
     if target.kind == "base":
         return [("filter", f"base_model:adapter:{target.name}")]

@@ -36,10 +36,10 @@ def download_dataset(
     transport = Transport(options)
     api = HfApi(endpoint=options.endpoint, token=transport.token)
     ask = partial(api.dataset_info, repo, revision=revision, timeout=options.timeout, files_metadata=True)
-    found = transport.call(f"data set {repo}", ask)
-    if not re.fullmatch(r"[0-9a-f]{40}", str(found.sha)):
+    dataset = transport.call(f"data set {repo}", ask)
+    if not re.fullmatch(r"[0-9a-f]{40}", str(dataset.sha)):
         raise HubError(f"Data set {repo}: the hub named no commit.", "Check that the endpoint is a Hugging Face hub.")
-    sizes = {str(file.rfilename): file.size for file in found.siblings or () if is_safe_path(str(file.rfilename))}
+    sizes = {str(file.rfilename): file.size for file in dataset.siblings or () if is_safe_path(str(file.rfilename))}
     names = list(choose(sorted(sizes)))
     total = sum(sizes[name] or 0 for name in names)
     if total > max_bytes:
@@ -48,5 +48,5 @@ def download_dataset(
             "Choose fewer with --files.",
         )
     for name in names:
-        fetch(transport, "dataset", repo, name, str(found.sha), max_bytes)
-    return str(found.sha), commit_folder(options, "dataset", repo, str(found.sha)), names
+        fetch(transport, "dataset", repo, name, str(dataset.sha), max_bytes)
+    return str(dataset.sha), commit_folder(options, "dataset", repo, str(dataset.sha)), names

@@ -24,8 +24,7 @@ def fetch_model(hub: Hub, repo: str, sha: str) -> Path:
     """
     folder = hub.local(repo, sha)
     if not is_whole(folder):
-        _, found = hub.repo_files(repo, sha)
-        names = model_files(found)
+        names = model_files(hub.repo_files(repo, sha)[1])
         hub.download(repo, names, sha)
         (folder / MARKER).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return folder

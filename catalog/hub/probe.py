@@ -65,8 +65,8 @@ def tell_weights(hub: Hub, repo: str) -> str:
 def tell_windows(hub: Hub) -> str:
     """What is left of the hub's windows, after the requests above."""
     left = {kind: (hub.transport.budget.left(kind), hub.transport.budget.quota(kind)) for kind in KINDS}
-    known = [f"{kind} {n:,.0f} of {quota:,.0f}" for kind, (n, quota) in left.items() if quota < math.inf]
-    return f"{', '.join(known)} requests left" if known else "the hub states no limits"
+    stated = [f"{kind} {n:,.0f} of {quota:,.0f}" for kind, (n, quota) in left.items() if quota < math.inf]
+    return f"{', '.join(stated)} requests left" if stated else "the hub states no limits"
 
 
 def _way(hub: Hub, answer: Answer) -> str:

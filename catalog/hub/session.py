@@ -134,9 +134,9 @@ def spent_by(request: httpx2.Request) -> Kind | None:
 
 def seconds_asked(headers: httpx2.Headers) -> float | None:
     """Seconds that an answer asks us to wait: Retry-After, or the rest of a window with nothing left."""
-    asked, limit = headers.get("retry-after", ""), parse_ratelimit_headers(headers)
-    if asked.isdecimal() and len(asked) < 10:
-        return float(asked)
+    named, limit = headers.get("retry-after", ""), parse_ratelimit_headers(headers)
+    if named.isdecimal() and len(named) < 10:
+        return float(named)
     return float(limit.reset_in_seconds) if limit and not limit.remaining else None
 
 

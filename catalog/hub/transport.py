@@ -30,6 +30,7 @@ from catalog.hub.errors import NONSENSE, explain, is_down, is_transient, origin
 
 DOWN_ATTEMPTS = 3  # where nobody answers
 ERROR_LIMIT = 64 << 10  # bytes of an error's body
+BACKOFF = wait_exponential_jitter(initial=0.5, max=20)  # seconds between tries where nobody says how many
 _SLACK = 1 << 20  # bytes that may have come beyond those asked for before the reading stops
 _T = TypeVar("_T")
 
@@ -39,9 +40,15 @@ class HubOptions:
     """Where the hub is and how to speak to it.
 
     Args:
-        endpoint: base address. token: access token, never shown. cache_dir: where downloads are kept.
-        page_size: repos a listing page. timeout: seconds without a byte. deadline: seconds of one bounded read
-            in all. attempts: tries a request. readers: most requests at once. max_bytes: of one downloaded file.
+        endpoint: base address.
+        token: access token, never shown.
+        cache_dir: where downloads are kept.
+        page_size: repos a listing page.
+        timeout: seconds without a byte.
+        deadline: seconds of one bounded read in all.
+        attempts: tries a request.
+        readers: most requests at once.
+        max_bytes: of one downloaded file.
     """
 
     endpoint: str
@@ -177,9 +184,6 @@ def _bounded_error(response: httpx2.Response) -> httpx2.Response:
     return httpx2.Response(response.status_code, headers=kept, content=data, request=response.request)
 
 
-_BACKOFF = wait_exponential_jitter(initial=0.5, max=20)
-
-
 def _wait(state: RetryCallState) -> float:
     """Seconds before the next try, five minutes at most: what the hub asks for, else exponential with jitter.
 
@@ -187,11 +191,11 @@ def _wait(state: RetryCallState) -> float:
     """
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, HfHubHTTPError) or error.response is None:
-        return _BACKOFF(state)
+        return BACKOFF(state)
     refused = error.response.status_code == 429 and window_of(error.response.request)
     if refused and is_budgeted(error.response.request):
         return 0.0
     asked = seconds_asked(error.response.headers)
     if asked is None and refused:
         return BLIND_S[min(state.attempt_number, len(BLIND_S)) - 1]
-    return min(asked, 300.0) + 0.5 if asked is not None else _BACKOFF(state)
+    return min(asked, 300.0) + 0.5 if asked is not None else BACKOFF(state)

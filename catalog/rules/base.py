@@ -42,16 +42,16 @@ def _wrong_base(case: Case) -> str | None:
 
 def _base_revision(case: Case) -> str | None:
     """PEFT would load the base at the revision that the config notes down."""
-    asked, base = case.config.get("revision"), case.base
-    if not case.is_lora or not isinstance(asked, str) or asked in REVISIONS:
+    named, base = case.config.get("revision"), case.base
+    if not case.is_lora or not isinstance(named, str) or named in REVISIONS:
         return None
-    is_commit = _COMMIT.fullmatch(asked) is not None
+    is_commit = _COMMIT.fullmatch(named) is not None
     if base is None:  # a commit may be the one of the base that will be read
-        return None if is_commit and not case.alone else f"made for the base's revision {asked[:120]!r}"
-    if asked == base.revision or (is_commit and base.sha.startswith(asked)):
+        return None if is_commit and not case.alone else f"made for the base's revision {named[:120]!r}"
+    if named == base.revision or (is_commit and base.sha.startswith(named)):
         return None
     commit = f" ({base.sha[:12]})" if base.sha.strip("0") else ""  # a folder on a disk has none
-    return f"made for the base's revision {asked[:120]!r}, and the base here is {base.revision}{commit}"
+    return f"made for the base's revision {named[:120]!r}, and the base here is {base.revision}{commit}"
 
 
 def _base_unreadable(case: Case) -> str | None:

@@ -24,8 +24,11 @@ class Policy:
     """What this catalog wants, beyond what can be run.
 
     Args:
-        max_rank: largest LoRA rank. max_bytes: largest weights file. licences: admitted licence tags, empty
-            for any. dora: whether DoRA adapters are admitted. min_downloads: least downloads.
+        max_rank: largest LoRA rank.
+        max_bytes: largest weights file.
+        licences: admitted licence tags, empty for any.
+        dora: whether DoRA adapters are admitted.
+        min_downloads: least downloads.
         blocked: authors (the part before `/`) never admitted.
         rank_mismatch: whether an adapter is admitted whose tensors have another rank than its config says; theirs
             counts then, and what alpha was meant for stays a guess.
@@ -45,7 +48,8 @@ class Case:
     """One adapter before the rules: its facts, the base it is judged for (None: not known here), the policy.
 
     Args:
-        match: the base it is made for. base_problem: why the base could not be read.
+        match: the base it is made for.
+        base_problem: why the base could not be read.
         alone: no catalog judges it, and no base is to come that could clear it.
     """
 

@@ -183,12 +183,12 @@ def _dora_mismatch(case: Case) -> str | None:
     """Every pair of a DoRA has a magnitude vector of its output's length, and no pair of a LoRA has one."""
     if not case.facts.tensors or not case.facts.lora or not case.is_lora:
         return None
-    found, wanted = magnitudes(case.facts.tensors), bool(case.config.get("use_dora"))
+    vectors, wanted = magnitudes(case.facts.tensors), bool(case.config.get("use_dora"))
     pairs = {s.module: (s.d_out,) for s in case.facts.lora}
-    stray = next((m for m in found if m not in pairs or not wanted), None)
+    stray = next((m for m in vectors if m not in pairs or not wanted), None)
     if stray is not None:
         return f"use_dora is {wanted}, and {stray[:120]!r} has a magnitude vector"
-    odd = next((m for m, shape in pairs.items() if wanted and found.get(m) != shape), None)
+    odd = next((m for m, shape in pairs.items() if wanted and vectors.get(m) != shape), None)
     return None if odd is None else f"use_dora is True, and {odd[:120]!r} has no magnitude vector of its width"
 
 
@@ -240,10 +240,10 @@ def _zero_alpha(case: Case) -> str | None:
 
 def _untargeted_modules(case: Case) -> str | None:
     """Tensors at modules that the config does not target: PEFT passes over them, their author meant them to act."""
-    targets, found = case.config.get("target_modules"), case.pairs_targeted
-    if not case.is_lora or not case.facts.lora or not targets or found is None:
+    targets, targeted = case.config.get("target_modules"), case.pairs_targeted
+    if not case.is_lora or not case.facts.lora or not targets or targeted is None:
         return None
-    stray = [s.module for s in case.facts.lora if s.module not in found]
+    stray = [s.module for s in case.facts.lora if s.module not in targeted]
     if not stray:
         return None
     everything = isinstance(targets, str) and targets.lower() == ALL_LINEAR

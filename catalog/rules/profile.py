@@ -33,13 +33,24 @@ class Profile:
     """An adapter as config and header show it.
 
     Args:
-        base_named: the base as it was given. base_source: what told it. base_twin: it is a quantised copy.
-        peft_type, task_type, peft_version: as the config says.
-        modules: LoRA pairs. matched: those at a module of the base, None without one.
+        base_named: the base as it was given.
+        base_source: what told it.
+        base_twin: it is a quantised copy.
+        peft_type: as the config says.
+        task_type: as the config says.
+        peft_version: as the config says.
+        modules: LoRA pairs.
+        matched: those at a module of the base, None without one.
         targeted: modules of the base that target_modules means, None where that cannot be decided.
-        ranks: pairs by rank and scaling, from the header. dtypes: of all tensors.
-        dora, rslora, bias, saved_modules: features in use. added_rows: embedding rows beyond the base's vocabulary.
-        other_tensors: tensors that are no LoRA pair. rank_mismatches: pairs whose rank is not the config's.
+        ranks: pairs by rank and scaling, from the header.
+        dtypes: of all tensors.
+        dora: whether it scales by learned magnitudes.
+        rslora: whether its scaling is alpha / sqrt(rank).
+        bias: which biases it trained, as the config says.
+        saved_modules: modules_to_save.
+        added_rows: embedding rows beyond the base's vocabulary.
+        other_tensors: tensors that are no LoRA pair.
+        rank_mismatches: pairs whose rank is not the config's.
     """
 
     base_named: str | None
@@ -94,9 +105,10 @@ def added_rows(facts: AdapterFacts, base: Base | None) -> int:
     """Rows of the adapter's embeddings beyond those of the base; 0 without a base to compare with."""
     if base is None:
         return 0
-    known = {name: rows for name, (rows, _) in base.embeddings.items()}
-    known |= {name: d_out for name, (_, d_out) in base.modules.items()}
-    return max((rows - known[name] for name, rows in saved_rows(facts.tensors).items() if name in known), default=0)
+    rows_of_base = {name: rows for name, (rows, _) in base.embeddings.items()}
+    rows_of_base |= {name: d_out for name, (_, d_out) in base.modules.items()}
+    saved = saved_rows(facts.tensors).items()
+    return max((rows - rows_of_base[name] for name, rows in saved if name in rows_of_base), default=0)
 
 
 def _rank_groups(facts: AdapterFacts, patience: Patience) -> tuple[RankGroup, ...]:

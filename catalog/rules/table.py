@@ -1,7 +1,8 @@
 """The rules that admit an adapter: an ordered table, one named reason each.
 
 Knows: the order of the rules, how they are run before the download, after it, and on a folder alone.
-Does not know: the rules themselves (catalog/rules/repo, rules_function, rules_base), where facts come from, where
+Does not know: the rules themselves (catalog/rules/repo, catalog/rules/function,
+catalog/rules/base), where facts come from, where
 verdicts go. "Admitted" says an adapter can be run and fits the policy; it never says that it is safe.
 
 Every failing rule is a finding; the first, in table order, is the reason. A rule that cannot be decided
@@ -17,7 +18,6 @@ from typing import Any
 from catalog.adapters.adapter import AdapterId, Finding
 from catalog.adapters.facts import AdapterFacts
 from catalog.adapters.parse import Tensor, lora_shapes
-from catalog.adapters.safe_names import is_repo_id, is_safe_path
 from catalog.bases.base import Base
 from catalog.bases.names import BaseMatch, match_base
 from catalog.rules.base import MODULES, NAMED, REVISION
@@ -32,9 +32,6 @@ __all__ = [
     "Case",
     "Policy",
     "WeightFacts",
-    "find_duplicates",
-    "is_repo_id",
-    "is_safe_path",
     "judge",
     "judge_alone",
     "judge_weights",
@@ -51,7 +48,9 @@ class WeightFacts:
     """What the download showed.
 
     Args:
-        size, sha256: of the file. non_finite: tensors, and products of finite ones, that hold NaN or infinity.
+        size: bytes of the file.
+        sha256: of the file.
+        non_finite: tensors, and products of finite ones, that hold NaN or infinity.
         zero_b: whether every ΔW is zero.
     """
 
@@ -72,11 +71,11 @@ def judge(
 
     Args:
         base: the one it is judged for; None where it is not known, and its modules decide nothing.
-        match: the base it is made for, where that was found out already. base_problem: why `base` is unreadable.
+        match: the base it is made for, where that was found out already.
+        base_problem: why `base` is unreadable.
     """
     case = Case(facts, base, policy, match or match_base(facts, [base] if base else []), base_problem)
-    found = ((reason, check(case)) for reason, check in RULES)
-    return [Finding(reason, evidence[:500]) for reason, evidence in found if evidence is not None]
+    return _findings(case, RULES)
 
 
 def judge_alone(config: Mapping[str, Any], tensors: tuple[Tensor, ...], passing: Collection[str] = ()) -> list[Finding]:
@@ -90,8 +89,12 @@ def judge_alone(config: Mapping[str, Any], tensors: tuple[Tensor, ...], passing:
         AdapterId("", "", ""), (), None, False, 0, config, None, None, lora, other, True, (), (), tensors
     )
     case = Case(facts, None, Policy(), BaseMatch(None, "", "", twin=False), alone=True)
-    found = ((reason, check(case)) for reason, check in _ALONE if reason not in passing)
-    return [Finding(reason, evidence[:500]) for reason, evidence in found if evidence is not None]
+    return _findings(case, [(reason, check) for reason, check in _ALONE if reason not in passing])
+
+
+def _findings(case: Case, rules: Iterable[tuple[str, Check]]) -> list[Finding]:
+    verdicts = ((reason, check(case)) for reason, check in rules)
+    return [Finding(reason, evidence[:500]) for reason, evidence in verdicts if evidence is not None]
 
 
 def judge_weights(facts: AdapterFacts, weights: WeightFacts) -> list[Finding]:
@@ -106,19 +109,3 @@ def judge_weights(facts: AdapterFacts, weights: WeightFacts) -> list[Finding]:
     elif weights.zero_b:
         findings.append(Finding("zero_b", "every product of A and B is zero: the adapter changes nothing"))
     return findings
-
-
-def find_duplicates(admitted: Iterable[AdapterFacts]) -> dict[str, Finding]:
-    """Adapters whose weights another one already has, by content hash: key → finding naming the first.
-
-    The first is the most downloaded, then the one whose name sorts first.
-    """
-    first: dict[str, str] = {}
-    duplicates = {}
-    for facts in sorted(admitted, key=lambda f: (-f.downloads, f.id)):
-        if facts.sha256 is None:
-            continue
-        original = first.setdefault(facts.sha256, facts.id.key)
-        if original != facts.id.key:
-            duplicates[facts.id.key] = Finding("duplicate", f"the weights are those of {original}")
-    return duplicates

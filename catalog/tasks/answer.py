@@ -15,7 +15,8 @@ class Failed:
     """An output that cannot be made. It is kept like any other, and tried again by another version of the engine only.
 
     Args:
-        error: why. engine: version of the engine that could not make it.
+        error: why.
+        engine: version of the engine that could not make it.
     """
 
     error: str

@@ -44,7 +44,7 @@ def named_option(text: str, options: Sequence[str]) -> int | None:
     letters = {*_BRACKETED.findall(answer), *(m[1] for m in [_LEADING.match(answer)] if m)}
     if len(letters) == 1 and (index := _by_letter(letters.pop(), options)) is not None:
         return index
-    named = {index_of(found, options) for found in _option_texts(_folded(answer), options)}
+    named = {index_of(words, options) for words in _option_texts(_folded(answer), options)}
     return named.pop() if len(named) == 1 else None
 
 

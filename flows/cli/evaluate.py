@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from flows.cli.answer_options import PATH, routing_given, routing_options
+from flows.cli.options import PATH, routing_given, routing_options
 
 
 class _Names(click.ParamType[Any]):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli.answer_options import PATH, snapshot_option
+from flows.cli.options import PATH, snapshot_option
 
 
 @click.command("report")

@@ -1,17 +1,13 @@
-"""The group `lorauter snapshots`, and `lorauter diff`.
-
-Knows: their flags and what they print. Does not know: any work.
-"""
+"""The group `lorauter snapshots`. Knows: its commands and what they print. Does not know: any work."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from flows.cli.answer_options import snapshot_option
+from flows.cli.options import snapshot_option
 
 
 @click.group("snapshots")
@@ -30,9 +26,10 @@ def snapshots_group() -> None:
 @click.pass_obj
 def snapshots_list(home: Path | None) -> None:
     """List snapshots, oldest first: id, when it was made, bytes, and which is current; columns by tabs."""
+    from flows.home.home import open_home
     from warehouse.snapshots.history import kept
 
-    for one in kept(_home(home).snapshots):
+    for one in kept(open_home(home=home).snapshots):
         mark = "current" if one.current else f"DAMAGED: {one.problem}" if one.problem else ""
         click.echo(f"{one.id}\t{one.created}\t{one.size}\t{mark}".rstrip("\t"))
 
@@ -47,11 +44,12 @@ def snapshots_verify(home: Path | None, which: tuple[str, ...], everything: bool
     Exit code 1 if any is damaged; the file at fault is named.
     """
     from catalog.errors import SnapshotError
+    from flows.home.home import open_home
     from flows.screen.progress import stage
     from warehouse.snapshots.history import kept, resolve
     from warehouse.snapshots.manifest import verify
 
-    root = _home(home).snapshots
+    root = open_home(home=home).snapshots
     folders = [one.folder for one in kept(root)] if everything else [resolve(root, one) for one in which or (None,)]
     lines, damaged = [], False
     with stage("verify", len(folders), "snapshots") as advance:
@@ -74,9 +72,10 @@ def snapshots_verify(home: Path | None, which: tuple[str, ...], everything: bool
 @click.pass_obj
 def snapshots_rollback(home: Path | None, which: str) -> None:
     """Publish an earlier snapshot again: an id, its beginning, or a date. The next publish publishes what is new."""
+    from flows.home.home import open_home
     from warehouse.snapshots.history import rollback
 
-    click.echo(rollback(_home(home).snapshots, which).folder)
+    click.echo(rollback(open_home(home=home).snapshots, which).folder)
 
 
 @snapshots_group.command("prune")
@@ -86,11 +85,12 @@ def snapshots_rollback(home: Path | None, which: str) -> None:
 @click.pass_obj
 def snapshots_prune(home: Path | None, keep: int | None, days: float | None, dry_run: bool) -> None:
     """Delete old snapshots. The current one, and what was published within the last hour, always stay."""
+    from flows.home.home import open_home
     from warehouse.snapshots.history import remove, spare
 
     if keep is None and days is None:
         raise click.UsageError("Say what to keep: --keep N, --days D, or both.")
-    going = spare(_home(home).snapshots, keep, days)
+    going = spare(open_home(home=home).snapshots, keep, days)
     for one in going:
         if not dry_run:
             remove(one)
@@ -112,10 +112,11 @@ def snapshots_upload(home: Path | None, repo: str, snapshot: str | None, private
     to write.
     """
     from catalog.hub.upload import upload_folder
+    from flows.home.home import open_home
     from warehouse.snapshots.history import size_of
     from warehouse.snapshots.manifest import verify
 
-    opened = _home(home)
+    opened = open_home(home=home)
     found = opened.snapshot(snapshot)
     verify(found.folder)
     click.echo(
@@ -125,31 +126,3 @@ def snapshots_upload(home: Path | None, repo: str, snapshot: str | None, private
     if not yes:
         click.confirm("What that data set holds now is replaced. Upload?", abort=True, err=True)
     click.echo(upload_folder(opened.hub.options, found.folder, repo, private, f"Snapshot {found.id}"))
-
-
-@click.command("diff")
-@click.argument("before")
-@click.argument("now", default="current")
-@click.option("--task", help="Of one task only.")
-@click.option("--least", type=click.FloatRange(0), default=0.01, show_default=True, help="Least change of lift.")
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-@click.pass_obj
-def diff_command(home: Path | None, /, before: str, now: str, **flags: Any) -> None:
-    """Tell which adapters came, went, rose and fell from BEFORE to NOW, by task.
-
-    \b
-    lorauter diff 2026-11-01                    # to what is published now
-    lorauter diff 3f2a 9c41 --task contracts --format csv
-
-    Each is an id, its beginning, a date (what was published at its end), a folder, or `current`. An adapter is the same
-    over its revisions. rose and fell: by lift over the base, or by becoming the task's published one.
-    """
-    from flows.cli.diff import tell_diff
-
-    tell_diff(_home(home), before, now, **flags)
-
-
-def _home(home: Path | None) -> Any:
-    from flows.home.home import open_home
-
-    return open_home(home=home)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from flows.cli.answer_options import PATH, snapshot_option
+from flows.cli.options import PATH, snapshot_option
 
 FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 

@@ -23,6 +23,7 @@ import click
 from catalog.errors import SettingError
 from flows.home.home import Home
 from flows.screen.screen import Screen, printable
+from flows.screen.tables import Column, Table
 from warehouse.snapshots.pointer import is_published
 from warehouse.sql.session import connect, connect_to_write, names, run, telling_names, write_parquet
 from warehouse.storage.files import write_atomically
@@ -164,26 +165,15 @@ def _plain(value: Any) -> Any:
 def _show(columns: list[str], rows: Iterator[Row], out: IO[str]) -> None:
     """As a table, or, where that is too wide, a row after the other."""
     shown = [[printable(_short(value)) for value in row] for row in islice(rows, _SHOWN)]
-    names_ = [printable(column) for column in columns]
+    headings = [printable(column) for column in columns]
     where = Screen(out)
-    widths = [max(map(len, column)) for column in zip(names_, *shown, strict=True)]
+    widths = [max(map(len, column)) for column in zip(headings, *shown, strict=True)]
     if sum(min(width, _CELL) + _BETWEEN for width in widths) < where.width:
-        where.print(_table(names_, shown))
+        where.print(Table([Column(name, breaks="anywhere") for name in headings], shown))
     else:
-        _show_rows(names_, shown, out)
+        _show_rows(headings, shown, out)
     if next(rows, None) is not None:
         click.echo(f"The first {_SHOWN:,} rows. --format csv, json or parquet gives all.", err=True)
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> Any:
-    from rich.table import Table
-
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def _show_rows(columns: list[str], rows: list[list[str]], out: IO[str]) -> None:

@@ -1,6 +1,6 @@
 """An evaluation on a screen or in a pipe: shares by setting, then each setting's scores, differences and cost.
 
-Knows: the fields of evaluation.json, rich. Does not know: how figures come about.
+Knows: the fields of evaluation.json. Does not know: how figures come about.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
 from flows.screen.screen import Screen
+from flows.screen.tables import Column, Table
 
 MOST_DOMAINS = 10  # a table of more is too wide to read
 Line = Mapping[str, Any]
@@ -31,27 +30,27 @@ def show(report: Mapping[str, Any], out: Screen) -> None:
 
 
 def _shares(lines: Sequence[Line], settings: Sequence[str]) -> Table:
-    table = _table("Share of the oracle's score, %: mean over domains [95% over items]", settings)
     by_system = {(line["router"], line["composition"], line["setting"]): line for line in lines}
+    rows = []
     for router, composition in dict.fromkeys((line["router"], line["composition"]) for line in lines):
-        found = [by_system.get((router, composition, setting)) for setting in settings]
-        cells = [_figure(line["share"], 100, ".1f") if line else "" for line in found]
-        table.add_row(router, composition, *cells)
-    return table
+        of_settings = [by_system.get((router, composition, setting)) for setting in settings]
+        cells = [_figure(line["share"], 100, ".1f") if line else "" for line in of_settings]
+        rows.append([router, composition, *cells])
+    return _table("Share of the oracle's score, %: mean over domains [95% over items]", settings, rows)
 
 
 def _scores(lines: Sequence[Line], setting: str, reference: str | None) -> Table:
     columns = ["score: mean over tasks", f"minus {reference}" if reference else "", "refused", "passes", "s to route"]
-    table = _table(f"{setting}: scores and cost a query", [name for name in (*columns, "s to answer", "new") if name])
+    rows = []
     for line in lines:
         cost = line["cost"]
-        cells = [_figure(line["average"], 1, ".3f")]
+        cells = [line["router"], line["composition"], _figure(line["average"], 1, ".3f")]
         cells += [_difference(line, reference)] if reference else []
         cells += [f"{line['refused']:.1%}" if line["refused"] else "", f"{cost['passes']:g}"]
         answered = "cached" if cost["answer_seconds"] is None else f"{cost['answer_seconds']:.4f}"
-        cells += [f"{cost['route_seconds']:.4f}", answered, f"{cost['new']:,}"]
-        table.add_row(line["router"], line["composition"], *cells)
-    return table
+        rows.append([*cells, f"{cost['route_seconds']:.4f}", answered, f"{cost['new']:,}"])
+    headings = [name for name in (*columns, "s to answer", "new") if name]
+    return _table(f"{setting}: scores and cost a query", headings, rows)
 
 
 def _difference(line: Line, reference: str) -> str:
@@ -60,20 +59,16 @@ def _difference(line: Line, reference: str) -> str:
 
 
 def _domains(lines: Sequence[Line], setting: str, domains: Sequence[str]) -> Table:
-    table = _table(f"{setting}: mean score by domain", domains)
+    rows = []
     for line in lines:
         cells = [f"{line['domains'][name]['score']:.3f}" for name in domains]
-        table.add_row(line["router"], line["composition"], *cells)
-    return table
+        rows.append([line["router"], line["composition"], *cells])
+    return _table(f"{setting}: mean score by domain", domains, rows)
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("router", no_wrap=True)
-    table.add_column("composition", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    system = [Column(name, breaks="never") for name in ("router", "composition")]
+    return Table([*system, *(Column(name, right=True) for name in headings)], rows, title)
 
 
 def _figure(figure: Mapping[str, float | None], scale: float, form: str) -> str:

@@ -15,14 +15,15 @@ The end of stdin ends the program.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import json
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import click
 from pydantic import TypeAdapter
 
 from catalog.errors import LorauterError, SettingError
@@ -31,59 +32,70 @@ from flows.mirror.faults import Faults, even_kinds
 from flows.mirror.gate import Counts
 from flows.mirror.generated import Closed, GeneratedShelf
 from flows.mirror.likeness import Likeness
-from flows.mirror.limits import Limits, Plan
+from flows.mirror.limits import Limits
 from flows.mirror.llama import ALL_LINEAR, QV
 from flows.mirror.server import HubServer
 
 _TARGETS = {"qv": (QV,), "all": (ALL_LINEAR,), "both": (QV, ALL_LINEAR)}
 
 
-@click.command(help="Serve a generated hub until stdin ends.")
-@click.option("--repos", type=click.IntRange(0), default=20_000, show_default=True)
-@click.option("--base", default="bench/llama", show_default=True, help="Id of the base.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--ranks", default="4,8,16,32,64", show_default=True)
-@click.option("--targets", type=click.Choice(sorted(_TARGETS)), default="both", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 picks a free one.")
-@click.option("--latency", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds before an answer.")
-@click.option("--token", default="", help="A bearer token that is accepted.")
-@click.option("--plan", type=click.Choice(["free", "pro"]), default="free", show_default=True, help="The token's.")
-@click.option("--limits/--no-limits", default=True, show_default=True, help="Refuse what the Hub would refuse.")
-@click.option("--likeness", default="", help="Switches such as gzip=false,public_name=https://hub.example.")
-@click.option("--faults", default="", help="Shares such as cut=0.01,slow=0.02; evenly=0.01 is all kinds but html_429.")
-def main(
-    repos: int,
-    base: str,
-    seed: int,
-    ranks: str,
-    targets: str,
-    port: int,
-    latency: float,
-    token: str,
-    plan: Plan,
-    limits: bool,
-    likeness: str,
-    faults: str,
-) -> None:
-    """Serve, and answer lines."""
+def main() -> None:
+    """Serve a generated hub until stdin ends, and answer lines."""
+    parser = _parser()
+    given = parser.parse_args()
     try:
-        sizes = [int(rank) for rank in ranks.split(",")]
-        shelf = GeneratedShelf(repos, base, seed, ranks=sizes, targets=_TARGETS[targets])
+        sizes = [int(rank) for rank in given.ranks.split(",")]
+        shelf = GeneratedShelf(given.repos, given.base, given.seed, ranks=sizes, targets=_TARGETS[given.targets])
         server = HubServer(
             shelf,
-            port=port,
-            tokens={token: Account("bench", plan)} if token else {},
-            limits=Limits(enforced=limits),
-            likeness=read_likeness(_pairs(likeness)),
-            faults=read_faults(_pairs(faults)) if faults else None,
-            latency_s=latency,
+            port=given.port,
+            tokens={given.token: Account("bench", given.plan)} if given.token else {},
+            limits=Limits(enforced=given.limits),
+            likeness=read_likeness(_pairs(given.likeness)),
+            faults=read_faults(_pairs(given.faults)) if given.faults else None,
+            latency_s=given.latency,
         )
     except (LorauterError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
+        parser.error(str(error))
     with contextlib.suppress(KeyboardInterrupt), server:
         _say(server.endpoint)
         for line in sys.stdin:
             _say(json.dumps(answer(line, shelf, server)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.mirror.generated",
+        description="Serve a generated hub until stdin ends.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--repos", type=_at_least(int, 0), default=20_000, help="how many")
+    add("--base", default="bench/llama", help="id of the base")
+    add("--seed", type=int, default=0, help="of all that is generated")
+    add("--ranks", default="4,8,16,32,64", help="of the adapters")
+    add("--targets", choices=sorted(_TARGETS), default="both", help="modules of the adapters")
+    add("--port", type=_at_least(int, 0, 65535), default=0, help="0 picks a free one")
+    add("--latency", type=_at_least(float, 0), default=0.0, help="seconds before an answer")
+    add("--token", default="", help="a bearer token that is accepted")
+    add("--plan", choices=["free", "pro"], default="free", help="the token's")
+    add("--limits", action=argparse.BooleanOptionalAction, default=True, help="refuse what the Hub would refuse")
+    add("--likeness", default="", help="switches such as gzip=false,public_name=https://hub.example")
+    add("--faults", default="", help="shares such as cut=0.01,slow=0.02; evenly=0.01 is all kinds but html_429")
+    return parser
+
+
+def _at_least(kind: type[int] | type[float], least: float, most: float = math.inf) -> Callable[[str], float]:
+    """What reads a number of that kind from `least` to `most`; argparse tells a ValueError as a wrong value."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{value} is not in {least:g} to {most:g}")
+        return value
+
+    return number
 
 
 def _say(line: str) -> None:

@@ -6,11 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich.filesize import decimal
-from rich.table import Table
-
 from flows.plan.forecast import Figure
 from flows.screen.screen import Screen
+from flows.screen.tables import Column, Table, size_shown
 
 
 def as_json(base: str, figures: Sequence[Figure]) -> str:
@@ -20,12 +18,8 @@ def as_json(base: str, figures: Sequence[Figure]) -> str:
 
 def show(base: str, figures: Sequence[Figure], out: Screen) -> None:
     """A line a figure, and what to do for better ones."""
-    title = f"What a refresh of {base} will take"
-    table = Table("", "expected", "range", "", "made of", title=title, title_justify="left")
-    for figure in figures:
-        source = "counted" if figure.counted else "assumed"
-        table.add_row(figure.name, _told(figure, figure.value), _between(figure), source, figure.made_of)
-    out.print(table)
+    columns = [Column(name) for name in ("", "expected", "range", "", "made of")]
+    out.print(Table(columns, [_cells(figure) for figure in figures], f"What a refresh of {base} will take"))
     if not all(figure.counted for figure in figures):
         out.print(
             "Assumed figures are settings of the table [plan]. Counted ones come with `lorauter crawl` (adapters),"
@@ -33,15 +27,17 @@ def show(base: str, figures: Sequence[Figure], out: Screen) -> None:
         )
 
 
-def _between(figure: Figure) -> str:
-    if figure.low is None or figure.high is None or figure.low == figure.high:
-        return ""
-    return f"{_told(figure, figure.low)} – {_told(figure, figure.high)}"
+def _cells(figure: Figure) -> list[str]:
+    between = ""
+    if figure.low is not None and figure.high is not None and figure.low != figure.high:
+        between = f"{_told(figure, figure.low)} – {_told(figure, figure.high)}"
+    source = "counted" if figure.counted else "assumed"
+    return [figure.name, _told(figure, figure.value), between, source, figure.made_of]
 
 
 def _told(figure: Figure, value: float) -> str:
     if figure.unit == "bytes":
-        return decimal(int(value))
+        return size_shown(value)
     if figure.unit in ("hours", "minutes"):
         return f"{value:,.1f} {figure.unit}"
     return f"{value:,.0f}"

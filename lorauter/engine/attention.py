@@ -38,8 +38,14 @@ def cpu_attention(
     """softmax(q kᵀ · scaling + mask) v, for the protocol of transformers' attention functions.
 
     Args:
-        query: (rows, heads, t, d). key, value: (rows, heads / g, n, d). attention_mask: (rows, 1, t, n), boolean or
-            additive; None where each query sees all keys before it. scaling: d^-½ where left out.
+        module: the attention layer.
+        query: (rows, heads, t, d).
+        key: (rows, heads / g, n, d).
+        value: as `key`.
+        attention_mask: (rows, 1, t, n), boolean or additive; None where each query sees all keys before it.
+        dropout: of the weights; 0 here.
+        scaling: d^-½ where left out.
+        options: what else a model asks for.
 
     Returns:
         (rows, t, heads, d_v), and None for the weights.
@@ -47,10 +53,8 @@ def cpu_attention(
     rows, heads, tokens, width = query.shape
     groups, keys = key.shape[1], key.shape[2]
     if not _is_plain(attention_mask, tokens, keys, options) or dropout:
-        found, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
-        )
-        return found, None
+        kwargs = {"dropout": dropout, "scaling": scaling, **options}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0], None
     own = heads // groups * tokens
     scores = torch.bmm(query.reshape(-1, own, width), key.reshape(-1, keys, width).transpose(1, 2)).float()
     scores *= width**-0.5 if scaling is None else scaling
@@ -63,16 +67,16 @@ def cpu_attention(
     else:
         by_row += attention_mask
     weights = scores.softmax(-1).to(value.dtype)
-    found = torch.bmm(weights, value.reshape(-1, keys, value.shape[-1])).view(rows, heads, tokens, -1)
-    return found.transpose(1, 2), None
+    attended = torch.bmm(weights, value.reshape(-1, keys, value.shape[-1])).view(rows, heads, tokens, -1)
+    return attended.transpose(1, 2), None
 
 
 def _is_plain(mask: torch.Tensor | None, tokens: int, keys: int, options: dict[str, Any]) -> bool:
     """Whether scores are few, and the model asks for nothing besides: no softcapping, bias, sinks or paged cache."""
     few = tokens == 1 or tokens * keys <= MOST_SCORES
-    known = tokens in (1, keys) if mask is None else mask.shape[1] == 1
+    covered = tokens in (1, keys) if mask is None else mask.shape[1] == 1
     asked = any(options.get(name) is not None for name in ("softcap", "position_bias", "cache", "s_aux", "is_causal"))
-    return few and known and not asked
+    return few and covered and not asked
 
 
 AttentionInterface.register(CPU_ATTENTION, cpu_attention)

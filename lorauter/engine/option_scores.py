@@ -14,7 +14,7 @@ import torch
 from transformers import DynamicCache
 
 from catalog.tasks.option_metrics import OptionLogprobs
-from lorauter.engine.bank.bank import BatchPlan
+from lorauter.engine.bank.batch_plan import BatchPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,11 @@ class PromptState:
     """A batch of prompts after their forward pass.
 
     Args:
-        cache: keys and values, (rows, …). mask: (rows, longest), 1 where a token stands. positions: (rows,), of the
-            token that comes next. logits: (rows, vocabulary), of that token. plan: the adapters of the rows.
+        cache: keys and values, (rows, …).
+        mask: (rows, longest), 1 where a token stands.
+        positions: (rows,), of the token that comes next.
+        logits: (rows, vocabulary), of that token.
+        plan: the adapters of the rows.
     """
 
     cache: DynamicCache
@@ -73,8 +76,8 @@ def _later_tokens(
         past_key_values=state.cache,
         use_cache=True,
     )
-    found = torch.log_softmax(output.logits.float(), -1).gather(-1, targets[..., None])[..., 0]
-    return (found * there).sum(-1)
+    logprobs = torch.log_softmax(output.logits.float(), -1).gather(-1, targets[..., None])[..., 0]
+    return (logprobs * there).sum(-1)
 
 
 def _by_row(totals: list[float], options: Sequence[Sequence[Sequence[int]]]) -> list[OptionLogprobs]:

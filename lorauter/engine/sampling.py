@@ -15,12 +15,31 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lorauter.engine.decoding import Decoding
+from lorauter.engine.decoding import Decoding, row_key
 
 Choose = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
 """(logits (rows, vocabulary), which row of the batch each is) → the next token of each, (rows,) int64."""
 
 _LOOK = 128  # most probable tokens that a nucleus is looked for in at first: sorting a vocabulary is dear
+
+
+def chooser_of(
+    decoding: Decoding, prompts: Sequence[str], adapters: Sequence[Sequence[str]], samples: Sequence[str], steps: int
+) -> Choose:
+    """How the tokens of one batch are chosen.
+
+    Args:
+        decoding: greedy, or how tokens are drawn.
+        prompts: of the rows.
+        adapters: those that take part in each row. Their weights are no part of a row's key: a gate has none.
+        samples: what tells rows of one prompt and the same adapters apart.
+        steps: of the longest answer.
+    """
+    if decoding.greedy:
+        return most_probable
+    named = [tuple((key, 1.0) for key in keys) for keys in adapters]
+    rows = zip(prompts, named, samples, strict=True)
+    return Draws(decoding, [row_key(decoding, *row) for row in rows], steps)
 
 
 def most_probable(logits: torch.Tensor, _: Sequence[int]) -> torch.Tensor:
@@ -32,7 +51,9 @@ class Draws:
     """Draws the next tokens of one batch; to be called once a step, from the first on.
 
     Args:
-        decoding: not greedy. keys: `row_key` of each row of the batch. steps: of its longest answer.
+        decoding: not greedy.
+        keys: `row_key` of each row of the batch.
+        steps: of its longest answer.
     """
 
     def __init__(self, decoding: Decoding, keys: Sequence[int], steps: int) -> None:
@@ -62,14 +83,15 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decoding) -> tor
 
     Args:
         logits: (rows, vocabulary), any float dtype; computed in fp32, added up in float64.
-        uniform: (rows,), float64, in [0, 1). decoding: not greedy.
+        uniform: (rows,), float64, in [0, 1).
+        decoding: not greedy.
 
     Returns:
         Tokens, (rows,), int64, never one that a cut has left out.
     """
     function = probabilities(logits, decoding).cumsum(-1, dtype=torch.float64)
-    found = torch.searchsorted(function, uniform[:, None] * function[:, -1:], right=True)[:, 0]
-    return found.clamp(max=logits.shape[-1] - 1)  # logits that are no numbers must not name a token that is not there
+    tokens = torch.searchsorted(function, uniform[:, None] * function[:, -1:], right=True)[:, 0]
+    return tokens.clamp(max=logits.shape[-1] - 1)  # logits that are no numbers must not name a token that is not there
 
 
 def probabilities(logits: torch.Tensor, decoding: Decoding) -> torch.Tensor:

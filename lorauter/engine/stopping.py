@@ -14,6 +14,7 @@ from typing import Any
 
 from lorauter.engine.decoding import stops_of
 
+KEPT_STOPS = 16  # sets of stops whose tokens are remembered
 _BROKEN = "\ufffd"  # what a tokenizer writes for part of a character
 
 
@@ -32,7 +33,8 @@ class Stopping:
     """The stops of a batch, by a tokenizer's tokens.
 
     Args:
-        tokenizer: of the base. stops: texts that end an answer.
+        tokenizer: of the base.
+        stops: texts that end an answer.
     """
 
     def __init__(self, tokenizer: Any, stops: Sequence[str]) -> None:
@@ -55,3 +57,23 @@ class Stopping:
         """A token alone may lose its spaces, and says nothing where it is part of a character."""
         text = self._tokenizer.decode([token], skip_special_tokens=True)
         return not text or _BROKEN in text or " " in self._last or not self._last.isdisjoint(text)
+
+
+class Stoppings:
+    """A `Stopping` for each set of stops, kept from batch to batch: it learns the tokens.
+
+    Args:
+        tokenizer: of the base.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._kept: dict[tuple[str, ...], Stopping] = {}
+
+    def of(self, stops: tuple[str, ...]) -> Stopping:
+        """The one of these stops. Where too many are kept, all are forgotten."""
+        if stops not in self._kept:
+            if len(self._kept) >= KEPT_STOPS:
+                self._kept.clear()
+            self._kept[stops] = Stopping(self._tokenizer, stops)
+        return self._kept[stops]

@@ -1,7 +1,7 @@
 """Token gates: weights of adapters that are computed inside each module, for every token.
 
 Knows: the protocol that every gate keeps, and a route that carries one, or the name of one. Does not know: any gate
-(lorauter/gates), how the outputs are summed (lorauter/engine/bank/gated_products). Loads no torch: routers name gates
+(lorauter/gates), how the outputs are summed (lorauter/engine/bank/gated_deltas). Loads no torch: routers name gates
 without it.
 
 A mixture says once for a whole text what each adapter weighs. A gate says it anew at every module and token, from what

@@ -24,7 +24,7 @@ from catalog.errors import SettingError
 from lorauter.routing.routes import Masked, Question, Route, mixture_of
 
 if TYPE_CHECKING:
-    from lorauter.engine.bank.bank import HeldPair
+    from lorauter.engine.bank.base_modules import HeldPair
     from lorauter.engine.engine import Engine
 
 PUBLISHED_MODULE = "q_proj"

@@ -5,27 +5,8 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 
-from catalog.hub.budget import Budget, Pace
-
-
-class Clock:
-    """Time that passes only where somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.waits: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
-
-
-def budget(plan: str | None = None) -> tuple[Budget, Clock]:
-    clock = Clock()
-    return Budget(plan, clock, clock.sleep), clock
+from catalog.hub.budget import Pace
+from tests.hub_clock import budget
 
 
 def test_a_documented_window_is_spent_without_a_wait_and_the_next_request_waits_for_its_end() -> None:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from tenacity import wait_none
 
 from catalog.adapters.facts import RawAdapter, RepoListing
 from catalog.adapters.parse import CONFIG_LIMIT, Problem
 from catalog.errors import HubDown, HubError, LorauterError
-from catalog.hub import transport
 from catalog.hub.client import COUNT, HEAD_BYTES, Hub, HubOptions, Page, model_files
 from catalog.hub.target import Target
 from flows.mirror.accounts import Account
 from flows.mirror.server import HubServer, serve_in_thread
+from tests.hub_clock import time_flies_at
 from tests.odd_server import Odd, reply
 
 BASE = "tiny/llama"
@@ -31,7 +29,7 @@ HEADER = b'{"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}}'
 FILE = len(HEADER).to_bytes(8, "little") + HEADER + bytes(4)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(tiny_hub_folder: Path) -> Iterator[HubServer]:
     with serve_in_thread(tiny_hub_folder, tokens={"hf_good": Account("ann")}) as server:
         yield server
@@ -40,11 +38,6 @@ def served(tiny_hub_folder: Path) -> Iterator[HubServer]:
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_BACKOFF", wait_none())
 
 
 def ask(endpoint: str, cache: Path, token: str | None = None, page_size: int = 500) -> Hub:
@@ -90,12 +83,13 @@ def test_a_listing_goes_on_from_a_page_address(served: HubServer, cache: Path) -
     assert served.counts.api - before == len(pages) - 2
 
 
+@pytest.mark.usefixtures("no_wait")
 def test_a_page_address_of_another_hub_is_not_asked(served: HubServer, cache: Path) -> None:
     """A stored position must not carry the token to the host it names."""
-    hub = ask("http://localhost:9", cache, token="hf_good")
+    hub, before = ask("http://localhost:9", cache, token="hf_good"), served.counts.api
     with pytest.raises(HubDown, match="http://localhost:9 cannot be reached"):
         next(list_pages(hub, start=f"{served.endpoint}/api/models"))
-    assert served.counts.api == 0
+    assert served.counts.api == before
 
 
 def test_a_sound_adapter_costs_two_file_requests_and_no_weights(
@@ -349,27 +343,23 @@ def test_a_redirect_to_other_storage_carries_no_token(cache: Path) -> None:
 def test_retry_after_is_waited_for(cache: Path) -> None:
     def once_too_many(request: BaseHTTPRequestHandler, number: int) -> None:
         if number == 1:
-            return reply(request, 429, b"slow down", Retry_After="1")
+            return reply(request, 429, b"slow down", Retry_After="70")
         return give_adapter(request, number)
 
-    with Odd(once_too_many) as odd:
-        start = time.monotonic()
+    with Odd(once_too_many) as odd, time_flies_at(odd.endpoint) as clock:
         raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
-        waited = time.monotonic() - start
-    assert (raw, len(odd.asked)) == (SOUND, 3)
-    assert 1.0 <= waited < 4.0
+    assert (raw, len(odd.asked), clock.waits) == (SOUND, 3, [70.0])
 
 
 def test_the_reset_of_a_spent_window_is_waited_for_where_no_retry_after_comes(cache: Path) -> None:
     def once_too_many(request: BaseHTTPRequestHandler, number: int) -> None:
         if number == 1:
-            return reply(request, 429, b"", RateLimit='"resolvers";r=0;t=2')
+            return reply(request, 429, b"", RateLimit='"resolvers";r=0;t=200')
         return give_adapter(request, number)
 
-    with Odd(once_too_many) as odd:
-        start = time.monotonic()
-        ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
-        assert time.monotonic() - start >= 2.0
+    with Odd(once_too_many) as odd, time_flies_at(odd.endpoint) as clock:
+        raw = ask(odd.endpoint, cache).read_adapter(X, X.adapters()[0])
+    assert (raw, len(odd.asked), clock.waits) == (SOUND, 3, [200.0])
 
 
 def cut_short(request: BaseHTTPRequestHandler) -> None:
@@ -415,9 +405,8 @@ def test_a_fault_that_stays_at_a_listing_is_told_after_all_attempts(cache: Path)
     assert_for_people(caught.value)
 
 
+@pytest.mark.usefixtures("no_wait")
 def test_a_download_survives_a_fault_too(cache: Path) -> None:
-    """The client's own retries see to it."""
-
     def give(request: BaseHTTPRequestHandler, number: int) -> None:
         if number == 1:
             return reply(request, 500)
@@ -425,7 +414,7 @@ def test_a_download_survives_a_fault_too(cache: Path) -> None:
 
     with Odd(give) as odd:
         folder = ask(odd.endpoint, cache).download("ann/x", [CONFIG], SHA)
-    assert (folder / CONFIG).read_text() == CONFIG_TEXT
+    assert ((folder / CONFIG).read_text(), len(odd.asked)) == (CONFIG_TEXT, 3)  # HEAD twice, GET once
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,13 @@ import pytest
 from catalog.adapters.adapter import AdapterId, Finding, LoraShape
 from catalog.adapters.facts import AdapterFacts
 from catalog.adapters.parse import Problem, Tensor, lora_shapes
+from catalog.adapters.safe_names import is_repo_id, is_safe_path
 from catalog.bases.names import BaseMatch
 from catalog.rules.table import (
     RULES,
     Base,
     Policy,
     WeightFacts,
-    find_duplicates,
-    is_repo_id,
-    is_safe_path,
     judge,
     judge_alone,
     judge_weights,
@@ -641,23 +639,6 @@ def test_weights_are_held_against_what_was_announced(weights: WeightFacts, findi
 
 def test_what_was_not_announced_is_not_compared() -> None:
     assert judge_weights(replace(SOUND, size=None, sha256=None), replace(FINE, size=1, sha256="0")) == []
-
-
-# Duplicates
-
-
-def copy(repo: str, downloads: int, sha256: str | None = "f" * 64) -> AdapterFacts:
-    return replace(SOUND, id=AdapterId(repo, "", SHA), downloads=downloads, sha256=sha256)
-
-
-def test_copies_are_duplicates_of_the_most_downloaded_then_of_the_first_by_name() -> None:
-    found = find_duplicates([copy("b/x", 9), copy("c/x", 9), copy("a/x", 1), copy("a/y", 1, "0" * 64)])
-    finding = Finding("duplicate", f"the weights are those of b/x@{SHA}")
-    assert found == {f"c/x@{SHA}": finding, f"a/x@{SHA}": finding}
-
-
-def test_weights_of_unknown_hash_are_no_duplicates() -> None:
-    assert find_duplicates([copy("a/x", 1, None), copy("b/x", 1, None)]) == {}
 
 
 # Names

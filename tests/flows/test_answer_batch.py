@@ -24,8 +24,8 @@ from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
 from flows.answer.route_texts import RouteOptions, tell_routes
 from flows.answer_batch import answer_batch
-from flows.cli.answer_options import stops_given
 from flows.cli.main import cli
+from flows.cli.options import stops_given
 from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
@@ -480,7 +480,7 @@ def test_a_slip_of_the_pen_is_told_before_prefect_starts(
     flags: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Path] = []
-    monkeypatch.setattr("flows.cli.main._prepare_prefect", started.append)
+    monkeypatch.setattr("flows.cli.answer.begin_with_prefect", started.append)
     queries = tmp_path / "q.jsonl"
     queries.write_text('{"input": "Why?"}\n')
 

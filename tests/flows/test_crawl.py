@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tenacity import wait_none
 
 import catalog.hub.client
 from catalog.errors import HubDown, HubError, SettingError
-from catalog.hub import transport
 from catalog.hub.client import COUNT, Hub
 from flows.cli.main import cli
 from flows.crawl.listings import Crawled
@@ -33,6 +31,8 @@ from tests.odd_server import Odd, reply
 BASE = "tiny/llama"
 NAMES = [f"ann/a{number:02d}" for number in range(10)]
 
+pytestmark = pytest.mark.usefixtures("no_wait")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -42,11 +42,6 @@ def folder(tmp_path: Path) -> Path:
         write_repo(root / name, BASE, day=number + 1)
     write_repo(root / "bob/other", "tiny/other", day=1)
     return root
-
-
-@pytest.fixture(autouse=True)
-def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_BACKOFF", wait_none())
 
 
 @pytest.fixture

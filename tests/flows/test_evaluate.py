@@ -20,7 +20,7 @@ from flows.evaluate.evaluate import EvaluateOptions, Evaluation, tasks_with_item
 from flows.evaluate.figures import report_of, store
 from flows.home.home import Home, open_home
 from flows.stages import evaluate
-from warehouse.schemas.tables import EVALUATION_ITEMS
+from warehouse.schemas.answers import EVALUATION_ITEMS
 from warehouse.snapshots.snapshot import current_snapshot
 from warehouse.tasks.folder import store_task
 

@@ -11,14 +11,15 @@ import pytest
 
 from warehouse.plans import heartbeat
 from warehouse.plans.heartbeat import beating, heartbeat_name, heartbeats
-from warehouse.storage.storage import Storage, open_storage
+from warehouse.storage.opening import open_storage
+from warehouse.storage.storage import Storage
 
 NAME = heartbeat_name("plan", 7)
 BEATS = """
 import sys, time
 from pathlib import Path
 from warehouse.plans import heartbeat
-from warehouse.storage.storage import open_storage
+from warehouse.storage.opening import open_storage
 
 heartbeat.BEAT_S = 0.2
 with heartbeat.beating(open_storage(sys.argv[1], Path(sys.argv[2])), sys.argv[3]):

@@ -71,8 +71,8 @@ def test_help_comes_in_under_half_a_second() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    heavy = ("torch", "prefect", "duckdb", "pyarrow", "pydantic")
-    script = f"import sys, flows.cli; print([m for m in {heavy} if m in sys.modules])"
+    heavy = ("torch", "prefect", "duckdb", "pyarrow", "pydantic", "rich")
+    script = f"import sys, flows.cli.main; print([m for m in {heavy} if m in sys.modules])"
 
     run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
 

@@ -12,11 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from click.testing import CliRunner
-from tenacity import wait_none
 
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import HubDown
-from catalog.hub import transport
 from catalog.hub.client import COUNT
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
@@ -32,6 +30,8 @@ BASE = "tiny/llama"
 SOUND = {"ann/colours", "bob/animals", "cleo/compass", "wild/checkpoints"}
 TOKENS = {"hf_ann": Account("ann"), "hf_bob": Account("bob")}
 
+pytestmark = pytest.mark.usefixtures("no_wait")
+
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny_hub_folder: Path) -> Path:
@@ -44,11 +44,6 @@ def folder(tmp_path: Path, tiny_hub_folder: Path) -> Path:
 def hub(folder: Path) -> Iterator[HubServer]:
     with serve_in_thread(folder, tokens=TOKENS) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_BACKOFF", wait_none())
 
 
 def home_of(tmp_path: Path, hub: HubServer, **settings: Any) -> Home:

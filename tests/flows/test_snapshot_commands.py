@@ -191,7 +191,7 @@ class _Hub(BaseHTTPRequestHandler):
 def test_a_snapshot_is_uploaded_whole_only_when_asked(home: Home, run: Run, tmp_path: Path) -> None:
     files: dict[str, bytes] = {}
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), {"files": files}))
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     env = {"LORAUTER_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "LORAUTER_TOKEN": "hf_secret"}
     (home.root / "lorauter.toml").write_text(f'base = "{BASE}"\n')
 

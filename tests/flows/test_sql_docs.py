@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from flows.cli.main import cli
-from warehouse.schemas.tables import ASIDE, SNAPSHOT
+from warehouse.schemas.snapshot import ASIDE, SNAPSHOT
 from warehouse.snapshots.views import all_views
 
 ROOT = Path(__file__).parents[2]

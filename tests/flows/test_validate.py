@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tenacity import wait_none
 
 from catalog.adapters.adapter import AdapterId
 from catalog.curation import BAN, UNBAN
-from catalog.hub import transport
 from catalog.hub.client import COUNT
 from catalog.rules.table import Policy
 from flows.cli.main import cli
@@ -42,8 +40,7 @@ def folder(tmp_path: Path, tiny_hub_folder: Path) -> Path:
 
 
 @pytest.fixture
-def hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.setattr(transport, "_BACKOFF", wait_none())
+def hub(folder: Path, no_wait: None) -> Iterator[HubServer]:
     with serve_in_thread(folder) as server:
         yield server
 

@@ -178,7 +178,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         noted.append(folder.name)
         return read_adapter(folder, passing)
 
-    monkeypatch.setattr("lorauter.engine.bank.bank.read_adapter", noting)
+    monkeypatch.setattr("lorauter.engine.bank.finding.read_adapter", noting)
     return noted
 
 

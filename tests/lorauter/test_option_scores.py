@@ -107,4 +107,5 @@ def test_a_prompt_without_options_is_told(engine: Engine) -> None:
 
 def test_options_of_one_token_need_no_second_pass(engine: Engine) -> None:
     found = engine.score_options(["x"], [("a", "b")], [Route(())])
-    assert found == [OptionLogprobs(found[0].totals, (len(engine._continuation("a")), len(engine._continuation("b"))))]
+    tokens = tuple(len(engine.prompt_tokens.continuation(option)) for option in ("a", "b"))
+    assert found == [OptionLogprobs(found[0].totals, tokens)]

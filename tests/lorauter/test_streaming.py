@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from lorauter.engine.bank.bank import Place
+from lorauter.engine.bank.batch_plan import Place
 from lorauter.engine.engine import Engine
 from lorauter.routing.routes import Route
 

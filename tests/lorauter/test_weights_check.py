@@ -52,7 +52,7 @@ def test_zero_b(tmp_path: Path) -> None:
     assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (), zero_b=True)
 
 
-def test_products_of_zero_change_nothing_whichever_side_is_at_rest(tmp_path: Path) -> None:
+def test_deltas_of_zero_change_nothing_whichever_side_is_at_rest(tmp_path: Path) -> None:
     size, sha = _save(tmp_path / "w", {A: torch.eye(2), B: torch.tensor([[0.0, 0.0], [0.0, 0.0]])})
     assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (), zero_b=True)
 

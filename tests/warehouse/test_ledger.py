@@ -11,18 +11,9 @@ import pytest
 
 from catalog.errors import SnapshotError
 from warehouse.ledger.ledger import Ledger
-from warehouse.schemas.tables import (
-    ANSWERS,
-    ASIDE,
-    BEST,
-    EVALUATION_ITEMS,
-    KEYS,
-    LEDGER,
-    MADE,
-    PLAN,
-    SNAPSHOT,
-    VERDICTS,
-)
+from warehouse.schemas.answers import ANSWERS, EVALUATION_ITEMS
+from warehouse.schemas.ledger import KEYS, LEDGER, MADE, PLAN, VERDICTS
+from warehouse.schemas.snapshot import ASIDE, BEST, SNAPSHOT
 
 T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -19,7 +19,8 @@ from warehouse.ledger.compaction import compact
 from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.migrations import MIGRATIONS, begin, check_format, migrate, pending, read_format
 from warehouse.ledger.partitions import PARTITIONED
-from warehouse.schemas.tables import LEDGER, table_of
+from warehouse.schemas.columns import table_of
+from warehouse.schemas.ledger import LEDGER
 from warehouse.sql.session import connect, run
 from warehouse.storage.files import write_table
 from warehouse.storage.storage import FolderStorage

@@ -13,7 +13,8 @@ import pytest
 
 from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.partitions import partition_of, split
-from warehouse.schemas.tables import LEDGER, table_of
+from warehouse.schemas.columns import table_of
+from warehouse.schemas.ledger import LEDGER
 from warehouse.sql.session import connect, run
 from warehouse.storage.opening import open_storage
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.errors import SnapshotError
-from warehouse.schemas.tables import SCHEMA_VERSION, SNAPSHOT, table_of
+from warehouse.schemas.columns import SCHEMA_VERSION, table_of
+from warehouse.schemas.snapshot import SNAPSHOT
 from warehouse.snapshots.snapshot import current_snapshot, open_snapshot, publish
 from warehouse.snapshots.sorted_tables import GROUP
 

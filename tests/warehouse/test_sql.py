@@ -14,7 +14,7 @@ import pytest
 
 from catalog.errors import SettingError, SnapshotError
 from warehouse.ledger.ledger import Ledger
-from warehouse.schemas.tables import LEDGER
+from warehouse.schemas.ledger import LEDGER
 from warehouse.snapshots.snapshot import publish
 from warehouse.snapshots.views import all_views
 from warehouse.sql.session import connect, run

@@ -20,7 +20,8 @@ from catalog.errors import LorauterError, SettingError, SnapshotError, StorageEr
 from warehouse.ledger.ledger import Ledger
 from warehouse.plans.plan import Conditions, Work, answers_of, finish_shard, forget_plan, make_plan, read_shard
 from warehouse.sql.session import connect as connect_sql
-from warehouse.storage.storage import Storage, open_storage
+from warehouse.storage.opening import open_storage
+from warehouse.storage.storage import Storage
 from warehouse.storage.url import checked_storage
 
 T1, T2 = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
@@ -180,7 +181,7 @@ def test_a_large_ledger_is_listed_a_thousand_fragments_a_request(
 def test_a_put_that_is_killed_leaves_nothing(s3_bucket: str, tmp_path: Path) -> None:
     """The object is large enough for several parts: some are there when the process dies."""
     program = (
-        "import sys; from pathlib import Path; from warehouse.storage.storage import open_storage\n"
+        "import sys; from pathlib import Path; from warehouse.storage.opening import open_storage\n"
         f"storage = open_storage({s3_bucket!r}, Path(sys.argv[1]))\n"
         "storage.put('x', lambda path: path.write_bytes(bytes(150_000_000)))\n"
     )

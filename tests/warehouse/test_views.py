@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from warehouse.schemas.tables import ASIDE, SNAPSHOT
+from warehouse.schemas.snapshot import ASIDE, SNAPSHOT
 from warehouse.snapshots.snapshot import Snapshot, publish
 from warehouse.snapshots.views import all_views
 from warehouse.sql.session import connect, run

@@ -25,7 +25,7 @@ from catalog.tasks.task import content_hash
 from warehouse.ledger.compacted import KEY, PREFIX, counting, is_compacted, originals_of
 from warehouse.ledger.ledger import SUFFIX, Ledger
 from warehouse.ledger.partitions import stored_schema, table_of_path
-from warehouse.schemas.tables import LEDGER
+from warehouse.schemas.ledger import LEDGER
 
 GRACE = 24 * 3600.0  # s that old files stay once others count in their place
 YOUNG = 3600.0  # s; a fragment that is younger may belong to work that goes on
@@ -58,7 +58,9 @@ def compact(
     """Compact one table of a ledger.
 
     Args:
-        dry_run: whether only to tell. grace, young: seconds, see GRACE and YOUNG. clock: the time, as files have it.
+        dry_run: whether only to tell.
+        grace, young: seconds, see GRACE and YOUNG.
+        clock: the time, as files have it.
 
     Raises SnapshotError where a fragment is damaged: it is named, and nothing was changed.
     """

@@ -24,7 +24,8 @@ from catalog.errors import SnapshotError
 from catalog.tasks.task import content_hash
 from warehouse.ledger.compacted import current_paths, is_compacted, originals_of
 from warehouse.ledger.partitions import PARTITIONED, partition_folder, partition_of, split, stored_schema, table_of_path
-from warehouse.schemas.tables import ADDED_KEYS, KEYS, LEDGER, table_of
+from warehouse.schemas.columns import table_of
+from warehouse.schemas.ledger import ADDED_KEYS, KEYS, LEDGER
 from warehouse.storage.files import column_names, read_table, table_writer
 from warehouse.storage.storage import Storage, storage_at
 

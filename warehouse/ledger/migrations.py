@@ -23,7 +23,7 @@ from catalog.errors import SnapshotError
 from warehouse.ledger.compacted import KEY, current_paths, is_compacted, originals_of
 from warehouse.ledger.ledger import SUFFIX, Ledger
 from warehouse.ledger.partitions import PARTITIONED, split, stored_schema
-from warehouse.schemas.tables import LEDGER
+from warehouse.schemas.ledger import LEDGER
 from warehouse.storage.files import table_writer, write_text
 from warehouse.storage.storage import Storage
 

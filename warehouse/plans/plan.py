@@ -25,7 +25,8 @@ from catalog.tasks.answer import Answer, Failed
 from catalog.tasks.option_metrics import OptionLogprobs
 from catalog.tasks.task import content_hash
 from warehouse.ledger.ledger import Ledger
-from warehouse.schemas.tables import MADE, PLAN, table_of
+from warehouse.schemas.columns import table_of
+from warehouse.schemas.ledger import MADE, PLAN
 from warehouse.storage.files import read_table, table_writer
 from warehouse.storage.storage import Storage, storage_at
 

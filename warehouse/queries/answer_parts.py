@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import DiskError
-from warehouse.schemas.tables import ANSWERS, table_of
+from warehouse.schemas.answers import ANSWERS
+from warehouse.schemas.columns import table_of
 from warehouse.storage.files import join_tables, read_table, write_table
 
 

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from catalog.errors import SnapshotError
-from warehouse.schemas.tables import CHANGES
+from warehouse.schemas.snapshot import CHANGES
 
 _NAME = "regexp_replace(adapter, '@[^@]*$', '')"
 _SCORES = f"""

@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from catalog.errors import SnapshotError
 from catalog.tasks.task import content_hash
-from warehouse.schemas.tables import ASIDE, SCHEMA_VERSION
+from warehouse.schemas.columns import SCHEMA_VERSION
+from warehouse.schemas.snapshot import ASIDE
 
 MANIFEST = "manifest.json"
 CARD = "README.md"

@@ -32,7 +32,8 @@ import pyarrow.compute as pc
 
 from catalog.adapters.facts import CONFIG_NAME, WEIGHTS_NAME
 from catalog.errors import SnapshotError
-from warehouse.schemas.tables import ASIDE, SCHEMA_VERSION, SNAPSHOT
+from warehouse.schemas.columns import SCHEMA_VERSION
+from warehouse.schemas.snapshot import ASIDE, SNAPSHOT
 from warehouse.snapshots.dataset_card import dataset_card
 from warehouse.snapshots.diff import changes
 from warehouse.snapshots.manifest import CARD, MANIFEST, VIEWS, content_id, damaged, sha256, verify, weights_folder

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from warehouse.schemas.tables import table_of
+from warehouse.schemas.columns import table_of
 from warehouse.storage.files import write_atomically
 
 Rows = Sequence[Mapping[str, Any]]

@@ -22,7 +22,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from warehouse.schemas.tables import ASIDE, SNAPSHOT
+from warehouse.schemas.snapshot import ASIDE, SNAPSHOT
 from warehouse.snapshots.manifest import VIEWS
 from warehouse.storage.files import column_names, write_atomically
 from warehouse.storage.parquet_sources import Source, by_duckdb, quoted
@@ -38,8 +38,10 @@ class View:
     """A named view.
 
     Args:
-        question: that it answers. columns: name → meaning, of those that need one.
-        kept: whether it is made when publishing. definition: its SELECT.
+        question: that it answers.
+        columns: name → meaning, of those that need one.
+        kept: whether it is made when publishing.
+        definition: its SELECT.
     """
 
     name: str

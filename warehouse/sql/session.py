@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from catalog.errors import SettingError, SnapshotError
 from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.partitions import partition_of, stored_schema
-from warehouse.schemas.tables import KEYS, LEDGER
+from warehouse.schemas.ledger import KEYS, LEDGER
 from warehouse.snapshots.snapshot import Snapshot
 from warehouse.snapshots.views import comments, create_views, lacking, meanings
 from warehouse.storage.parquet_sources import Source, by_arrow, by_duckdb, quoted

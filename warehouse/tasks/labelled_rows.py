@@ -31,8 +31,10 @@ class Columns:
     """Which columns hold what; empty means the usual names: input or inputs, target or targets.
 
     Args:
-        input: joined by line breaks where several. options: one column of lists, or one column an option.
-        id: shown where a row is told of. split: train, validation or test.
+        input: joined by line breaks where several.
+        options: one column of lists, or one column an option.
+        id: shown where a row is told of.
+        split: train, validation or test.
     """
 
     input: tuple[str, ...] = ()

@@ -37,7 +37,8 @@ class Layout:
     Args:
         columns: where input, target, options, id and split are.
         fields: fields of Task that win over the files: name, metric, template, max_new_tokens, domain, adapter.
-        counts: examples of validation, test, train. files: patterns of file names in a folder; () for all.
+        counts: examples of validation, test, train.
+        files: patterns of file names in a folder; () for all.
         keep: report duplicates and leaks, but drop none.
     """
 

@@ -1,7 +1,7 @@
 """Gated rows: the rows of a batch that one gate weighs.
 
 Knows: which rows they are while others end. Does not know: how a gate weighs (lorauter/gates), how outputs are summed
-(lorauter/engine/bank/gated_products).
+(lorauter/engine/bank/gated_deltas).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
-from lorauter.engine.bank.gated_products import CandidateStack
+from lorauter.engine.bank.gated_deltas import CandidateStack
 from lorauter.gates.protocol import TokenGate
 
 

@@ -1,10 +1,10 @@
-"""Products: what the adapters of one table add to a module's output, each row with its own.
+"""Deltas: what the adapters of one table add to a module's output, each row with its own.
 
 Knows: three ways to take Σ w B'(A x), and which is the fastest for given shapes. Does not know: which row uses what
-(lorauter/engine/bank/rows_of_slots), where the tables come from (lorauter/engine/bank/bank).
+(lorauter/engine/bank/slot_weights), where the tables come from (lorauter/engine/bank/bank).
 
-    bags    each use reads its own rows of the two tables, by torch's `embedding_bag`: no copy, each weight read once a
-            use. For few tokens a row, as in decoding; CPU only.
+    bags    each entry reads its own rows of the two tables, by torch's `embedding_bag`: no copy, each weight read once
+            an entry. For few tokens a row, as in decoding; CPU only.
     rows    each row's own columns are gathered and two `bmm` taken: for many tokens a row.
     stack   the columns of all adapters in use side by side: two products for all rows, a mask between them. For few
             adapters that many rows share.
@@ -17,33 +17,33 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from lorauter.engine.bank.rows_of_slots import Bags, Own, RowUses
+from lorauter.engine.bank.slot_weights import Bags, PerRow, SlotWeights
 from lorauter.engine.bank.table import AdapterTable
 
 
-def add_products(table: AdapterTable, uses: RowUses, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """`output` (rows, tokens, d_out) plus, for each use, w B'(A x) with x (rows, tokens, d_in). May work in place."""
-    if not len(uses.rows):
+def add_deltas(table: AdapterTable, weighed: SlotWeights, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """`output` (rows, tokens, d_out) plus, for each entry, w B'(A x) with x (rows, tokens, d_in). May work in place."""
+    if not len(weighed.rows):
         return output
-    way = fastest(uses, x.shape[1], table, x.device.type)
+    way = fastest(weighed, x.shape[1], table, x.device.type)
     if way == "bags":
-        return _add_bags(table, uses.bags(table.d_in, table.width, x.shape[1]), x, output)
-    return (_add_rows if way == "rows" else _add_stack)(table, uses, x, output)
+        return _add_bags(table, weighed.bags(table.d_in, table.width, x.shape[1]), x, output)
+    return (_add_rows if way == "rows" else _add_stack)(table, weighed, x, output)
 
 
-def fastest(uses: RowUses, tokens: int, table: AdapterTable, device: str) -> str:
+def fastest(weighed: SlotWeights, tokens: int, table: AdapterTable, device: str) -> str:
     """The way of the least cost in ns, fitted to one CPU core in bf16; a pure function of shapes.
 
     Measured: 32 rows of 1 and of 40 tokens, widths 4 to 64, modules of 576 × 192 to 1536 × 576, 1 to 64 adapters.
     """
     both = table.width * (table.d_in + table.d_out)
-    own = uses.users * uses.most * both
+    own = weighed.users * weighed.most * both
     costs = {
         "rows": 60_000 + own * (0.2 + 0.005 * tokens),
-        "stack": 40_000 + uses.distinct * both * (0.36 + 0.0044 * tokens * uses.batch),
+        "stack": 40_000 + weighed.distinct * both * (0.36 + 0.0044 * tokens * weighed.batch),
     }
     if device == "cpu":
-        costs["bags"] = 15_000 + len(uses.rows) * tokens * (0.8 * table.d_in + 0.057 * both)
+        costs["bags"] = 15_000 + len(weighed.rows) * tokens * (0.8 * table.d_in + 0.057 * both)
     return min(costs, key=costs.__getitem__)
 
 
@@ -59,15 +59,15 @@ def _add_bags(table: AdapterTable, bags: Bags, x: torch.Tensor, output: torch.Te
     return output.add_(added.view(output.shape))
 
 
-def _add_rows(table: AdapterTable, uses: RowUses, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    own = uses.own(table.d_in, table.width)
+def _add_rows(table: AdapterTable, weighed: SlotWeights, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    own = weighed.per_row(table.d_in, table.width)
     if own.users is None:
         return _add_own(table, own, x, output)
     added = _add_own(table, own, x.index_select(0, own.users), output.index_select(0, own.users))
     return output.index_copy_(0, own.users, added)
 
 
-def _add_own(table: AdapterTable, own: Own, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+def _add_own(table: AdapterTable, own: PerRow, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
     rows = len(x)
     hidden = torch.bmm(x, _a(table, own.a_rows, own.slots).view(rows, table.d_in, -1))
     if own.weights is not None:
@@ -75,8 +75,8 @@ def _add_own(table: AdapterTable, own: Own, x: torch.Tensor, output: torch.Tenso
     return output.baddbmm_(hidden, _b(table, own.slots).view(rows, -1, table.d_out))
 
 
-def _add_stack(table: AdapterTable, uses: RowUses, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    shared = uses.shared(table.d_in, table.width)
+def _add_stack(table: AdapterTable, weighed: SlotWeights, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    shared = weighed.stacked(table.d_in, table.width)
     hidden = x @ _a(table, shared.a_rows, shared.slots).view(table.d_in, -1)
     if shared.mask is not None:
         hidden *= shared.mask

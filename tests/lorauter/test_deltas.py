@@ -7,9 +7,9 @@ from itertools import product
 import pytest
 import torch
 
-from lorauter.engine.bank import products
-from lorauter.engine.bank.products import add_products, fastest
-from lorauter.engine.bank.rows_of_slots import RowUses
+from lorauter.engine.bank import deltas
+from lorauter.engine.bank.deltas import add_deltas, fastest
+from lorauter.engine.bank.slot_weights import SlotWeights
 from lorauter.engine.bank.table import AdapterTable, width_of
 
 D_IN, D_OUT, RANK, ROWS = 12, 20, 3, 5
@@ -25,56 +25,56 @@ def filled(slots: int = 3) -> tuple[AdapterTable, list[torch.Tensor]]:
     return table, [b.T @ a for a, b in pairs]
 
 
-def uses_of(uses: list[tuple[int, int, float]], batch: int = ROWS) -> RowUses:
+def uses_of(uses: list[tuple[int, int, float]], batch: int = ROWS) -> SlotWeights:
     rows, slots = (torch.tensor([use[i] for use in uses], dtype=torch.int64) for i in (0, 1))
-    return RowUses(rows, slots, torch.tensor([weight for *_, weight in uses]), batch)
+    return SlotWeights(rows, slots, torch.tensor([weight for *_, weight in uses]), batch)
 
 
 def expected(
-    deltas: list[torch.Tensor], uses: list[tuple[int, int, float]], x: torch.Tensor, output: torch.Tensor
+    updates: list[torch.Tensor], uses: list[tuple[int, int, float]], x: torch.Tensor, output: torch.Tensor
 ) -> torch.Tensor:
     found = output.clone()
     for row, slot, weight in uses:
-        found[row] += weight * x[row] @ deltas[slot].T
+        found[row] += weight * x[row] @ updates[slot].T
     return found
 
 
 @pytest.mark.parametrize(("way", "tokens"), product(("bags", "rows", "stack"), (1, 4)))
 def test_every_way_gives_the_sum(way: str, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    table, deltas = filled()
+    table, updates = filled()
     x, output = torch.randn(ROWS, tokens, D_IN), torch.randn(ROWS, tokens, D_OUT)
-    monkeypatch.setattr(products, "fastest", lambda *_: way)
+    monkeypatch.setattr(deltas, "fastest", lambda *_: way)
 
-    found = add_products(table, uses_of(USES), x, output.clone())
+    found = add_deltas(table, uses_of(USES), x, output.clone())
 
-    torch.testing.assert_close(found, expected(deltas, USES, x, output))
+    torch.testing.assert_close(found, expected(updates, USES, x, output))
 
 
 @pytest.mark.parametrize(("way", "kept"), product(("bags", "rows", "stack"), ([0, 3], [3, 2, 0, 0], [2, 4])))
 def test_rows_that_are_kept_keep_their_uses(way: str, kept: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    table, deltas = filled()
+    table, updates = filled()
     x, output = torch.randn(ROWS, 2, D_IN), torch.randn(ROWS, 2, D_OUT)
     uses = uses_of(USES)
     uses.bags(D_IN, table.width, 2)  # forms of before must not outlive the choice
-    monkeypatch.setattr(products, "fastest", lambda *_: way)
+    monkeypatch.setattr(deltas, "fastest", lambda *_: way)
 
     uses.select(torch.tensor(kept))
 
-    found = add_products(table, uses, x[kept], output[kept])
-    torch.testing.assert_close(found, expected(deltas, USES, x, output)[kept])
+    found = add_deltas(table, uses, x[kept], output[kept])
+    torch.testing.assert_close(found, expected(updates, USES, x, output)[kept])
 
 
 def test_a_table_grows_and_gives_its_slots_again() -> None:
-    table, deltas = filled(5)
+    table, updates = filled(5)
 
     table.release(2)
     slot = table.put(torch.ones(1, D_IN), torch.ones(1, D_OUT))  # of a smaller rank: the rest of the slot is cleared
 
     x = torch.randn(5, 1, D_IN)
-    found = add_products(table, uses_of([(i, i, 1.0) for i in range(5)]), x, torch.zeros(5, 1, D_OUT))
-    deltas[slot] = torch.ones(D_OUT, D_IN)
+    found = add_deltas(table, uses_of([(i, i, 1.0) for i in range(5)]), x, torch.zeros(5, 1, D_OUT))
+    updates[slot] = torch.ones(D_OUT, D_IN)
     assert slot == 2
-    torch.testing.assert_close(found, torch.stack([x[i] @ deltas[i].T for i in range(5)]))
+    torch.testing.assert_close(found, torch.stack([x[i] @ updates[i].T for i in range(5)]))
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,32 @@
-"""Row uses: which rows of a batch use which slots of an adapter table, and the forms that the products want that in.
+"""Slot weights: what each row of a batch weighs of each slot of an adapter table, a sparse matrix of rows × slots.
 
-Knows: indices. Does not know: adapters, tables' contents, how a product is taken (lorauter/engine/bank/products).
+Knows: indices, and the forms that the ways to take a delta want them in. Does not know: adapters, tables' contents, how
+a delta is taken (lorauter/engine/bank/deltas).
 
-Modules whose adapters lie in the same slots share one `RowUses`, so that a form is made once for all of them.
+Modules whose adapters lie in the same slots share one `SlotWeights`, so that a form is made once for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
 
+Form = TypeVar("Form")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Own:
+class PerRow:
     """Each user's own slots side by side; k, the most slots that one uses, filled up with any slot.
 
     Args:
         users: (users,) int64, the rows that use any slot; None where all do.
         a_rows: (users × d_in × k,) int32, rows of the table's `a` that make (users, d_in, k × width); None where k is
             1 and they are just those of `slots`.
-        slots: (users × k,) int64. weights: (users, 1, k × width), 0 where filled up; None where all are 1.
+        slots: (users × k,) int64.
+        weights: (users, 1, k × width), 0 where filled up; None where all are 1.
     """
 
     users: torch.Tensor | None
@@ -32,7 +36,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shared:
+class Stacked:
     """All rows against all slots in use, side by side.
 
     Args:
@@ -48,13 +52,15 @@ class Shared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bags:
-    """The uses as bags of table rows, for `embedding_bag`; U' = uses × tokens, ordered by row, then token.
+    """The entries as bags of table rows, for `embedding_bag`; U' = entries × tokens, ordered by row, then token.
 
     Args:
-        sources: (U',) int64: the line of x (rows × tokens, d_in) that a use reads; None where use n reads line n.
-        a_rows, a_starts: int32, rows of the table's `a`, d_in to a use, and where each use's begin.
+        sources: (U',) int64: the line of x (rows × tokens, d_in) that an entry reads; None where entry n reads line n.
+        a_rows: int32, rows of the table's `a`, d_in to an entry.
+        a_starts: int32, where each entry's begin.
         weights: (U', 1); None where all are 1.
-        b_rows, b_starts: int32, rows of the table's `b`, width to a use, and where each line of the output begins.
+        b_rows: int32, rows of the table's `b`, width to an entry.
+        b_starts: int32, where each line of the output begins.
     """
 
     sources: torch.Tensor | None
@@ -65,11 +71,13 @@ class Bags:
     b_starts: torch.Tensor
 
 
-class RowUses:
-    """Uses of slots by the rows of a batch.
+class SlotWeights:
+    """The entries of the matrix that are not 0, by row.
 
     Args:
-        rows: (U,) int64, ascending: the row of each use. slots: (U,) int64. weights: (U,), in the engine's dtype.
+        rows: (U,) int64, ascending: the row of each entry.
+        slots: (U,) int64.
+        weights: (U,), in the engine's dtype.
         batch: rows of the batch.
     """
 
@@ -77,7 +85,7 @@ class RowUses:
 
     def __init__(self, rows: torch.Tensor, slots: torch.Tensor, weights: torch.Tensor, batch: int) -> None:
         self.rows, self.slots, self.weights, self.batch = rows, slots, weights, batch
-        self._forms: dict[tuple[Any, ...], Any] = {}
+        self._forms: dict[tuple[str | int, ...], object] = {}
 
     def select(self, kept: torch.Tensor) -> None:
         """Keeps the given rows (int64 indices into the present ones; one may be named often), in place."""
@@ -86,48 +94,42 @@ class RowUses:
         taken = counts[kept]
         ends = taken.cumsum(0)
         rows = torch.arange(len(kept), device=kept.device).repeat_interleave(taken)
-        uses = (starts[kept] - ends + taken)[rows] + torch.arange(len(rows), device=kept.device)
-        self.__init__(rows, self.slots[uses], self.weights[uses], len(kept))  # type: ignore[misc]
+        entries = (starts[kept] - ends + taken)[rows] + torch.arange(len(rows), device=kept.device)
+        self.__init__(rows, self.slots[entries], self.weights[entries], len(kept))  # type: ignore[misc]
 
     @property
     def distinct(self) -> int:
         """How many slots are in use."""
-        found: int = self._form(("distinct",), lambda: len(torch.unique(self.slots)))
-        return found
+        return self._form(("distinct",), lambda: len(torch.unique(self.slots)))
 
     @property
     def users(self) -> int:
         """How many rows use any slot."""
-        found: int = self._form(("users",), lambda: len(torch.unique(self.rows)))
-        return found
+        return self._form(("users",), lambda: len(torch.unique(self.rows)))
 
     @property
     def most(self) -> int:
         """The most slots that one row uses."""
-        found: int = self._form(("most",), lambda: int(torch.bincount(self.rows).max()) if len(self.rows) else 0)
-        return found
+        return self._form(("most",), lambda: int(torch.bincount(self.rows).max()) if len(self.rows) else 0)
 
-    def own(self, d_in: int, width: int) -> Own:
-        """See `Own`."""
-        found: Own = self._form(("own", d_in, width), lambda: self._own(d_in, width))
-        return found
+    def per_row(self, d_in: int, width: int) -> PerRow:
+        """See `PerRow`."""
+        return self._form(("per row", d_in, width), lambda: self._per_row(d_in, width))
 
-    def shared(self, d_in: int, width: int) -> Shared:
-        """See `Shared`."""
-        found: Shared = self._form(("shared", d_in, width), lambda: self._shared(d_in, width))
-        return found
+    def stacked(self, d_in: int, width: int) -> Stacked:
+        """See `Stacked`."""
+        return self._form(("stacked", d_in, width), lambda: self._stacked(d_in, width))
 
     def bags(self, d_in: int, width: int, tokens: int) -> Bags:
         """See `Bags`."""
-        found: Bags = self._form(("bags", d_in, width, tokens), lambda: self._bags(d_in, width, tokens))
-        return found
+        return self._form(("bags", d_in, width, tokens), lambda: self._bags(d_in, width, tokens))
 
-    def _form(self, name: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    def _form(self, name: tuple[str | int, ...], make: Callable[[], Form]) -> Form:
         if name not in self._forms:
             self._forms[name] = make()
-        return self._forms[name]
+        return cast("Form", self._forms[name])
 
-    def _own(self, d_in: int, width: int) -> Own:
+    def _per_row(self, d_in: int, width: int) -> PerRow:
         users, place, counts = torch.unique(self.rows, return_inverse=True, return_counts=True)
         starts = counts.cumsum(0) - counts
         within = torch.arange(len(self.rows), device=self.rows.device) - starts[place]
@@ -137,14 +139,14 @@ class RowUses:
         weights[place, within] = self.weights
         columns = weights.repeat_interleave(width, dim=1)[:, None]
         everyone = None if len(users) == self.batch else users
-        return Own(everyone, _side_by_side(slots, d_in), slots.view(-1), _unless_ones(columns))
+        return PerRow(everyone, _side_by_side(slots, d_in), slots.view(-1), _unless_ones(columns))
 
-    def _shared(self, d_in: int, width: int) -> Shared:
+    def _stacked(self, d_in: int, width: int) -> Stacked:
         slots, column = torch.unique(self.slots, return_inverse=True)
         mask = self.weights.new_zeros(self.batch, len(slots))
         mask[self.rows, column] = self.weights
         columns = mask.repeat_interleave(width, dim=1)[:, None]
-        return Shared(_side_by_side(slots[None], d_in), slots, _unless_ones(columns))
+        return Stacked(_side_by_side(slots[None], d_in), slots, _unless_ones(columns))
 
     def _bags(self, d_in: int, width: int, tokens: int) -> Bags:
         token = torch.arange(tokens, device=self.rows.device)
@@ -156,7 +158,7 @@ class RowUses:
         return Bags(
             sources=None if one_each else lines,
             a_rows=_blocks(slots, d_in),
-            a_starts=_multiples(len(slots), d_in, slots.device),
+            a_starts=torch.arange(len(slots), device=slots.device, dtype=torch.int32) * d_in,
             weights=_unless_ones(weights[:, None]),
             b_rows=_blocks(slots, width),
             b_starts=((counts.cumsum(0) - counts) * width).int(),
@@ -174,10 +176,6 @@ def _side_by_side(slots: torch.Tensor, d_in: int) -> torch.Tensor | None:
 def _blocks(slots: torch.Tensor, size: int) -> torch.Tensor:
     """(len(slots) × size,) int32: the `size` row numbers of each slot."""
     return (slots[:, None] * size + torch.arange(size, device=slots.device)).int().view(-1)
-
-
-def _multiples(count: int, size: int, device: torch.device) -> torch.Tensor:
-    return torch.arange(count, device=device, dtype=torch.int32) * size
 
 
 def _unless_ones(weights: torch.Tensor) -> torch.Tensor | None:

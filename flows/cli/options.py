@@ -1,6 +1,6 @@
-"""Flags that `lorauter answer` and `lorauter export` share: how queries are routed, prompted and decoded.
+"""Flags that commands share, and the settings and constants that they stand for.
 
-Knows: the flags, their help, what they mean for flows. Does not know: any work; imports nothing heavy.
+Knows: the flags, their help, what they mean for stages. Does not know: any work; imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import click
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _ROUTING = ("top_k", "temperature", "licences", "max_bytes", "authors", "not_authors")
 _ESCAPES = {r"\n": "\n", r"\t": "\t"}
 
@@ -38,6 +39,17 @@ def _bytes(_: click.Context, __: click.Parameter, written: str | None) -> int | 
         raise click.BadParameter(f"{error}.") from None
 
 
+bases_option = click.option("--base", "bases", multiple=True, help="Base model id, e.g. org/model. May be repeated.")
+endpoint_option = click.option("--endpoint", help="Address of the hub.  [default: the public Hub]")
+strategy_option = click.option(
+    "--strategy",
+    type=click.Choice(["racing", "halving", "exhaustive"]),
+    help="Which evaluations to run: adapters race the leader, halve rung by rung, or meet every example."
+    "  [default: racing]",
+)
+force_option = click.option(
+    "--force", metavar="REASON", default="", help="Publish even a much worse catalog; the reason is kept."
+)
 snapshot_option = click.option(
     "--snapshot",
     "--as-of",
@@ -99,6 +111,11 @@ decoding_options = _all(
     ),
     click.option("--seed", type=int, help="Of the draws.  [default: 0]"),
 )
+
+
+def bases_given(bases: tuple[str, ...]) -> dict[str, Any]:
+    """The settings that `--base A --base B` stands for."""
+    return {"base": bases[0], "bases": bases[1:]} if bases else {}
 
 
 def routing_given(settings: Any, flags: Mapping[str, Any]) -> dict[str, Any]:

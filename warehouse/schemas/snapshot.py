@@ -1,0 +1,109 @@
+"""The tables of a snapshot, each declared once.
+
+Knows: names, types and meanings of columns, sort keys. Does not know: who writes or reads rows (warehouse/snapshots).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from warehouse.schemas.columns import BASE, TIME, column, schema, timeless
+from warehouse.schemas.ledger import ACT, RUNGS, RUNS, VERDICTS
+
+TASKS = schema(
+    *BASE,
+    column("task", pa.string()),
+    column("task_hash", pa.string()),
+    column("metric", pa.string()),
+    column("template", pa.string(), "prompt template"),
+    column("max_new_tokens", pa.int32()),
+    column("description", pa.string()),
+    column("declared", pa.string(), "repo of the task's own adapter, where one is declared"),
+    column("n_validation", pa.int32()),
+    column("majority", pa.string(), "most frequent target of the validation set"),
+    column("majority_score", pa.float64(), "its metric on the examples that score the published adapter"),
+    column("encoder", pa.string()),
+    column("encoder_sha", pa.string(), "its commit"),
+    column("encoder_prompt", pa.string(), "text put before whatever is embedded; null in rows of an older version"),
+    column("encoder_hash", pa.string(), "of its weights and settings: embeddings of two hashes do not compare"),
+    column("embedding", pa.list_(pa.float32()), "mean of the L2-normalised embeddings of the validation inputs"),
+)
+INPUTS = schema(
+    *BASE,
+    column("task", pa.string()),
+    column("number", pa.int32(), "place in the task's validation set"),
+    column("input", pa.string(), "a validation input: what routers that look at more than the mean are fitted on"),
+    column("target", pa.string(), "its target; null in rows of an older version"),
+    column("embedding", pa.list_(pa.float32()), "of the input, L2-normalised, by the task's encoder"),
+)
+SCORES = schema(
+    *BASE,
+    column("task", pa.string()),
+    column("adapter", pa.string(), '"" is the base alone'),
+    column("n", pa.int32(), "selection examples that it met, the first n of the task's order"),
+    column("mean", pa.float64(), "mean metric on them"),
+    column("standard_error", pa.float64()),
+    column("lift", pa.float64(), "mean difference to the base, on the examples that both met"),
+    column("lift_standard_error", pa.float64()),
+    column("lift_n", pa.int32(), "how many those are"),
+    column("rung", pa.int32(), "the last one that it met examples in"),
+    column("chosen", pa.bool_(), "whether it is the task's published one"),
+    column("why", pa.string(), "why it went no further, or what it leads by"),
+)
+BEST = schema(
+    *BASE,
+    column("task", pa.string()),
+    column("adapter", pa.string(), 'key of the published adapter, "" where no adapter improves on the base'),
+    column("repo", pa.string()),
+    column("path", pa.string()),
+    column("sha", pa.string()),
+    column("score", pa.float64(), "mean metric on examples that did not choose it"),
+    column("standard_error", pa.float64()),
+    column("n", pa.int32()),
+    column("base_score", pa.float64(), "the base's mean on the same examples"),
+    column("lift", pa.float64(), "score - base_score"),
+    column("lift_standard_error", pa.float64(), "of the paired difference"),
+    column("majority_score", pa.float64(), "what always giving the most frequent target scores on them"),
+    column("lift_over_majority", pa.float64()),
+    column("lift_over_majority_standard_error", pa.float64()),
+    column("shuffled_score", pa.float64(), "the adapter's answers against other examples' targets"),
+    column("lift_over_shuffled", pa.float64()),
+    column("lift_over_shuffled_standard_error", pa.float64()),
+    column("curation", pa.string(), "a person's decision that chose it in the race's place; null where the race did"),
+    column("selection_score", pa.float64(), "mean on the examples that chose it: biased upwards"),
+    column("selection_n", pa.int32()),
+)
+CURATED = schema(*BASE, *ACT, column("decided", TIME, "when it was decided"))
+CHANGES = schema(
+    *BASE,
+    column("task", pa.string()),
+    column("adapter", pa.string()),
+    column("change", pa.string(), "came, went, rose or fell, against the snapshot that was current before"),
+    column("mean_before", pa.float64(), "mean metric there; null for one that came"),
+    column("mean", pa.float64(), "mean metric now; null for one that went"),
+    column("lift_before", pa.float64()),
+    column("lift", pa.float64()),
+    column("chosen_before", pa.bool_(), "whether it was the task's published one"),
+    column("chosen", pa.bool_(), "whether it is now"),
+    column("since", pa.string(), "id of the snapshot before"),
+)
+SOURCES = schema(
+    column("table", pa.string(), "of the ledger"),
+    column("fragment", pa.string(), "name of a fragment that was there when this was published"),
+)
+
+SNAPSHOT = {
+    "tasks": (TASKS, ("base", "base_sha", "task")),
+    "inputs": (INPUTS, ("base", "base_sha", "task", "number")),
+    "best": (BEST, ("base", "base_sha", "task")),
+    "scores": (SCORES, ("base", "base_sha", "task", "adapter")),
+    "rungs": (timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
+    "adapters": (timeless(VERDICTS), ("base", "base_sha", "adapter")),
+    "curation": (CURATED, ("base", "base_sha", "decided", "kind", "adapter", "task")),
+}
+ASIDE = {
+    "changes": (CHANGES, ("base", "base_sha", "task", "adapter")),
+    "runs": (RUNS, ("started", "run")),
+    "sources": (SOURCES, ("table", "fragment")),
+}
+"""Tables of a snapshot that its id leaves out: how it came about, in which time and history enter."""
