@@ -80,6 +80,7 @@ def validate(ledger: Ledger, hub: Hub, fetch_adapter: FetchAdapter, wanted: Want
         judging = _Judging(ledger, bases, NamedBases(ledger, hub, options.retry_days), wanted, options.policy)
         keys = judging.judge(pool)
         judging.finish([key for key in keys if judging.is_sound(key)], Downloads(ledger, hub, fetch_adapter), options)
+    del judging  # what it holds of a large pool makes room for the count
     return Judged(tuple(bases.values()), len(keys), count_admitted(ledger, keys))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from catalog.adapters.adapter import AdapterId, Finding
@@ -108,7 +109,7 @@ def verdicts_on(ledger: Ledger, means: Callable[[str], bool], base: str = "") ->
     """
     index = ledger.index("verdicts", within=base or None)
     keys = [key for key in index if base in ("", key[0]) and means(key[2])]
-    return [verdict_of_row(row) for row in sorted(index.rows(keys), key=lambda row: row["at"])]
+    return sorted(map(verdict_of_row, index.rows(keys)), key=attrgetter("at"))
 
 
 def linked_copies(ledger: Ledger) -> list[tuple[str, str]]:
