@@ -72,7 +72,7 @@ class Task:
     domain: str | None = None
 
     def prompt(self, text: str) -> str:
-        """The prompt for an input: the template with `{input}` replaced, and nothing else. Under CHAT the input alone."""
+        """The prompt for an input: the template with `{input}` replaced, and nothing else; under CHAT the input."""
         return text if self.template == CHAT else self.template.replace("{input}", text)
 
     @property

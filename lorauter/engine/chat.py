@@ -12,7 +12,6 @@ from transformers import AutoTokenizer
 
 from catalog.errors import SettingError
 
-
 _MESSAGE = "the message\u2063goes here"  # no template says this by itself
 
 

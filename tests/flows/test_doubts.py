@@ -140,9 +140,7 @@ def test_empty_and_cut_answers_are_counted_as_the_ledger_has_them(world: World) 
     world.catalog()
     home = world.home
 
-    rows = connect(home.snapshot(), home.ledger).execute(
-        "SELECT task, adapter, empty, cut, n FROM scores ORDER BY ALL"
-    )
+    rows = connect(home.snapshot(), home.ledger).execute("SELECT task, adapter, empty, cut, n FROM scores ORDER BY ALL")
     counted = {(task, key): Endings(n, empty, cut) for task, key, empty, cut, n in rows.fetchall()}
     tasks = {task.name: [example.id for example in split_examples(task, 0.4)[0]] for task in home.tasks()}
     stored = dict.fromkeys(counted, Endings())
