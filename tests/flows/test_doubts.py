@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from catalog.tasks.answer import Endings, endings_of
+from catalog.tasks.answer import Endings, Text, endings_of
 from catalog.tasks.task import DEFAULT_TEMPLATE, Example, Task
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
@@ -110,7 +111,7 @@ def test_a_winner_that_gains_nothing_is_told_and_no_task_with_a_mute_base_is_goo
         f"loss: {OWN} gains nothing on examples that did not choose it; it is published all the same "
         "(LORAUTER_UNCONFIRMED)." in told
     )
-    assert "mute: the base says nothing on 20 of 20 examples: a lift over it means little." in told
+    assert re.search(r"mute: the base says nothing on (\d+) of \1 examples: a lift over it means little", told)
     assert "answers are cut after 3 tokens. Give the task more: lorauter tasks add … --max-new-tokens 12." in told
 
 
@@ -142,12 +143,18 @@ def test_empty_and_cut_answers_are_counted_as_the_ledger_has_them(world: World) 
 
     rows = connect(home.snapshot(), home.ledger).execute("SELECT task, adapter, empty, cut, n FROM scores ORDER BY ALL")
     counted = {(task, key): Endings(n, empty, cut) for task, key, empty, cut, n in rows.fetchall()}
-    tasks = {task.name: [example.id for example in split_examples(task, 0.4)[0]] for task in home.tasks()}
-    stored = dict.fromkeys(counted, Endings())
-    for row in home.ledger.read("outputs").to_pylist():
-        cell = row["task"], row["adapters"][0] if row["adapters"] else ""
-        if row["example"] in tasks[row["task"]][: counted[cell].texts]:
-            stored[cell] += Endings(1, not row["text"].strip(), row["cut"])
+    made = {
+        (row["adapters"][0] if row["adapters"] else "", row["prompt"], row["max_new_tokens"]): Text(
+            row["text"], row["cut"]
+        )
+        for row in home.ledger.read("outputs").to_pylist()
+    }  # tasks that ask the same share an output
+    tasks = {task.name: task for task in home.tasks()}
+    stored = {}
+    for (name, key), told in counted.items():
+        task = tasks[name]
+        met = split_examples(task, 0.4)[0][: told.texts]
+        stored[name, key] = endings_of(made[key, task.prompt(one.input), task.max_new_tokens] for one in met)
     assert len(counted) >= 9
     assert counted == stored
 
