@@ -16,7 +16,7 @@ from catalog.chunks import chunks
 from catalog.tasks.answer import Answer, Failed
 from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import content_hash
-from flows.answer.checks import MAJORITY, checked_answers
+from flows.answer.checks import checked_answers
 from flows.answer.prompts import Prompts, prompts_of
 from flows.answer.routes import Routes
 from flows.home.home import Home, open_home
@@ -29,6 +29,7 @@ from lorauter.compositions.serving import served
 from lorauter.engine.decoding import STOPS, Decoding
 from lorauter.engine.decoding import spelled as spelled_decoding
 from lorauter.gates.protocol import GatedRoute
+from lorauter.routers import MAJORITY
 from lorauter.routing.routes import Route, Routed
 from warehouse.plans.plan import Work
 from warehouse.queries.answer_parts import AnswerParts

@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.answer.routes import check_routers
 from lorauter.compositions import MIXTURE, spelled
 from lorauter.compositions.base import CompositionOptions
-from lorauter.compositions.serving import refuse_gates
 from lorauter.engine.decoding import STOPS, Decoding, decoding_of, stops_of
+from lorauter.routers import MAJORITY, ROUTERS, refuse_gates
 from warehouse.queries.queries import NEW_TOKENS, check_new_tokens
-
-MAJORITY = "majority"
 
 
 def checked_answers(
@@ -31,7 +28,8 @@ def checked_answers(
     Raises:
         SettingError: a router or a composition does not exist, they do not go together, or a number makes no sense.
     """
-    check_routers(routers, (MAJORITY,))
+    for router in routers:
+        ROUTERS.check(router, (MAJORITY,))
     check_new_tokens(max_new_tokens)
     if compose != MIXTURE:
         refuse_gates(routers, "composed: it sums outputs by itself", "Leave --compose at mixture")

@@ -8,27 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from catalog.errors import HubError, HubRefusal, SettingError
+from catalog.errors import HubError, HubRefusal
 from catalog.tasks.task import DEFAULT_TEMPLATE
 from flows.home.home import Home
 from flows.home.parts import open_router
 from flows.screen.progress import say
 from lorauter.gates.protocol import taking_part, weighing_of
-from lorauter.routers import ROUTERS
 from lorauter.routing.fallback import without
 from lorauter.routing.filters import refused, unmatched
 from lorauter.routing.routes import Question, Routed, Router, routes_of
 from lorauter.routing.task_index import TaskIndex, load_index, load_pool
 from warehouse.queries.queries import Query
 from warehouse.snapshots.snapshot import Snapshot
-
-
-def check_routers(names: Sequence[str], others: Sequence[str] = ()) -> None:
-    """Raise SettingError for a router that does not exist; `others` are known beside `lorauter.routers.ROUTERS`."""
-    known = (*ROUTERS, *others)
-    for name in names:
-        if name not in known:
-            raise SettingError(f"There is no router {name!r}.", f"Choose one of: {', '.join(known)}.")
 
 
 class Routes:

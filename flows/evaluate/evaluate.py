@@ -25,10 +25,10 @@ from flows.home.home import Home
 from flows.home.parts import engine_here
 from flows.outputs.shards import RunShards, ensure_outputs
 from flows.screen.progress import Advance, say, stage
-from lorauter.compositions import read_spelled, spelled
+from lorauter.compositions import OWN, read_spelled, spelled
 from lorauter.compositions.serving import served
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
-from lorauter.evaluation.systems import OWN, System, check_names, reference_of, systems_of
+from lorauter.evaluation.systems import System, check_names, reference_of, systems_of
 from lorauter.gates.protocol import GatedRoute
 from lorauter.loading import open_parts
 from lorauter.routers import ROUTERS, RouterParts

@@ -10,7 +10,7 @@ from flows.screen.progress import Advance
 from warehouse.plans.plan import Conditions, Work
 
 RunShards = Outputs
-"""What `flows.home.parts.shard_runner` opens."""
+"""What stages.py hands to them."""
 
 
 def ensure_outputs(

@@ -26,10 +26,9 @@ from flows.score.score import Racetrack, Scores
 from flows.screen.progress import say, stage
 from warehouse.ledger.ledger import Index, Ledger
 from warehouse.records.curation import record
-from warehouse.records.published import BestRow, published, published_verdicts, read_best
+from warehouse.records.published import BestRow, published, published_verdicts, read_best, sources
 from warehouse.records.rungs import published_rungs
 from warehouse.records.runs import keep_run, runs_with
-from warehouse.schemas.ledger import LEDGER
 from warehouse.schemas.snapshot import SNAPSHOT
 from warehouse.snapshots.history import remove, spare
 from warehouse.snapshots.snapshot import Snapshot, current_snapshot, publish
@@ -124,7 +123,7 @@ def publish_catalog(
             snapshots,
             tables,
             {"bases": {**others, base.id: _context(base, track, pool.policy)}},
-            {"sources": _sources(ledger), "runs": runs_with(ledger, took)},
+            {"sources": sources(ledger), "runs": runs_with(ledger, took)},
             weights,
             current,
         )
@@ -156,11 +155,6 @@ def _pass_gate(gate: Gate, before: Sequence[BestRow], best: Sequence[BestRow], f
         say(f"{refused.cause} Forced: {force}")
         return force.strip()
     return ""
-
-
-def _sources(ledger: Ledger) -> list[dict[str, str]]:
-    """The ledger's fragments that there are: what a snapshot was made from."""
-    return [{"table": table, "fragment": name} for table in LEDGER for name in ledger.names(table)]
 
 
 def _context(base: Base, track: Racetrack, policy: Policy) -> dict[str, Any]:
