@@ -32,11 +32,11 @@ def compact_command(home: Path | None, tables: tuple[str, ...], dry_run: bool) -
         raise SettingError(f"There is no table {', '.join(unknown)}.", f"Choose from: {', '.join(LEDGER)}.")
     ledger = open_home(home=home).ledger
     wanted = tables or tuple(LEDGER)
-    found = []
+    compactions = []
     with stage("compact", len(wanted), "tables") as advance:
         for table in wanted:
-            found.append(compact(ledger, table, dry_run=dry_run))
+            compactions.append(compact(ledger, table, dry_run=dry_run))
             advance(1)
-    for one in found:
+    for one in compactions:
         joined = f"{one.joined} files into {one.made}"
         click.echo(f"{one.table}\t{joined}\t{one.rows} rows\t{one.removed} old files removed")

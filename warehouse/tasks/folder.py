@@ -26,6 +26,7 @@ from warehouse.tasks.labelled_rows import SPLITS
 
 __all__ = [
     "MIN_VALIDATION",
+    "has_tasks",
     "make_task",
     "read_rows",
     "read_split",
@@ -33,6 +34,7 @@ __all__ = [
     "read_tasks",
     "remove_task",
     "store_task",
+    "stored_tasks",
     "task_folders",
 ]
 MIN_VALIDATION = 2  # one that selects, one that reports
@@ -61,6 +63,18 @@ def read_tasks(path: Path) -> list[Task]:
     if not tasks:
         raise TaskError(f"{path} holds no task: there is no task.json in it or one level below.", FIX)
     return list(tasks.values())
+
+
+def stored_tasks(folder: Path) -> list[Task]:
+    """The tasks that were added to a folder, by name. Raises TaskError where there are none yet."""
+    if not has_tasks(folder):
+        raise TaskError("There are no tasks yet.", "Add some: lorauter tasks add FOLDER_OR_FILE.")
+    return read_tasks(folder)
+
+
+def has_tasks(folder: Path) -> bool:
+    """Whether any task was added to a folder."""
+    return any(folder.glob("*/task.json"))
 
 
 def read_task(folder: Path) -> Task:
