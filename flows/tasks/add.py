@@ -18,7 +18,7 @@ from catalog.tasks.task import TEMPLATES, Example, Task
 from warehouse.storage.row_files import ENDINGS
 from warehouse.tasks.folder import store_task
 from warehouse.tasks.labelled_rows import SPLITS, Columns
-from warehouse.tasks.readers import Found, Layout, data_files, read_files, read_source
+from warehouse.tasks.readers import Layout, SourceTasks, data_files, read_files, read_source
 
 if TYPE_CHECKING:
     from catalog.hub.client import Hub
@@ -93,7 +93,7 @@ def layout_of(flags: Mapping[str, Any]) -> Layout:
     )
 
 
-def _read(source: Source, open_hub: Callable[[], Hub]) -> Found:
+def _read(source: Source, open_hub: Callable[[], Hub]) -> SourceTasks:
     if Path(source.name).exists():
         return read_source(Path(source.name), source.layout)
     if not is_repo_id(source.name) or Path(source.name).suffix in ENDINGS:
@@ -102,7 +102,7 @@ def _read(source: Source, open_hub: Callable[[], Hub]) -> Found:
     return _download(open_hub(), source)
 
 
-def _download(hub: Hub, source: Source) -> Found:
+def _download(hub: Hub, source: Source) -> SourceTasks:
     from catalog.hub.datasets import download_dataset
 
     repo, layout = source.name, source.layout
