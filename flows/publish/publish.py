@@ -80,9 +80,14 @@ def publish_catalog(
     """Freeze verdicts, scores and task embeddings of a base and make them current, beside the other bases' own.
 
     Args:
+        scores: of the base's tasks.
         run: what began and ends here; what it took is published and kept in the ledger.
         track: how the scores came about; part of the snapshot's id.
+        pool: the verdicts that are published.
+        ledger: where the run is kept, and who forced it.
+        embeddings: of the tasks and their inputs.
         snapshots: folder of snapshots.
+        options: what may be published, and what goes with it.
         force: a person's reason to publish what the gate would refuse; it is kept in the ledger.
 
     Raises PublishRefused where it is much worse than what is published (publish_gate).
@@ -92,6 +97,7 @@ def publish_catalog(
         best = [best_row(base, s) for s in scores.tasks]
         tasks = [task_row(base, s, encoder, vector) for s, vector in zip(scores.tasks, vectors, strict=True)]
         bans = {key: ban for key in pool.verdicts.keys if (ban := scores.curation.ban(key[2]))}
+        # Rows of a task at a time: of very many there is never more than Arrow holds.
         own: dict[str, Iterable[Part]] = {
             "tasks": [published("tasks", tasks)],
             "inputs": (published("inputs", input_rows(base, s, embeddings.inputs(s.task))) for s in scores.tasks),
@@ -100,7 +106,7 @@ def publish_catalog(
             "rungs": (published_rungs(base, s.race.rows) for s in scores.tasks),
             "adapters": published_verdicts(pool.verdicts, bans),
             "curation": [published("curation", [curated_row(base, act) for act in scores.curation.held])],
-        }  # rows of a task at a time: of very many there is never more than Arrow holds
+        }
         current = _current(snapshots)
         before = read_best(current) if current else []
         forced = _pass_gate(options.gate, [row for row in before if row.base == base.id], best, force)

@@ -132,9 +132,13 @@ def score(
     """Score the admitted adapters of a base on every task. Stored outputs are never made again.
 
     Args:
+        base: what the adapters were made for.
+        tasks: what they race on.
         admitted: adapters that the rules let through, by key, and whether their weights were looked at too: those
             judged by their headers only are told of and left out.
+        track: what decides how the races come out.
         ledger: what people decided, earlier rungs; the new ones are added.
+        outputs: gives answers to evaluations.
         cards: what adapters say of themselves, read if the strategy looks at it.
         embeddings: of tasks and cards, made if the strategy looks at them.
         keep_unconfirmed: whether a winner is published that the report's examples do not confirm; else the base is.
