@@ -16,7 +16,7 @@ from catalog.tasks.answer import Answer, Failed
 from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import content_hash
 from flows.answer.answered import MakeAnswers
-from flows.answer.options import MAJORITY, AnswerOptions
+from flows.answer.options import AnswerOptions
 from flows.answer.prompts import Prompts, prompts_of
 from flows.answer.published_base import PublishedBase
 from flows.answer.routes import Routes
@@ -24,6 +24,7 @@ from flows.screen.progress import Advance, stage
 from lorauter.compositions.serving import served
 from lorauter.engine.decoding import spelled as spelled_decoding
 from lorauter.gates.protocol import GatedRoute
+from lorauter.routers import MAJORITY
 from lorauter.routing.routes import Route, Routed
 from warehouse.plans.plan import Conditions, Work
 from warehouse.queries.answer_parts import AnswerParts

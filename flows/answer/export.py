@@ -20,16 +20,16 @@ from catalog.chunks import chunks
 from catalog.errors import SettingError, UnsupportedAdapter
 from flows.answer.prompts import prompts_of
 from flows.answer.published_base import PublishedBase
-from flows.answer.routes import Routes, check_routers
+from flows.answer.routes import Routes
 from flows.screen.progress import Advance, say, stage
 from lorauter.adapters.weights import JUDGED
 from lorauter.compositions import open_composition
 from lorauter.compositions.base import CompositionOptions
-from lorauter.compositions.serving import refuse_gates
 from lorauter.engine.decoding import GREEDY, Decoding, stops_of
 from lorauter.export import lorax, vllm
 from lorauter.export.adapters import ServedAdapter, ServedAdapters
 from lorauter.export.requests import Asked
+from lorauter.routers import ROUTERS, refuse_gates
 from lorauter.routing.routes import Routed
 from warehouse.queries.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
 from warehouse.storage.files import write_atomically
@@ -70,7 +70,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise SettingError(f"There is no engine {self.engine!r}.", f"Choose one of: {', '.join(ENGINES)}.")
-        check_routers([self.router])
+        ROUTERS.check(self.router)
         refuse_gates([self.router], "exported: other engines know no gates", "Answer here by `lorauter answer`")
         check_new_tokens(self.max_new_tokens)
         stops_of(self.stop)

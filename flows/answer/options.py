@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flows.answer.routes import check_routers
 from lorauter.compositions import MIXTURE, spelled
 from lorauter.compositions.base import CompositionOptions
-from lorauter.compositions.serving import refuse_gates
 from lorauter.engine.decoding import GREEDY, STOPS, Decoding, stops_of
+from lorauter.routers import MAJORITY, ROUTERS, refuse_gates
 from warehouse.queries.queries import NEW_TOKENS, check_new_tokens
-
-MAJORITY = "majority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,8 @@ class AnswerOptions:
     max_new_tokens: int = NEW_TOKENS
 
     def __post_init__(self) -> None:
-        check_routers(self.routers, (MAJORITY,))
+        for router in self.routers:
+            ROUTERS.check(router, (MAJORITY,))
         check_new_tokens(self.max_new_tokens)
         if self.compose != MIXTURE:
             refuse_gates(self.routers, "composed: it sums outputs by itself", "Leave --compose at mixture")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from catalog.errors import HubError, HubRefusal, SettingError
+from catalog.errors import HubError, HubRefusal
 from catalog.tasks.task import DEFAULT_TEMPLATE
 from flows.answer.published_base import PublishedBase
 from flows.screen.progress import say
 from lorauter.gates.protocol import taking_part, weighing_of
-from lorauter.routers import ROUTERS
 from lorauter.routing.fallback import without
 from lorauter.routing.filters import refused, unmatched
 from lorauter.routing.routes import Question, Routed, Router, routes_of
@@ -21,14 +20,6 @@ from lorauter.routing.task_index import TaskIndex, load_pool
 from warehouse.queries.answer_rows import Fallback
 from warehouse.queries.queries import Query
 from warehouse.records.published_tasks import asked_tasks
-
-
-def check_routers(names: Sequence[str], others: Sequence[str] = ()) -> None:
-    """Raise SettingError for a router that does not exist; `others` are known beside `lorauter.routers.ROUTERS`."""
-    existing = (*ROUTERS, *others)
-    for name in names:
-        if name not in existing:
-            raise SettingError(f"There is no router {name!r}.", f"Choose one of: {', '.join(existing)}.")
 
 
 def tell_unmatched(published: PublishedBase) -> None:

@@ -16,17 +16,18 @@ from flows.cli.options import (
     sampling_of,
     stops_given,
 )
+from flows.cli.package_names import composition_option, router_option
 from flows.cli.running import begin_with_prefect
 
 
 @click.command("answer")
 @click.option("--in", "source", type=PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
 @click.option("--out", type=PATH, required=True, help="Parquet file to write.")
-@click.option(
+@router_option(
     "--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="See above. May be repeated."
 )
 @routing_options
-@click.option("--compose", default="mixture", show_default=True, help="How a route's adapters are put together.")
+@composition_option("--compose", default="mixture", show_default=True, help="How a route's adapters are put together.")
 @prompt_options
 @decoding_options
 @click.pass_obj

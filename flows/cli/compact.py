@@ -25,7 +25,7 @@ def compact_command(home: Path | None, tables: tuple[str, ...], dry_run: bool) -
     from flows.home.home import open_home
     from flows.screen.progress import stage
     from warehouse.ledger.compaction import compact
-    from warehouse.schemas.tables import LEDGER
+    from warehouse.schemas.ledger import LEDGER
 
     unknown = sorted(set(tables) - set(LEDGER))
     if unknown:

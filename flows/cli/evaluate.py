@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from flows.cli.options import PATH, routing_given, routing_options
+from flows.cli.package_names import composition_option, router_option
 
 
 class _Names(click.ParamType[Any]):
@@ -26,14 +27,14 @@ class _Names(click.ParamType[Any]):
 
 @click.command("evaluate")
 @click.option("--tasks", type=_Names(), default="", help="Tasks to judge on.  [default: all that have test examples]")
-@click.option(
+@router_option(
     "--routers",
     type=_Names(),
     default="lorauter,discriminant,uniform,random,oracle,base",
     show_default=True,
     help="Routers to judge; the oracle always runs.",
 )
-@click.option(
+@composition_option(
     "--compositions",
     type=_Names(),
     default="own",

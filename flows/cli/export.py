@@ -16,6 +16,7 @@ from flows.cli.options import (
     sampling_of,
     stops_given,
 )
+from flows.cli.package_names import composition_option, router_option
 
 
 @click.command("export")
@@ -23,9 +24,9 @@ from flows.cli.options import (
 @click.option("--out", type=PATH, required=True, help="File of requests to write, JSON lines.")
 @click.option("--for", "engine", type=click.Choice(["vllm", "lorax"]), required=True, help="Engine that shall answer.")
 @click.option("--adapters", type=PATH, help="Folder for adapters that must be written.  [default: beside OUT]")
-@click.option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
+@router_option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
 @routing_options
-@click.option("--compose", default="selection", show_default=True, help="How a route becomes one adapter.")
+@composition_option("--compose", default="selection", show_default=True, help="How a route becomes one adapter.")
 @prompt_options
 @decoding_options
 @click.pass_obj

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from flows.cli.options import routing_given, routing_options
+from flows.cli.package_names import router_option
 
 
 @click.command("route")
 @click.argument("text")
-@click.option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
+@router_option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
 @routing_options
 @click.option("--task", help="The true task of TEXT, for the router oracle.")
 @click.option("--explain", is_flag=True, help="Tasks, adapters with score and lift, and why others lost.")

@@ -20,10 +20,10 @@ from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import Example, Task, content_hash
 from flows.answer.answered import MakeAnswers
 from flows.screen.progress import Advance, say, stage
-from lorauter.compositions import read_spelled, spelled
+from lorauter.compositions import OWN, read_spelled, spelled
 from lorauter.compositions.serving import served
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
-from lorauter.evaluation.systems import OWN, System, check_names, reference_of, systems_of
+from lorauter.evaluation.systems import System, check_names, reference_of, systems_of
 from lorauter.gates.protocol import GatedRoute
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing.routes import Mixture, Routed, RouterOptions

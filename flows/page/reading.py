@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from flows.page import rows
 from flows.page.rows import Tables
 from warehouse.ledger.ledger import Ledger
-from warehouse.schemas.tables import LEDGER
+from warehouse.schemas.ledger import LEDGER
 from warehouse.snapshots.snapshot import Snapshot
 from warehouse.sql.session import connect, run
 
