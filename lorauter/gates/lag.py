@@ -21,7 +21,8 @@ class LagGate:
     """One adapter a token.
 
     Args:
-        adapters, singular, errors: as `ArrowGate`. top_k: what Arrow's scores keep; 20 is chosen by us.
+        adapters, singular, errors: as `ArrowGate`.
+        top_k: what Arrow's scores keep; 20 is chosen by us.
     """
 
     name = "lag"

@@ -36,8 +36,10 @@ class TaskIndex:
     """Tasks of one (base, base_sha).
 
     Args:
-        tasks: names. embeddings: float32 (tasks, d), the mean embeddings t_j, not normalised.
-        best: published adapter key by task, "" for the base. declared: the task's own adapter's key, or None.
+        tasks: names.
+        embeddings: float32 (tasks, d), the mean embeddings t_j, not normalised.
+        best: published adapter key by task, "" for the base.
+        declared: the task's own adapter's key, or None.
         encoder: what made the embeddings; queries must be embedded by the same.
     """
 
@@ -71,9 +73,11 @@ class TaskInputs:
     """Validation inputs of an index's tasks.
 
     Args:
-        texts: n inputs. owners: int64 (n,), each one's task as its place in the index.
+        texts: n inputs.
+        owners: int64 (n,), each one's task as its place in the index.
         embeddings: unit vectors, float32 (n, d).
-        targets: one an input, None where the snapshot has none. templates: one a task of the index.
+        targets: one an input, None where the snapshot has none.
+        templates: one a task of the index.
     """
 
     texts: tuple[str, ...]

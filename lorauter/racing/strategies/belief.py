@@ -28,7 +28,9 @@ class Belief:
     """What is believed of every quality but for its own results, all (tasks, adapters).
 
     Args:
-        mean, variance: of the quality. noise: variance of one score of the cell.
+        mean: of the quality.
+        variance: of the quality.
+        noise: variance of one score of the cell.
     """
 
     mean: Floats
