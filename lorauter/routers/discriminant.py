@@ -108,7 +108,11 @@ class DiscriminantRouter:
 
     @cached_property
     def _confidence(self) -> Confidence:
-        return self._fitted(f"discriminant's confidence {self._lost}", self._calibrate)
+        folds = min(FOLDS, len(self.index.tasks))
+        return self._fitted(
+            f"discriminant's confidence {self._lost}",
+            lambda: Confidence(*self._discriminant.held_out(folds), lost=self._lost),
+        )
 
     def _fit(self) -> TaskDiscriminant:
         inputs = self._inputs()
@@ -119,7 +123,3 @@ class DiscriminantRouter:
                 "Add some with `lorauter tasks add` and refresh, or use the router `lorauter`.",
             )
         return TaskDiscriminant(count_texts(inputs.texts, inputs.embeddings), inputs.owners)
-
-    def _calibrate(self) -> Confidence:
-        folds = min(FOLDS, len(self.index.tasks))
-        return Confidence(*self._discriminant.held_out(folds), lost=self._lost)

@@ -6,9 +6,9 @@ query, how to weigh tasks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -114,19 +114,18 @@ def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
     rows = [row for row in tasks if row["base"] == base]
     best = {row["task"]: row["adapter"] for row in snapshot.read("best") if row["base"] == base}
     admitted = [r["adapter"] for r in snapshot.read("adapters") if r["base"] == base and r["admitted"]]
+    first = rows[0]
     return TaskIndex(
         base=base,
-        base_sha=rows[0]["base_sha"],
+        base_sha=first["base_sha"],
         tasks=tuple(row["task"] for row in rows),
         embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
         best=tuple(best[row["task"]] for row in rows),
         declared=tuple(_own(row["declared"], admitted) for row in rows),
-        encoder=_encoder(rows[0]),
+        encoder=EncoderId(
+            first["encoder"], first["encoder_sha"], first["encoder_hash"], first.get("encoder_prompt") or ""
+        ),
     )
-
-
-def _encoder(row: Mapping[str, Any]) -> EncoderId:
-    return EncoderId(row["encoder"], row["encoder_sha"], row["encoder_hash"], row.get("encoder_prompt") or "")
 
 
 def load_means(snapshot: Snapshot, index: TaskIndex) -> dict[tuple[str, str], float]:
