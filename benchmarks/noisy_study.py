@@ -24,7 +24,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def _refreshed(home: Home, repos: Sequence[str]) -> Figures:
 
 def _judged(home: Home, routers: Sequence[str], items: int | None) -> Figures:
     """Each router's mean over tasks and share of the oracle on the test examples, with intervals."""
-    report = report_of(evaluate(home, EvaluateOptions(tuple(routers), settings=(NON_OOD,), items=items)))
+    report = asdict(report_of(evaluate(home, EvaluateOptions(tuple(routers), settings=(NON_OOD,), items=items))))
     told = ("router", "composition", "average", "share", "difference", "refused")
     return {
         "snapshot": report["snapshot"],

@@ -109,6 +109,16 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path, t
     return home.root
 
 
+@pytest.fixture(scope="session")
+def prefect_url() -> str:
+    """Address of the Prefect server that flows of this process run on, for processes that need none of their own."""
+    from prefect.server.api.server import SubprocessASGIServer
+
+    server = SubprocessASGIServer()  # there is one a process: whoever comes first starts it
+    server.start()
+    return str(server.api_url)
+
+
 @pytest.fixture
 def tiny_hub(tiny_hub_folder: Path) -> Iterator[str]:
     """Address of a mirror that serves the small hub."""

@@ -58,27 +58,32 @@ def answer_command(
     A row with a fault carries it in column error, and the rest goes on. Killed, the same command goes on where it was;
     with other flags it begins anew and mixes nothing. docs/answer.md tells all columns.
     """
-    from flows.answer.checks import checked_answers
+    from flows.answer.options import AnswerOptions
     from flows.home.home import open_home
+    from lorauter.engine.decoding import decoding_of
     from warehouse.queries.queries import read_queries
 
     opened = open_home(home=home)
     next(read_queries(source))  # a file that cannot be read is better told before a model is loaded
-    asked = {"sampling": sampling_of(flags), "stop": stops_given(flags), "max_new_tokens": flags["max_new_tokens"]}
-    checked_answers(routers, compose, flags["density"], **asked)  # and a wrong name before Prefect starts
+    density, sampling, stop = flags["density"], sampling_of(flags), stops_given(flags)
+    bound = flags["max_new_tokens"]
+    # and so are a wrong name and a wrong number
+    AnswerOptions(routers, flags["template"], compose, density, decoding_of(sampling), stop, bound)
     begin_with_prefect(opened.root)
     from flows.answer_batch import answer_batch
 
     outcome = answer_batch(
-        str(source),
-        str(out),
-        list(routers),
-        flags["snapshot"],
-        flags["template"],
-        compose,
-        flags["density"],
-        {**opened.reference, "routing": routing_given(opened.settings.routing, flags)},
-        **asked,
+        queries=str(source),
+        out=str(out),
+        routers=list(routers),
+        snapshot=flags["snapshot"],
+        template=flags["template"],
+        compose=compose,
+        density=density,
+        settings={**opened.reference, "routing": routing_given(opened.settings.routing, flags)},
+        sampling=sampling,
+        stop=stop,
+        max_new_tokens=bound,
     )
     failed = f", {outcome['failed']} with an error" if outcome["failed"] else ""
     click.echo(f"{outcome['answers']} answers in {out} ({outcome['new']} new{failed}), snapshot {outcome['snapshot']}.")

@@ -47,7 +47,8 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
     No stop is sent unless --stop gives one: theirs ends a text at leading blanks too. Cut what comes back with
     lorauter.engine.stopping.cut_at_stop. A row that cannot be served is told and left out. docs/export.md has the rest.
     """
-    from flows.answer.export import ExportOptions, export_requests
+    from flows import stages
+    from flows.answer.export import ExportOptions
     from flows.home.home import open_home
     from lorauter.engine.decoding import decoding_of
     from warehouse.queries.queries import read_queries
@@ -66,7 +67,7 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
         stop=tuple(one for one in stops_given(flags, ()) if one),
         max_new_tokens=flags["max_new_tokens"],
     )
-    exported = export_requests(opened, source, out, options, flags["snapshot"])
+    exported = stages.export(opened, source, out, options, flags["snapshot"])
     told = [exported.start] if exported.start else [f"{a.name}\t{a.folder}\t{a.rank}" for a in exported.adapters]
     for line in told:
         click.echo(line)

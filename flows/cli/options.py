@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from flows.cli.package_names import strategies_option
+
+if TYPE_CHECKING:
+    from lorauter.routing.routes import RouterOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -130,7 +133,7 @@ def bases_given(bases: tuple[str, ...]) -> dict[str, Any]:
     return {"base": bases[0], "bases": bases[1:]} if bases else {}
 
 
-def routing_given(settings: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
+def routing_given(settings: RouterOptions, flags: Mapping[str, Any]) -> dict[str, Any]:
     """The router's constants and filters: what the flags give, on top of the settings."""
     return {**asdict(settings), **{name: flags[name] for name in _ROUTING if flags[name] not in (None, ())}}
 

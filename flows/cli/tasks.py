@@ -53,13 +53,14 @@ def tasks_add(home: Path | None, /, source: str, **flags: Any) -> None:
     metric if you like. In a folder each file is a task, but those named by a split (validation.jsonl,
     test-00000-of-00001.parquet) make one together. Near-empty, repeated and leaking rows are told on stderr.
     """
+    from flows import stages
     from flows.home.home import open_home
-    from flows.tasks.add import add_tasks, layout_of
+    from flows.tasks.add import Source, layout_of
 
     opened = open_home(home=home, endpoint=flags.pop("endpoint"))
     revision, clusters = flags.pop("revision"), flags.pop("clusters")
-    added = add_tasks(opened, source, layout_of(flags), partial(click.echo, err=True), revision, clusters)
-    for task in added:
+    asked = Source(source, layout_of(flags), revision, clusters)
+    for task in stages.add_tasks(opened, asked, partial(click.echo, err=True)):
         click.echo(f"{task.name}: {len(task.validation)} validation, {len(task.test)} test examples")
 
 

@@ -6,6 +6,7 @@ Knows: which settings make which part. Does not know: stages.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from flows.outputs.outputs import Outputs
     from flows.score.embeddings import Embeddings
     from lorauter.engine.engine import Engine
+    from lorauter.routers import RouterParts
     from lorauter.routing.routes import Router
     from warehouse.snapshots.snapshot import Snapshot
 
@@ -49,6 +51,20 @@ def open_router(
     )
 
 
+def router_parts(home: Home, snapshot: Snapshot) -> RouterParts:
+    """What routers of the settings' base over a snapshot are built from; the base is loaded for those that ask it."""
+    from lorauter.loading import open_parts
+
+    parts = open_parts(
+        snapshot,
+        base=home.settings.base,
+        options=home.settings.routing,
+        encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
+        encoder_dtype=home.settings.encoder_dtype,
+    )
+    return replace(parts, engine=lambda: engine_here(home, parts.index.base, parts.index.base_sha))
+
+
 def open_outputs(home: Home) -> Outputs:
     """Answers from the home's ledger; shards of what it lacks run where the settings say."""
     from flows.outputs.outputs import Outputs, choose_runner, run_shard
@@ -58,9 +74,6 @@ def open_outputs(home: Home) -> Outputs:
     workers = Workers(home.ledger, home.plans, home.worker_reference)
     run = choose_runner(home.settings.scoring, make, workers, home.root)
     return Outputs(home.ledger, home.plans, home.settings.shard_rows, run)
-
-
-shard_runner = open_outputs  # under its former name, for stages that do not take `Outputs` yet
 
 
 def open_embeddings(home: Home) -> Embeddings:

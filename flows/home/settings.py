@@ -31,9 +31,9 @@ from catalog.errors import SettingError
 from catalog.hub.budget import PUBLIC_ENDPOINT
 from catalog.publish_gate import Gate
 from catalog.rules.table import Policy
-from flows.home.assumptions import Assumptions
 from flows.home.byte_size import bytes_of
 from flows.home.presets import config_file
+from flows.plan.assumptions import Assumptions
 from lorauter.racing.halving import HalvingOptions
 from lorauter.racing.strategies import STRATEGIES, Racing, Strategy, StrategyOptions, open_strategy
 from lorauter.routing.routes import RouterOptions

@@ -1,7 +1,7 @@
 """Outputs: answers that the ledger has, or that shards of a plan make now.
 
 Knows: plans, how one shard is made, where shards run: in this process, as tasks of a flow, on workers. Does not know:
-what outputs are for (scoring, evaluating, answering), how an engine answers (lorauter/compositions/answers).
+what outputs are for (scoring, evaluating, answering), how an engine answers (lorauter/answers).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from catalog.tasks.answer import Answer
 from flows.outputs.workers import Workers
 from flows.prefect_runtime.artifacts import within_a_flow_run
 from flows.screen.progress import Advance
-from lorauter.compositions.answers import answers_or_failures
+from lorauter.answers import answers_or_failures
 from lorauter.engine.version import SERVING_VERSION
 from warehouse.ledger.ledger import Ledger
 from warehouse.plans.heartbeat import beating, heartbeat_name

@@ -236,7 +236,17 @@ class _Races:
 
     def finish(self, step: Step) -> list[Finish]:
         """The outcome of every race; `step` wants no more."""
-        return [self._finish(task, step) for task in range(len(self._entrances))]
+        finishes = []
+        for number, entrance in enumerate(self._entrances):
+            best = self._best(number, step)
+            self._crown(number, best, step)
+            scores = {
+                key: tuple(self.seen.scores[number, adapter, : self.seen.counts[number, adapter]].tolist())
+                for adapter, key in enumerate(self._keys)
+            }
+            rows = self._rows[number]
+            finishes.append(Finish(entrance.task, best, scores, [*entrance.rows, *rows], len(rows)))
+        return finishes
 
     def _evaluate(self, step: Step, evaluate: Evaluate, advance: Advance) -> dict[tuple[int, str], str]:
         cells = list(evaluations(step, self.seen))
@@ -256,16 +266,6 @@ class _Races:
     def _met(self, entrance: Entrance) -> dict[str, int]:
         """How many examples each adapter has met; one that is tried again begins anew."""
         return {key: n for key, n in entrance.met.items() if key not in self._again}
-
-    def _finish(self, task: int, step: Step) -> Finish:
-        entrance = self._entrances[task]
-        best = self._best(task, step)
-        self._crown(task, best, step)
-        known = {
-            key: tuple(self.seen.scores[task, number, : self.seen.counts[task, number]].tolist())
-            for number, key in enumerate(self._keys)
-        }
-        return Finish(entrance.task, best, known, [*entrance.rows, *self._rows[task]], len(self._rows[task]))
 
     def _best(self, task: int, step: Step) -> str:
         """The strategy's pick, or an equal: the base, the task's own adapter, or the first in order.

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +17,8 @@ from click.testing import CliRunner
 import lorauter
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
-from flows.answer.route_texts import RouteOptions, tell_routes
+from flows import stages
+from flows.answer.route_texts import RouteOptions
 from flows.answer_batch import answer_batch
 from flows.cli.main import cli
 from flows.cli.options import stops_given
@@ -30,6 +26,7 @@ from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
 from lorauter.engine.stopping import cut_at_stop
+from tests.processes import ended, kill_when, start_command
 from warehouse.queries.answer_parts import AnswerParts
 from warehouse.queries.queries import read_queries
 from warehouse.snapshots.snapshot import current_snapshot
@@ -148,60 +145,54 @@ def test_a_plain_prompt_is_the_input_itself(published: Home, tmp_path: Path) -> 
     assert {row["input"] for row in rows_of(out)} <= prompts
 
 
-def test_a_killed_batch_goes_on_where_it_was_and_ends_alike(published: Home, tmp_path: Path) -> None:
-    queries, undisturbed, out = (
-        queries_of(published, tmp_path / "q.jsonl"),
-        tmp_path / "u.parquet",
-        tmp_path / "a.parquet",
-    )
-    home = open_home(**{**published.reference, "home": str(tmp_path / "home")})
-    shutil.copytree(published.root, home.root, dirs_exist_ok=True, symlinks=True)
+@pytest.fixture
+def killed(published: Home, tmp_path: Path, prefect_url: str) -> Callable[..., list[dict[str, Any]]]:
+    """Kills a batch of answers when its first part is whole, lets it go on, and gives what it had made by then."""
+    home, out = tmp_path / "home", tmp_path / "a.parquet"
+    shutil.copytree(published.root, home, symlinks=True)
+    environment = {"LORAUTER_ANSWER_ROWS": "4", "LORAUTER_BASE": BASE, "PREFECT_API_URL": prefect_url}
+    environment |= {"LORAUTER_ENDPOINT": published.settings.endpoint}
+
+    def run(queries: Path, first: Sequence[str], then: Sequence[str]) -> list[dict[str, Any]]:
+        where = ["--home", str(home), "answer", "--in", str(queries), "--out", str(out)]
+        parts = out.with_name(f".{out.name}.parts")
+        assert kill_when(start_command([*where, *first], **environment), lambda: [*parts.glob("*.parquet")])
+        made = [row for part in sorted(parts.glob("*.parquet")) for row in rows_of(part)]
+        assert ended(start_command([*where, *then], **environment)) == 0
+        assert not parts.exists()
+        return made
+
+    return run
+
+
+def test_a_killed_batch_goes_on_where_it_was_and_ends_alike(
+    published: Home, tmp_path: Path, killed: Callable[..., list[dict[str, Any]]]
+) -> None:
+    """What was answered before the kill is taken as it is, with the seconds that it took then."""
+    queries, undisturbed = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "u.parquet"
     answer_batch(str(queries), str(undisturbed), settings=settings_of(published))
-    run = _answering(home, queries, out)
-    while not list(tmp_path.glob(".a.parquet.parts/*.parquet")) and run.poll() is None:
-        time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    parts = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob(".a.parquet.parts/*.parquet")}
 
-    last = _answering(home, queries, out)
+    made = killed(queries, [], [])
 
-    assert last.wait(120) == 0
-    assert parts or not list(tmp_path.glob(".a.parquet.parts"))
-    assert told(rows_of(out)) == told(rows_of(undisturbed))
+    rows = rows_of(tmp_path / "a.parquet")
+    assert 0 < len(made) < len(rows)
+    assert rows[: len(made)] == made
+    assert told(rows) == told(rows_of(undisturbed))
 
 
-def test_a_killed_batch_that_goes_on_with_other_flags_mixes_nothing(published: Home, tmp_path: Path) -> None:
-    queries, out, undisturbed = (
-        queries_of(published, tmp_path / "q.jsonl"),
-        tmp_path / "a.parquet",
-        tmp_path / "u.parquet",
-    )
-    home = open_home(**{**published.reference, "home": str(tmp_path / "home")})
-    shutil.copytree(published.root, home.root, dirs_exist_ok=True, symlinks=True)
+def test_a_killed_batch_that_goes_on_with_other_flags_mixes_nothing(
+    published: Home, tmp_path: Path, killed: Callable[..., list[dict[str, Any]]]
+) -> None:
+    queries, undisturbed = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "u.parquet"
     drawn = ["--sample-temperature", "3", "--stop", "", "--max-new-tokens", "5", "--seed"]
-    run = _answering(home, queries, out, *drawn, "1")
-    while not list(tmp_path.glob(".a.parquet.parts/*.parquet")) and run.poll() is None:
-        time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    begun = {path.name for path in tmp_path.glob(".a.parquet.parts/*.parquet")}
-
-    other = _answering(home, queries, out, *drawn, "2")
-
-    assert other.wait(120) == 0
-    assert begun
     sampling = {"temperature": 3, "seed": 2}
     answer_batch(str(queries), str(undisturbed), settings=settings_of(published), sampling=sampling, stop=())
-    assert told(rows_of(out)) == told(rows_of(undisturbed))
-    assert not list(tmp_path.glob(".*.parts"))
 
+    made = killed(queries, [*drawn, "1"], [*drawn, "2"])
 
-def _answering(home: Home, queries: Path, out: Path, *flags: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "LORAUTER_ANSWER_ROWS": "4", "PREFECT_HOME": str(home.root / "prefect")}
-    environment |= {"LORAUTER_BASE": BASE, "LORAUTER_ENDPOINT": home.settings.endpoint}
-    command = [sys.executable, "-m", "flows.cli", "--home", str(home.root), "answer"]
-    return subprocess.Popen([*command, "--in", str(queries), "--out", str(out), *flags], env=environment)
+    rows = rows_of(tmp_path / "a.parquet")
+    assert {row["text"] for row in made}.isdisjoint(row["text"] for row in rows)
+    assert told(rows) == told(rows_of(undisturbed))
 
 
 # -- decoding -------------------------------------------------------------------------------------
@@ -531,7 +522,7 @@ def test_a_gates_route_is_told_by_its_candidates(published: Home) -> None:
     verdicts = current_snapshot(published.snapshots).read("adapters")
 
     told = StringIO()
-    tell_routes(published, ["Which pet barks?"], RouteOptions("lag"), told)
+    stages.route(published, ["Which pet barks?"], RouteOptions("lag"), told)
 
     admitted = sorted(row["adapter"] for row in verdicts if row["admitted"])
     assert told.getvalue().splitlines() == [f"token\t{key}" for key in admitted]

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
@@ -28,26 +30,35 @@ ONE_RUNG = {"LORAUTER_HALVING__RUNGS": "8"}  # a run on a worker starts for seco
 PREFECT = [sys.executable, "-m", "prefect"]
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A Prefect server of our own; yields the environment that reaches it."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server of our own with the deployments of prefect.yaml; yields the environment that reaches it."""
+    folder = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment |= {
-        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "0.5",  # else a run waits for up to ten
         "DO_NOT_TRACK": "1",
         **ONE_RUNG,
     }
-    with (tmp_path / "server.log").open("wb") as log:
+    with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [*PREFECT, "server", "start", "--port", str(port), "--no-ui"], env=environment, stdout=log, stderr=log
         )
     try:
         _wait_until_healthy(environment["PREFECT_API_URL"], process)
+        _post(environment, "work_pools/", {"name": "lorauter", "type": "process"})
+        _post(environment, "work_pools/lorauter/queues/", {"name": "gpu", "concurrency_limit": 2})
+        deploy = [*PREFECT, "--no-prompt", "deploy", "--all"]
+        run = subprocess.run(
+            deploy, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
         yield environment
     finally:
         _stop(process)
@@ -63,23 +74,19 @@ def test_refresh_and_batch_run_as_deployments_with_their_shards_on_the_queue_gpu
     validate(home)
     weights = next((home.root / "hub").glob("models--bob--animals/snapshots/*/adapter_model.safetensors"))
     weights.resolve().write_bytes(b"\x08" + bytes(7) + b"no JSON!")
-    _prefect(server, "work-pool", "create", "lorauter", "--type", "process")
-    _prefect(server, "work-queue", "create", "gpu", "--pool", "lorauter", "--limit", "1")
-    _prefect(server, "--no-prompt", "deploy", "--all")
-    worker = _worker(server, tmp_path, "only", "default", "gpu")
+    began, worker = datetime.now(UTC), _worker(server, tmp_path, "only", "default", "gpu")
     try:
-        parameters = json.dumps(home.reference)
-
-        _prefect(server, "deployment", "run", "refresh/scheduled", "--param", f"settings={parameters}", "--watch")
-        _prefect(server, "deployment", "run", "answer-batch/batch", *_batch(home, tmp_path), "--watch")
+        refreshed = _run(server, "refresh/scheduled", {"settings": home.reference})
+        answered = _run(server, "answer-batch/batch", _batch(home, tmp_path))
     finally:
         _stop(worker)
 
+    assert (refreshed, answered) == ("COMPLETED", "COMPLETED")
     _check_drawn(home, tmp_path)
     assert [row["repo"] for row in current_snapshot(home.snapshots).read("best")] != ["bob/animals"]
     whys = [row["why"] for row in home.ledger.current("rungs") if row["adapter"].startswith("bob/animals@")]
     assert [why.partition("@")[0] for why in whys] == ["quarantined: bob/animals"]
-    runs = _flow_runs(server)
+    runs = _flow_runs(server, began)
     assert (runs["refresh"], runs["answer-batch"]) == (["COMPLETED default"], ["COMPLETED default"])
     assert set(runs["score-shard"]) == {"COMPLETED gpu"}
 
@@ -87,15 +94,14 @@ def test_refresh_and_batch_run_as_deployments_with_their_shards_on_the_queue_gpu
 SAMPLING, STOPS = {"temperature": 2.0, "top_p": 0.9, "seed": 4}, ["e", "\n"]
 
 
-def _batch(home: Home, tmp_path: Path) -> list[str]:
+def _batch(home: Home, tmp_path: Path) -> dict[str, Any]:
     """Parameters of a batch whose texts are drawn by workers."""
     queries = tmp_path / "queries.jsonl"
     rows = [{"id": str(n), "input": "Which pet barks?"} for n in range(6)]
     queries.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {**home.reference, "scoring": "workers"}
-    given = {"queries": str(queries), "out": str(tmp_path / "answers.parquet"), "settings": settings}
-    given |= {"sampling": SAMPLING, "stop": STOPS, "max_new_tokens": 7}
-    return [part for name, value in given.items() for part in ("--param", f"{name}={json.dumps(value)}")]
+    given: dict[str, Any] = {"queries": str(queries), "out": str(tmp_path / "answers.parquet"), "settings": settings}
+    return given | {"sampling": SAMPLING, "stop": STOPS, "max_new_tokens": 7}
 
 
 def _check_drawn(home: Home, tmp_path: Path) -> None:
@@ -126,18 +132,14 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
         storage=f"{s3_bucket}/lorauter",
     )
     store_task(home.task_folder, read_tasks(tiny_tasks)[0])
-    _prefect(server, "work-pool", "create", "lorauter", "--type", "process")
-    _prefect(server, "work-queue", "create", "gpu", "--pool", "lorauter", "--limit", "2")
-    _prefect(server, "--no-prompt", "deploy", "--all")
     small = server | {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     small |= {"LORAUTER_SHARD_ROWS": "16"}
-    refresher = _worker(small, tmp_path, "refresher", "default")
+    began, refresher = datetime.now(UTC), _worker(small, tmp_path, "refresher", "default")
     survivor, victim = (_worker(small, tmp_path, name, "gpu") for name in ("survivor", "victim"))
     try:
-        parameters = json.dumps(home.worker_reference)
-        _prefect(server, "deployment", "run", "refresh/scheduled", "--param", f"settings={parameters}")
+        run = _start(server, "refresh/scheduled", {"settings": home.worker_reference})
         _kill_while_it_works(victim, tmp_path / "victim")
-        state = _wait_for_refresh(server)
+        state = _end_of(server, run)
     finally:
         for worker in (refresher, survivor, victim):
             _stop(worker)
@@ -149,7 +151,7 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
     assert len(keys) == len(set(keys)), "no output was stored twice"
     assert {path.name for path in home.root.iterdir()}.isdisjoint({"ledger", "plans"})
     assert {path.name for path in (tmp_path / "survivor").iterdir()} == {"cache", "hub"}
-    runs = _flow_runs(server)["score-shard"]
+    runs = _flow_runs(server, began)["score-shard"]
     assert (runs.count("CRASHED gpu"), set(runs)) == (1, {"COMPLETED gpu", "CRASHED gpu"})
 
 
@@ -164,23 +166,35 @@ def _kill_while_it_works(worker: subprocess.Popen[bytes], home: Path) -> None:
             process.kill()
 
 
-def _wait_for_refresh(environment: dict[str, str]) -> str:
-    """The state in which the refresh ends."""
-    deadline = time.monotonic() + 240
+def _post(environment: dict[str, str], route: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = httpx2.post(f"{environment['PREFECT_API_URL']}/{route}", json=body, timeout=30)
+    assert answer.is_success, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def _start(environment: dict[str, str], deployment: str, parameters: dict[str, Any]) -> str:
+    """A run of a deployment, handed to its queue; its id."""
+    url = environment["PREFECT_API_URL"]
+    id_ = httpx2.get(f"{url}/deployments/name/{deployment}").json()["id"]
+    run = _post(environment, f"deployments/{id_}/create_flow_run", {"parameters": parameters})
+    return str(run["id"])
+
+
+def _end_of(environment: dict[str, str], run: str) -> str:
+    """The state in which a run ends."""
+    url, deadline = environment["PREFECT_API_URL"], time.monotonic() + 240
     while time.monotonic() < deadline:
-        state = _flow_runs(environment).get("refresh", [""])[0].partition(" ")[0]
-        if state in ("COMPLETED", "FAILED", "CRASHED"):
+        state = str(httpx2.get(f"{url}/flow_runs/{run}", timeout=30).json()["state_type"])
+        if state in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
             return state
-        time.sleep(1)
+        time.sleep(0.2)
     return "still running"
 
 
-def _prefect(environment: dict[str, str], *arguments: str) -> str:
-    run = subprocess.run(
-        [*PREFECT, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
+def _run(environment: dict[str, str], deployment: str, parameters: dict[str, Any]) -> str:
+    """A deployment run to its end; the state it ends in."""
+    return _end_of(environment, _start(environment, deployment, parameters))
 
 
 def _worker(environment: dict[str, str], tmp_path: Path, name: str, *queues: str) -> subprocess.Popen[bytes]:
@@ -191,12 +205,14 @@ def _worker(environment: dict[str, str], tmp_path: Path, name: str, *queues: str
         return subprocess.Popen(arguments, env=own, cwd=tmp_path, stdout=log, stderr=log)
 
 
-def _flow_runs(environment: dict[str, str]) -> dict[str, list[str]]:
+def _flow_runs(environment: dict[str, str], since: datetime) -> dict[str, list[str]]:
+    """The runs of each flow made since then, as state and queue."""
     url = environment["PREFECT_API_URL"]
     names = {flow["id"]: flow["name"] for flow in httpx2.post(f"{url}/flows/filter", json={}).json()}
     found: dict[str, list[str]] = {}
     for run in httpx2.post(f"{url}/flow_runs/filter", json={"sort": "START_TIME_ASC"}).json():
-        if run["state_type"] != "SCHEDULED":  # the cron schedule's later runs
+        made = datetime.fromisoformat(run["created"])
+        if made > since and run["state_type"] != "SCHEDULED":  # the cron schedule's later runs
             found.setdefault(names[run["flow_id"]], []).append(f"{run['state_type']} {run['work_queue_name']}")
     return found
 

@@ -61,6 +61,7 @@ def test_unknown_base_through_the_flow(home: Home, told: Told, tiny_hub: str) ->
     assert current_snapshot(home.snapshots) == before
 
 
+@pytest.mark.usefixtures("no_wait")
 def test_unreachable_endpoint(home: Home, told: Told) -> None:
     said = told("--home", home.root, "crawl", "--endpoint", "http://127.0.0.1:9")
 

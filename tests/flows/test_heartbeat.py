@@ -71,7 +71,8 @@ def test_a_disk_that_fails_for_a_while_silences_nobody_for_good(
         assert changes(plans, 5)
 
 
-def test_the_beat_is_gone_when_the_work_is_done(where: str, tmp_path: Path) -> None:
+def test_the_beat_is_gone_when_the_work_is_done(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.2)
     plans = open_storage(where, tmp_path / "cache")
     with beating(plans, NAME):
         assert changes(plans, 5)

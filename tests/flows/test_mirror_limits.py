@@ -56,12 +56,12 @@ def test_the_quotas_are_those_the_hub_documents(tmp_path: Path, plan: Plan, api:
 
 def test_a_spent_window_is_429_until_it_resets(tmp_path: Path) -> None:
     add_repo(tmp_path)
-    with serve_in_thread(tmp_path, limits=Limits(scale=0.002, window_s=2.0)) as hub:
+    with serve_in_thread(tmp_path, limits=Limits(scale=0.002, window_s=1.0)) as hub:
         api = HfApi(endpoint=hub.endpoint, token=False)
         api.model_info("acme/one")
         with pytest.raises(HfHubHTTPError) as refused:
             api.model_info("acme/one")
-        time.sleep(2.1)
+        time.sleep(1.1)
         api.model_info("acme/one")
     headers = refused.value.response.headers
     assert refused.value.response.status_code == 429

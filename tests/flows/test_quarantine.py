@@ -97,7 +97,7 @@ def test_what_an_older_engine_could_not_run_is_tried_again_by_a_newer_one(
     weights.unlink()
     assert scores_of(home).new == 0  # the same engine does not
 
-    for module in ("lorauter.racing.race", "lorauter.compositions.answers", "flows.outputs.outputs"):
+    for module in ("lorauter.racing.race", "lorauter.answers", "flows.outputs.outputs"):
         monkeypatch.setattr(f"{module}.SERVING_VERSION", "newer")
     second, third = scores_of(home), scores_of(home)
 

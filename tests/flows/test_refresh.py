@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from flows.mirror.server import serve_in_thread
 from lorauter.engine.version import ENGINE_VERSION
 from lorauter.racing.selection import split_examples
 from lorauter.routing.task_index import load_index
+from tests.processes import ended, kill_when, start_command
 from warehouse.snapshots.snapshot import current_snapshot, open_snapshot
 from warehouse.tasks.folder import read_tasks, store_task
 
@@ -316,24 +315,31 @@ def test_two_bases_live_side_by_side(published: Home) -> None:
         lorauter.load(both["folder"])
 
 
-def test_a_refresh_killed_at_random_moments_ends_with_the_same_snapshot(home: Home, tmp_path: Path) -> None:
-    from flows.refresh import refresh
+def test_a_refresh_killed_in_every_stage_ends_with_the_same_snapshot(
+    home: Home, tmp_path: Path, refreshed: Path, prefect_url: str
+) -> None:
+    """One after the other, each killed as soon as it has brought what is told here."""
+    root = tmp_path / "killed"
+    shutil.copytree(home.task_folder, root / "tasks")
+    where = ["--home", str(root), "refresh", "--base", BASE, "--endpoint", home.settings.endpoint]
+    environment = {"LORAUTER_SHARD_ROWS": "8", "PREFECT_API_URL": prefect_url}
+    moments = {
+        "ledger/repos/**/*.parquet": 1,
+        "ledger/verdicts/**/*.parquet": 1,
+        "ledger/outputs/**/*.parquet": 1,
+        "ledger/outputs/**/*.parquet ": 6,
+        "snapshots/*/best.parquet": 1,
+        "snapshots/*/manifest.json": 1,
+    }
 
-    undisturbed = refresh(home.reference)["snapshot"]
-    other = open_home(**{**home.reference, "home": str(tmp_path / "killed")})
-    for task in home.tasks():
-        store_task(other.task_folder, task)
-    chance = random.Random(7)
-    for _ in range(4):
-        run = _refresh_process(other)
-        time.sleep(chance.uniform(4, 12))
-        run.send_signal(signal.SIGKILL)
-        run.wait()
+    killed = [
+        kill_when(start_command(where, **environment), lambda: len([*root.glob(brought.strip())]) >= count)  # noqa: B023  (called at once)
+        for brought, count in moments.items()
+    ]
+    last = start_command(where, **environment)
 
-    last = _refresh_process(other)
-
-    assert last.wait(120) == 0
-    assert current_snapshot(other.snapshots).id == undisturbed
+    assert (killed, ended(last)) == ([True] * len(moments), 0)
+    assert current_snapshot(root / "snapshots").id == current_snapshot(refreshed / "snapshots").id
 
 
 def test_an_interrupted_refresh_leaves_at_once_and_says_that_it_can_go_on(home: Home) -> None:

@@ -213,6 +213,7 @@ def test_every_command_that_scores_hands_its_shards_to_workers_where_the_setting
     command: str, refreshed: Path, tiny_hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = shutil.copytree(refreshed, tmp_path / "home", symlinks=True)
+    shutil.rmtree(root / "ledger" / "outputs")
     handed: list[str] = []
 
     def run(workers: Workers, plan: str, shards: Sequence[int]) -> Iterator[int]:

@@ -13,7 +13,7 @@ from lorauter.engine.bank.batch_plan import Place
 from lorauter.engine.engine import Engine
 from lorauter.routing.routes import Route
 
-POOL, CAPACITY, DISTINCT = 1500, 64, 5
+POOL, CAPACITY, DISTINCT = 400, 16, 5
 MODULES = 4  # q and v in two layers
 
 
@@ -23,13 +23,13 @@ def held_pairs() -> int:
     return sum(isinstance(found, Place) for found in gc.get_objects())
 
 
-def test_a_pool_of_1500_streams_through_room_for_64(
+def test_a_pool_of_400_streams_through_room_for_16(
     tiny_hub_folder: Path, tmp_path: Path, write_adapter: Callable[..., None]
 ) -> None:
     base = tiny_hub_folder / "tiny/llama"
     folders = [tmp_path / str(seed) for seed in range(DISTINCT)]
     for seed, folder in enumerate(folders):
-        write_adapter(base, folder, seed=seed, rank=64)  # 128 KiB: 1,500 of them would be seen
+        write_adapter(base, folder, seed=seed, rank=64)  # 128 KiB: 400 of them would be seen
     before = held_pairs()
     loaded: list[str] = []
     alive: list[int] = []

@@ -38,7 +38,7 @@ class Query:
 
 
 def read_queries(path: Path, max_new_tokens: int = NEW_TOKENS) -> Iterator[Query]:
-    """Queries in the order of the file; a row that is none becomes one with a fault.
+    """Queries in the order of the file; a row that is no query becomes one with a fault.
 
     Args:
         max_new_tokens: bound of the answers of rows that name none.

@@ -1,28 +1,33 @@
 """Rows that a publish makes: what a snapshot says of tasks, their inputs, their best adapter and every score.
 
-Knows: the columns of these tables, and how a person's ban overlays a verdict. Does not know: how scores come about.
+Knows: the columns of these tables, which warehouse/schemas/snapshot explains, and how a person's ban overlays a
+verdict. Does not know: how scores come about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
+from catalog.adapters.adapter import Finding
 from catalog.curation import Act
 from catalog.duplicates import Key
-from warehouse.ledger.ledger import Index
+from warehouse.ledger.ledger import Ledger
 from warehouse.records.rows import as_rows
-from warehouse.schemas.tables import SNAPSHOT, table_of
+from warehouse.records.verdicts import PoolVerdicts, row_of_verdict
+from warehouse.schemas.columns import table_of
+from warehouse.schemas.ledger import LEDGER
+from warehouse.schemas.snapshot import SNAPSHOT, SOURCES
 from warehouse.snapshots.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """A task as it was scored, with its embedding: a row of `tasks`. The fields are the columns of schemas.TASKS."""
+    """A task as it was scored, with its embedding: a row of `tasks`."""
 
     base: str
     base_sha: str
@@ -45,7 +50,7 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class InputRow:
-    """A validation input of a task with its embedding: a row of `inputs`. As schemas.INPUTS."""
+    """A validation input of a task with its embedding: a row of `inputs`."""
 
     base: str
     base_sha: str
@@ -58,7 +63,7 @@ class InputRow:
 
 @dataclass(frozen=True, slots=True)
 class BestRow:
-    """A task's published adapter, on examples that did not choose it: a row of `best`. As schemas.BEST."""
+    """A task's published adapter, on examples that did not choose it: a row of `best`."""
 
     base: str
     base_sha: str
@@ -86,7 +91,7 @@ class BestRow:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """An adapter on the examples of a task that it met: a row of `scores`. As schemas.SCORES."""
+    """An adapter on the examples of a task that it met: a row of `scores`."""
 
     base: str
     base_sha: str
@@ -105,7 +110,7 @@ class ScoreRow:
 
 @dataclass(frozen=True, slots=True)
 class CuratedRow:
-    """What a person decided, and the snapshot honours: a row of `curation`. As schemas.CURATED."""
+    """What a person decided, and the snapshot honours: a row of `curation`."""
 
     base: str
     base_sha: str
@@ -131,17 +136,20 @@ def read_best(snapshot: Snapshot) -> list[BestRow]:
     return rows
 
 
-def published_verdicts(verdicts: Index, keys: Sequence[Key], bans: Mapping[Key, Act]) -> Iterator[pa.Table]:
+def published_verdicts(verdicts: PoolVerdicts, bans: Mapping[Key, Act]) -> Iterator[pa.Table]:
     """Verdicts as a snapshot's `adapters` holds them: the rules', unless a person banned the adapter.
 
     Args:
-        keys: those that are published.
         bans: by key of the verdict.
     """
-    yield from verdicts.tables(key for key in keys if key not in bans)
+    yield from verdicts.tables(key for key in verdicts.keys if key not in bans)
     banned = []
-    for row in verdicts.rows(bans):
-        ban = bans[row["base"], row["base_sha"], row["adapter"]]
-        findings = [{"reason": "banned", "evidence": str(ban)}, *(row["findings"] or ())]
-        banned.append({**row, "admitted": False, "reason": "banned", "findings": findings})
+    for verdict in verdicts.of(bans):
+        findings = (Finding("banned", str(bans[verdict.key])), *verdict.findings)
+        banned.append(row_of_verdict(replace(verdict, findings=findings)))
     yield table_of(banned, SNAPSHOT["adapters"][0])
+
+
+def sources(ledger: Ledger) -> pa.Table:
+    """The ledger's fragments that there are: what a snapshot was made from."""
+    return table_of(({"table": table, "fragment": name} for table in LEDGER for name in ledger.names(table)), SOURCES)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.rows import as_rows
-from warehouse.schemas.tables import RUNS
+from warehouse.schemas.ledger import RUNS
 from warehouse.snapshots.sorted_tables import joined
 
 
