@@ -24,7 +24,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ from flows.demo.world import ENCODER_ID, build_world, demo_tasks
 from flows.evaluate.evaluate import EvaluateOptions
 from flows.evaluate.figures import report_of
 from flows.home.home import Home, open_home
+from flows.home.parts import open_outputs
 from flows.mirror.server import serve_in_thread
-from flows.outputs.shards import ensure_outputs, run_shards
 from flows.prefect_runtime.setup import prepare_prefect, start_prefect
 from flows.stages import evaluate
 from lorauter.evaluation.settings import NON_OOD
@@ -139,7 +139,7 @@ def _refreshed(home: Home, repos: Sequence[str]) -> Figures:
 
 def _judged(home: Home, routers: Sequence[str], items: int | None) -> Figures:
     """Each router's mean over tasks and share of the oracle on the test examples, with intervals."""
-    report = report_of(evaluate(home, EvaluateOptions(tuple(routers), settings=(NON_OOD,), items=items)))
+    report = asdict(report_of(evaluate(home, EvaluateOptions(tuple(routers), settings=(NON_OOD,), items=items))))
     told = ("router", "composition", "average", "share", "difference", "refused")
     return {
         "snapshot": report["snapshot"],
@@ -178,7 +178,7 @@ def _test_scores(home: Home, snapshot: Snapshot, wanted: Sequence[tuple[Task, st
         for e in task.test
     ]
     conditions = home.conditions(index.base, index.base_sha)
-    answers, _ = ensure_outputs(home, work, conditions, run_shards, lambda _: None)
+    answers, _ = open_outputs(home).ensure(work, conditions, lambda _: None)
     left, found = iter(answers), {}
     for task, key in wanted:
         scores = scores_of(task, [next(left) for _ in task.test], task.test)

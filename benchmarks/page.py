@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from flows.home.home import Home, open_home
-from flows.page.write import write_page
+from flows.stages import write_page
 from warehouse.snapshots.snapshot import Snapshot, publish
 
 IN_BASE = {"base": "meta-llama/Llama-2-7b-hf", "base_sha": "0" * 40}

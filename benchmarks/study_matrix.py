@@ -102,11 +102,11 @@ def _run(ledger: Ledger, pool: Path, base: Path, plan: Plan, shards: Sequence[in
     folders = shelf(pool).folders
     engine = Engine(base, device="cpu", find_adapter=lambda key: folders[key.partition("@")[0]])
     began = time.monotonic()
-    for done, shard in enumerate(shards, 1):
-        rows = read_shard(pool / "plans", plan.name, shard)
-        routes = [Route(tuple(zip(row["adapters"], row["weights"], strict=True))) for row in rows]
-        texts = engine.answer([r["prompt"] for r in rows], routes, [r["max_new_tokens"] for r in rows])
-        finish_shard(ledger, plan.name, shard, rows, texts)
+    for done, number in enumerate(shards, 1):
+        shard = read_shard(pool / "plans", plan.name, number)
+        routes = [Route(item.mixture) for item in shard.work]
+        prompts, limits = [item.prompt for item in shard.work], [item.max_new_tokens for item in shard.work]
+        finish_shard(ledger, shard, engine.answer(prompts, routes, limits))
         left = (time.monotonic() - began) / done * (len(shards) - done)
         print(f"{done} of {len(shards)} shards, about {left / 60:.0f} min left", file=sys.stderr, flush=True)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def swept(home: Home, router: str, items: int | None) -> Iterator[dict[str, Any]
     for point in points(home):
         opened = open_home(home=home.root, routing=point.routing)
         options = EvaluateOptions((router,), settings=SETTINGS, items=items)
-        report = report_of(evaluate(opened, options, point.altered))
+        report = asdict(report_of(evaluate(opened, options, point.altered)))
         found = {s["setting"]: s for s in report["systems"] if s["router"] == router}
         yield {
             "sweep": point.sweep,

@@ -1,4 +1,7 @@
-"""Lists of a fixed size from any iterable: what is written at once, and what a kill can lose."""
+"""Lists of a fixed size from any iterable.
+
+Knows: the size. Does not know: items. A chunk is what callers write at once, so it is what a kill can lose.
+"""
 
 from __future__ import annotations
 

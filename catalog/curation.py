@@ -4,7 +4,7 @@ Knows: pins, bans and notes, which of them hold, which adapter one means. Does n
 ledger's table `curation`), how scores come about.
 
 A pin makes an adapter the published one of a task. A ban keeps one out of a task, or of all. A note changes nothing.
-Every act has an author, a reason and a time; a later act on the same thing outweighs an earlier one.
+Every act has an author, a reason and a time; a later act on the same thing replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ def choose(
         best: the race's winner, "" for the base.
         met: scores of all that took part, "" for the base among them.
 
-    A ban outweighs a pin. Of the folders that a pin means, the race's winner or else the best by gain. The next best
-    of a banned one: the highest gain that is above 0; the base where there is none. Gain: the mean above the base's on
-    as many examples.
+    A ban wins over a pin. Where a pin means several folders, the race's winner among them is taken, else the one with
+    the highest gain. In place of a banned winner comes the adapter with the highest gain above 0, or the base where
+    there is none. The gain is the mean difference to the base on the examples that both met.
     """
     free = [key for key in met if key and met[key] and not curation.ban(key, task)]
     pin = curation.pin(task)

@@ -1,6 +1,6 @@
 """Duplicates: the same weights under many names are stored once and linked.
 
-Knows: which of several adapters with one content hash is the original. Does not know: how hashes are had.
+Knows: which of several adapters with one content hash is the original. Does not know: where hashes come from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Sound:
 
     Args:
         key: its verdict's.
-        created: when its repo was made, ISO 8601; "" where that was not kept, which was so before all that has a date.
+        created: when its repo was made, ISO 8601; "" in rows of an older version, which count as the oldest.
     """
 
     key: Key
@@ -36,8 +36,8 @@ def find_originals(sound: Iterable[Sound], barred: Collection[Key] = ()) -> dict
     is a duplicate.
 
     Args:
-        barred: who stands for no other: it is banned, or its weights cannot be had. One that would have been the
-            original repeats nobody either.
+        barred: keys of adapters that are no original, because they are banned or their weights cannot be downloaded.
+            One that would have been the original without that is no duplicate either.
     """
     groups: dict[tuple[str, str, str | None], list[Sound]] = {}
     for one in sorted(sound, key=lambda s: (s.created, -s.downloads, AdapterId.parse(s.key[2]))):

@@ -8,6 +8,7 @@
     │   └── HubRefusal      the hub will not give this one thing: says which kind of refusal it is
     ├── TaskError           a task file is wrong: names the file, the line and the field
     ├── SnapshotError       a published catalog is missing, incomplete or damaged
+    ├── PluginError         what a package brings by an entry point cannot be used
     ├── PublishRefused      the catalog would be much worse than the published one
     ├── UnsupportedAdapter  the engine cannot serve this adapter exactly, and says which feature
     ├── StorageError        the storage that machines share cannot be reached, or refuses us
@@ -74,6 +75,10 @@ class TaskError(LorauterError):
 
 class SnapshotError(LorauterError):
     """A published catalog is missing, incomplete or damaged."""
+
+
+class PluginError(LorauterError):
+    """What a package brings by an entry point cannot be used; names the package and the entry point."""
 
 
 class PublishRefused(LorauterError):

@@ -7,12 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from catalog.errors import PublishRefused, SettingError
 
-Rows = Sequence[Mapping[str, Any]]
-"""Rows of `best`, of one base."""
+
+class Pick(Protocol):
+    """What a catalog publishes for a task: a row of its table `best`."""
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+
+    @property
+    def adapter(self) -> str:
+        """Key of the published adapter, "" for the base."""
+
+    @property
+    def lift(self) -> float:
+        """Its score above the base's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +47,9 @@ class Gate:
                 raise SettingError(f"gate {name} is {getattr(self, name)}.", "Use a number from 0 to 1.")
 
 
-def check(gate: Gate, before: Rows, now: Rows) -> None:
-    """Raises PublishRefused where `now` is worse than `before` by more than the gate allows."""
-    old, new = ({row["task"]: row for row in rows} for rows in (before, now))
+def check(gate: Gate, before: Sequence[Pick], now: Sequence[Pick]) -> None:
+    """Raises PublishRefused where `now` is worse than `before`, both of one base, by more than the gate allows."""
+    old, new = ({pick.task: pick for pick in picks} for picks in (before, now))
     both = sorted(old.keys() & new.keys())
     if not both:
         return
@@ -57,9 +70,9 @@ def check(gate: Gate, before: Rows, now: Rows) -> None:
         )
 
 
-def _coverage(best: Mapping[str, Mapping[str, Any]], tasks: Sequence[str]) -> float:
-    return sum(bool(best[task]["adapter"]) for task in tasks) / len(tasks)
+def _coverage(best: Mapping[str, Pick], tasks: Sequence[str]) -> float:
+    return sum(bool(best[task].adapter) for task in tasks) / len(tasks)
 
 
-def _lift(best: Mapping[str, Mapping[str, Any]], tasks: Sequence[str]) -> float:
-    return sum(float(best[task]["lift"]) for task in tasks) / len(tasks)
+def _lift(best: Mapping[str, Pick], tasks: Sequence[str]) -> float:
+    return sum(best[task].lift for task in tasks) / len(tasks)

@@ -13,11 +13,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows.home.home import open_home
-from flows.page.write import page_beside
 from flows.prefect_runtime.artifacts import link_page
 from flows.prefect_runtime.secret_parameters import flow_without_secrets
 from flows.publish.run_record import Run
-from flows.stages import crawl, publish, read_base, score, validate
+from flows.stages import crawl, page_beside, publish, read_base, score, validate
 
 # Requests are retried where they are made (catalog/hub); a stage that failed would fail again.
 crawl_task = task(crawl, name="crawl", cache_policy=NO_CACHE)

@@ -5,15 +5,24 @@ Knows: what it is called with. Does not know: who hands shards out (flows/output
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prefect import flow
 
 from flows.home.home import open_home
-from flows.outputs.shards import run_shard
+from flows.home.parts import loaded_engine
+from flows.outputs.outputs import run_shard
 
 
 @flow(name="score-shard", persist_result=False, validate_parameters=False)
 def score_shard(reference: dict[str, Any], plan: str, shard: int) -> None:
-    """Make and store the outputs of one shard of a plan. Safe to run again."""
-    run_shard(open_home(**reference), plan, shard)
+    """Make and store the outputs of one shard of a plan. Safe to run again.
+
+    Args:
+        reference: the settings of whoever made the plan. They have no token: that is the worker's own.
+        plan: its name.
+        shard: number of the shard.
+    """
+    home = open_home(**reference)
+    run_shard(home.ledger, home.plans, partial(loaded_engine, home), plan, shard)

@@ -6,16 +6,25 @@ does. Commands, flows, the demo and whoever scripts a home call these; a stage i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from catalog.bases.base import Base
+    from flows.answer.batch import Answered
+    from flows.answer.export import Exported, ExportOptions
+    from flows.answer.options import AnswerOptions
+    from flows.answer.published_base import PublishedBase
+    from flows.answer.route_texts import RouteOptions
     from flows.crawl.listings import Crawled
     from flows.evaluate.evaluate import Alter, EvaluateOptions, Evaluation
     from flows.home.home import Home
+    from flows.page.write import PageSources
     from flows.publish.run_record import Run
-    from flows.score.score import Scores
+    from flows.score.score import Racetrack, Scores
     from flows.validate.verdicts import Judged
+    from lorauter.routing.explain import Explainer
     from warehouse.snapshots.snapshot import Snapshot
 
 
@@ -41,23 +50,150 @@ def read_base(home: Home, id_: str | None = None) -> Base:
 
 
 def score(home: Home, base: Base) -> Scores:
-    """Score the admitted adapters of a base on every task; shards run where the settings say."""
-    from flows.outputs.runner import shard_runner
+    """Score the admitted adapters of a base on every task. As `flows.score.score.score`."""
+    from flows.home.parts import open_embeddings, open_outputs
     from flows.score import score as scoring
+    from flows.score.cards import Cards
+    from flows.validate.verdicts import verdicts
 
-    return scoring.score(home, base, shard_runner(home))
+    index, keys = verdicts(home, base, ["admitted", "downloaded"])
+    columns = {key[2]: index.columns[key] for key in keys}
+    return scoring.score(
+        base,
+        home.tasks(),
+        {key: downloaded for key, (admitted, downloaded) in columns.items() if admitted},
+        racetrack(home, base),
+        home.ledger,
+        open_outputs(home),
+        Cards(home.ledger, home.hub, home.wanted, home.settings.readers),
+        open_embeddings(home),
+    )
+
+
+def racetrack(home: Home, base: Base) -> Racetrack:
+    """The settings that decide how races on a base come out."""
+    from flows.score.score import Racetrack
+
+    settings = home.settings
+    return Racetrack(home.conditions(base.id, base.sha), settings.chosen_strategy, settings.report)
 
 
 def publish(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -> Snapshot:
     """Freeze verdicts and scores as the current snapshot. As `flows.publish.publish.publish_catalog`."""
-    from flows.publish.publish import publish_catalog
+    from flows.home.parts import open_embeddings
+    from flows.publish.publish import JudgedPool, PublishOptions, publish_catalog
+    from flows.tasks.curate import whoami
+    from flows.validate.verdicts import verdicts
 
-    return publish_catalog(home, base, scores, run, force)
+    settings = home.settings
+    weights_of = home.fetch_adapter if settings.with_weights else None
+    return publish_catalog(
+        base,
+        scores,
+        run,
+        racetrack(home, base),
+        JudgedPool(*verdicts(home, base), settings.policy),
+        home.ledger,
+        open_embeddings(home),
+        home.snapshots,
+        PublishOptions(settings.gate, whoami(home), settings.keep_snapshots, weights_of),
+        force,
+    )
 
 
-def evaluate(home: Home, options: EvaluateOptions, altered: Alter | None = None) -> Evaluation:
-    """Hold routers and compositions against held-back test items. As `flows.evaluate.evaluate.evaluate`."""
+def answer(
+    home: Home, queries: Path, out: Path, options: AnswerOptions, snapshot: str | Path | None = None
+) -> Answered:
+    """Answer a file of queries by a snapshot, the current one by default. As `flows.answer.batch.answer_queries`."""
+    from flows.answer.batch import answer_queries
+    from flows.home.parts import open_outputs
+
+    published = published_base(home, home.snapshot(snapshot))
+    conditions = home.conditions(published.index.base, published.index.base_sha)
+    make, rows = open_outputs(home).ensure, home.settings.answer_rows
+    return answer_queries(published, queries, out, options, make, conditions, rows)
+
+
+def export(
+    home: Home, queries: Path, out: Path, options: ExportOptions, snapshot: str | Path | None = None
+) -> Exported:
+    """Write a file of queries as requests to another engine. As `flows.answer.export.export_requests`."""
+    from flows.answer.export import export_requests
+
+    published = published_base(home, home.snapshot(snapshot))
+    return export_requests(published, queries, out, options, home.settings.answer_rows)
+
+
+def route(
+    home: Home, texts: Iterable[str], options: RouteOptions, out: IO[str], snapshot: str | Path | None = None
+) -> None:
+    """Write the routes of texts by a snapshot. As `flows.answer.route_texts.tell_routes`."""
+    from flows.answer.route_texts import tell_routes
+
+    opened = home.snapshot(snapshot)
+    explainer = explainer_of(home, opened, options.router) if options.explained else None
+    tell_routes(published_base(home, opened), texts, options, out, home.settings.answer_rows, explainer)
+
+
+def explainer_of(home: Home, snapshot: Snapshot, router: str) -> Explainer:
+    """What explains the routes of a router of the settings; it asks the ledger which repos have gone."""
+    from lorauter.routing.explain import Explainer
+    from warehouse.records.repos import gone_repos
+
+    settings = home.settings
+    return Explainer(snapshot, settings.base, router, settings.routing, gone_repos(home.ledger), settings.endpoint)
+
+
+def evaluate(
+    home: Home, options: EvaluateOptions, altered: Alter | None = None, snapshot: str | Path | None = None
+) -> Evaluation:
+    """Hold routers and compositions against held-back test items. As `flows.evaluate.evaluate.evaluate`.
+
+    Args:
+        altered: gives other parts to build routers from, for studies: with another encoder, say.
+    """
     from flows.evaluate import evaluate as evaluation
-    from flows.outputs.runner import shard_runner
+    from flows.home.parts import open_outputs, router_parts
 
-    return evaluation.evaluate(home, options, shard_runner(home), altered)
+    opened = home.snapshot(snapshot)
+    parts = router_parts(home, opened)
+    parts = altered(parts) if altered else parts
+    conditions = home.conditions(parts.index.base, parts.index.base_sha)
+    return evaluation.evaluate(options, opened, parts, home.tasks(), open_outputs(home).ensure, conditions)
+
+
+def write_page(home: Home, snapshot: Snapshot, out: Path) -> None:
+    """Write the page of a snapshot, with the home's evaluations of it. As `flows.page.write.write_page`."""
+    from flows.page import write
+
+    write.write_page(snapshot, _page_sources(home), out)
+
+
+def page_beside(home: Home, snapshot: Snapshot) -> Path | None:
+    """Write the page of a refresh to `reports/<id>.html` of the home. As `flows.page.write.page_beside`."""
+    from flows.page import write
+
+    return write.page_beside(snapshot, _page_sources(home), home.root / "reports")
+
+
+def _page_sources(home: Home) -> PageSources:
+    from flows.page.write import PageSources
+
+    return PageSources(home.ledger, home.root / "evaluations", home.settings.endpoint)
+
+
+def published_base(home: Home, snapshot: Snapshot) -> PublishedBase:
+    """The settings' base of a snapshot, with what routing to its adapters needs."""
+    from flows.answer.published_base import PublishedBase
+    from flows.home.parts import open_router
+    from lorauter.routing.task_index import load_index
+
+    index = load_index(snapshot, home.settings.base)
+    return PublishedBase(
+        snapshot=snapshot,
+        index=index,
+        routing=home.settings.routing,
+        open_router=lambda name, gone: open_router(home, snapshot, name, gone),
+        fetch_adapter=home.fetch_adapter,
+        fetch_base=lambda: home.fetch_model(index.base, index.base_sha),
+    )

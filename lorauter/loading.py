@@ -58,8 +58,7 @@ def load(
         SnapshotError: the folder is no snapshot, or damaged. SettingError: unknown router or base, or another
             encoder than the one that made the task embeddings.
     """
-    if router not in ROUTERS:
-        raise SettingError(f"There is no router {router!r}.", f"Choose one of: {', '.join(ROUTERS)}.")
+    ROUTERS.check(router)
     snapshot = open_snapshot(Path(folder))
     parts = open_parts(snapshot, base=base, options=options, encoder=encoder, truth=truth, encoder_dtype=encoder_dtype)
     parts = replace(parts, engine=engine, prompt_of=prompt_of)

@@ -12,6 +12,8 @@ import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -163,6 +165,21 @@ def write_adapter(base: Path, folder: Path, seed: int, rank: int, base_id: str =
     from benchmarks import tiny_model
 
     tiny_model.write_adapter(base, folder, seed, rank, base_id)
+
+
+@pytest.fixture(scope="session")
+def install_package(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Installs a package by pip and gives the folder of what was installed. Building leaves files: a copy is built."""
+
+    def install(package: Path) -> Path:
+        folder = tmp_path_factory.mktemp("package")
+        source = shutil.copytree(package, folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
+        flags = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
+        target = folder / "site"
+        subprocess.run([sys.executable, "-m", "pip", "install", *flags, "--target", target, source], check=True)
+        return target
+
+    return install
 
 
 @pytest.fixture(scope="session")

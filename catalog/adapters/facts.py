@@ -53,8 +53,9 @@ class RepoListing:
     created: str = ""
 
     def adapters(self) -> list[AdapterId]:
-        """The adapters in the repo: one a folder with an adapter_config.json, at most MOST_ADAPTERS; the root stands
-        in for none.
+        """The adapters in the repo: one for each folder with an adapter_config.json, at most MOST_ADAPTERS.
+
+        Where no folder has one, the root counts as an adapter.
         """
         folders = sorted(folder for folder, names in self._folders.items() if CONFIG_NAME in names)
         return [AdapterId(self.repo, folder, self.sha) for folder in folders[:MOST_ADAPTERS] or [""]]

@@ -217,7 +217,7 @@ def _parse_object(raw: bytes, limit: int, encoding: str, whole: Callable[[str], 
 
 
 def _is_deep(value: object) -> bool:
-    """Whether JSON is nested beyond the limit, by level: whoever walks it later may recurse without fear."""
+    """Whether JSON is nested beyond the limit, level by level: code that walks it later may then recurse."""
     level: list[object] = [value]
     for _ in range(DEPTH_LIMIT):
         level = [child for item in level for child in _children(item)]

@@ -24,7 +24,7 @@ def scaling_of(module: str, rank: int, config: Mapping[str, Any], patience: Pati
         patience: what the adapter's patterns may still take; give one for all modules of an adapter.
 
     Raises:
-        ValueError: alpha is no number, or a pattern is none, or takes too long.
+        ValueError: alpha is no number, or a pattern cannot be matched, or takes too long.
     """
     alpha = _looked_up("alpha_pattern", "lora_alpha", module, config, patience or Patience())
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
@@ -33,7 +33,7 @@ def scaling_of(module: str, rank: int, config: Mapping[str, Any], patience: Pati
 
 
 def declared_rank(module: str, config: Mapping[str, Any], patience: Patience | None = None) -> Any:
-    """The rank that the config says a module has; whatever it is. Raises ValueError for a pattern that is none."""
+    """The rank that the config gives a module, of any type. Raises ValueError for a pattern that cannot be matched."""
     return _looked_up("rank_pattern", "r", module, config, patience or Patience())
 
 

@@ -2,7 +2,7 @@
 
 Knows: PEFT 0.21's reading of target_modules, exclude_modules, layers_to_transform, layers_pattern and
 modules_to_save; its names for saved tensors. Does not know: what tensors there really are.
-None stands for what cannot be decided: no target_modules, a pattern that is none or takes too long.
+None means that it cannot be decided: no target_modules, a pattern that is no regular expression or takes too long.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def targeted(
 
 
 def expected_header_bytes(config: Mapping[str, Any], base: Base) -> int | None:
-    """An upper estimate of where the header of the adapter's weights file ends, a little too much; None: unknown.
+    """An estimate, a little too high, of where the header of the adapter's weights file ends; None: unknown.
 
     Counted as bytes of the file's start: 8 for the length, then the JSON that PEFT and safetensors write.
     """

@@ -1,10 +1,10 @@
-"""Bodies: what arrives of an answer, plain or gzip, within a bound, whole or told to be cut.
+"""Bodies: the bytes of an answer, plain or gzip, as they arrive. They are bounded, and one that breaks off is an error.
 
 Knows: how a body is unpacked and when it has ended. Does not know: which requests are made, and with what bounds
 (catalog/hub/session, catalog/hub/transport).
 
 The Hub sends text gzip-packed, in chunks, without a length. So a bound counts the bytes that come, packed and
-unpacked, and never what a header announces; and a packed body that stops before its end is cut, however the
+unpacked, and never what a header announces. A packed body that stops before its end is incomplete, however the
 connection ended.
 """
 
@@ -57,9 +57,7 @@ class Arriving(httpx2.SyncByteStream):
 
 
 def check_status(response: httpx2.Response) -> None:
-    """Raise where an answer to a read is none: neither a body, nor a piece that begins where it was asked for, nor a
-    refusal, nor a way to go.
-    """
+    """Raise where an answer is neither a body, nor the piece that was asked for, nor a refusal, nor a redirect."""
     request, status = response.request, response.status_code
     if request.method not in ("GET", "HEAD") or response.is_error or response.has_redirect_location:
         return
@@ -72,7 +70,7 @@ def check_status(response: httpx2.Response) -> None:
 
 
 def take_over(response: httpx2.Response, count: Callable[[int], None]) -> None:
-    """Let a response's body arrive through `Arriving`: whoever reads it gets plain bytes, counted.
+    """Let a response's body arrive through `Arriving`: its reader gets plain bytes, counted.
 
     The response's extension `packed` says whether it came as gzip.
 
@@ -118,7 +116,7 @@ def check_whole(response: httpx2.Response, data: bytes, limit: int, json_only: b
         except ValueError as error:
             raise httpx2.RemoteProtocolError("the JSON breaks off", request=response.request) from error
         except RecursionError:
-            return  # whole, and hostile: whoever reads it says so
+            return  # whole, and hostile: its reader will say so
 
 
 def _unpacked(stream: Iterator[bytes]) -> Iterator[bytes]:

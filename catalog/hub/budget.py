@@ -3,9 +3,9 @@
 Knows: the Hub's documented 5-minute windows, what answers say about the rest of a window, when to wait.
 Does not know: requests, retries, what is asked for (catalog/hub/transport).
 
-A window is fixed: it opens with a client's first request and grants a quota to each kind of call. What an answer's
-RateLimit header says goes before what we counted ourselves, because other programs may spend from the same window.
-A hub that states no limits is asked without any, except the public one, whose limits are known beforehand.
+A window is fixed: it opens with a client's first request and grants a quota to each kind of call. An answer's RateLimit
+header wins over our own count, because other programs may spend from the same window. A hub that states no limits is
+asked without limits; only the limits of the public one are known before it is asked.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ DOCUMENTED: dict[str, dict[Kind, int]] = {
     "free": {"api": 1_000, "resolvers": 5_000},
     "pro": {"api": 2_500, "resolvers": 12_000},
 }
-LONGEST_S = 3_600.0  # a wait that a header asks for, whatever it says; then the hub is asked again
-_SHORT_S = 1.0  # a wait that nobody needs to be told of
+LONGEST_S = 3_600.0  # the longest wait, whatever a header asks for; then the hub is asked again
+_SHORT_S = 1.0  # a shorter wait is not told to anybody
 BLIND_S = (60.0, 120.0, 240.0, 300.0)  # waits after refusals that name no end: one, two in a row, …
-_IN_FLIGHT = 64  # requests that may be under way: by so many an answer's word may be late
+_IN_FLIGHT = 64  # requests that may be under way: an answer may not have counted so many
 
 
 @dataclass(slots=True)

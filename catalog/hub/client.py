@@ -1,8 +1,8 @@
 """The hub: listing, two small reads an adapter, downloads.
 
 Knows: the Hub's REST routes and what its answers mean, bounds on every read.
-Does not know: sessions, retries, budgets (catalog/hub/transport), what makes an adapter good, where facts are kept.
-Only this module and catalog/hub/transport know huggingface_hub.
+Does not know: sessions (catalog/hub/session), retries and budgets (catalog/hub/transport), what makes an adapter good,
+where facts are kept.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Page:
     """One page of the listing, and the address of the next one (None at the end).
 
     Args:
-        broken: why the listing does not go on from here, where the hub names a next page that is none.
+        broken: why the listing ends here, where the address that the hub names as the next page is no page.
     """
 
     repos: tuple[RepoListing, ...]
@@ -135,9 +135,9 @@ class Hub:
             expect: says, from the parsed config, in how many bytes the weights' header should end; None where it
                 cannot tell. A good guess saves bytes, a bad one costs a second read.
 
-        Faults of the repo become problems of the result, and so does trouble on the way that outlasts the retries
-        (`unreachable`: worth another try later). Only a hub that nobody answers at, or that refuses our token,
-        raises HubError.
+        Faults of the repo become problems of the result. So does trouble on the way that is still there after the
+        retries (`unreachable`: worth another try later). HubError is raised only where nobody answers at the hub, or it
+        refuses our token.
         """
         files = listing.files_in(adapter.path)
         config = self._read_config(adapter) if CONFIG_NAME in files else None
@@ -155,7 +155,7 @@ class Hub:
         return RawAdapter(config, header, read.size, read.sha256)
 
     def read_text(self, repo: str, name: str, sha: str, limit: int) -> str | None:
-        """A small text file of a commit; None where the repo has it not, or it is no UTF-8 or too long.
+        """A small text file of a commit; None where the repo does not have it, or it is not UTF-8 or too long.
 
         Raises HubError where the hub cannot say so now.
         """
@@ -168,7 +168,7 @@ class Hub:
         return text if isinstance(text, str) else None
 
     def read_start(self, repo: str, name: str, sha: str, limit: int) -> str:
-        """The first `limit` bytes of a text file, what is no UTF-8 replaced; "" where the hub does not give it.
+        """The first `limit` bytes of a text file, with replacements for what is not UTF-8; "" where the hub refuses it.
 
         Raises HubError where the hub cannot say so now.
         """
@@ -206,7 +206,7 @@ class Hub:
     def download(self, repo: str, names: Iterable[str], sha: str) -> Path:
         """Download files of one commit and return the local folder of that commit. Nothing is fetched twice.
 
-        Raises DiskError where a link in the cache leads out of it: whoever planted it chose what would be read.
+        Raises DiskError where a link in the cache leads out of it: the person who planted it chose what would be read.
         """
         for name in names:
             fetch(self.transport, "model", repo, name, sha, self.options.max_bytes)
@@ -245,7 +245,7 @@ class Hub:
         return listing_from_json(item)
 
     def _page(self, url: str) -> Page:
-        """One page; where the hub is in trouble with it, a smaller one, as are those after it: they lie deeper."""
+        """One page. Where the hub fails at it, a smaller one, and all later pages are as small: they lie deeper."""
         try:
             return self._page_once(url)
         except HubTrouble:

@@ -1,7 +1,7 @@
 """Deadlines: no request of ours lasts longer than it may, however slowly its answer drips.
 
-Knows: how a read of a connection is cut at a time. Does not know: requests. An HTTP client's own timeouts hold for
-each single read, so a head sent byte by byte would keep a request for days.
+Knows: when a read of a connection must end. Does not know: requests. An HTTP client's own timeouts hold for each single
+read, so an answer sent byte by byte would keep a request for days.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Deadline:
     ends: float
 
     def earn(self, seconds: float) -> None:
-        """Put it off."""
+        """Move it to a later time."""
         self.ends += seconds
 
     def left(self) -> float:

@@ -30,13 +30,8 @@ _SETTLED = (400, 405, 413, 414, 416, 422)  # refusals that will be the same tomo
 _ON_THE_WAY = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
 _NOBODY = (httpx2.ConnectError, httpx2.ConnectTimeout)
 _PORTS = {"http": ":80", "https": ":443"}  # said or not, they are the same place
-NONSENSE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RecursionError,
-)  # what the client makes of an answer like no hub's
+# What the client makes of an answer like no hub's.
+NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def origin(url: str) -> str:
@@ -71,7 +66,9 @@ def explain(what: str, error: Exception, endpoint: str, has_token: bool) -> Lora
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         return _explain_status(what, error, endpoint, has_token)
     if is_down(error, endpoint):
-        return _explain_down(what, error, endpoint)
+        if isinstance(error, OfflineModeIsEnabled):
+            return HubDown(f"{what}: HF_HUB_OFFLINE is set, so no hub is asked.", "Unset it.")
+        return HubDown(f"{endpoint} cannot be reached ({type(error).__name__}).", _CHECK_ADDRESS)
     if isinstance(error, _ON_THE_WAY):
         where = _host_of(error) if _is_elsewhere(error, endpoint) else endpoint
         said = f": {error}" if isinstance(error, httpx2.RemoteProtocolError) and str(error) else ""
@@ -82,18 +79,12 @@ def explain(what: str, error: Exception, endpoint: str, has_token: bool) -> Lora
     return DiskError(f"{what} could not be written: {error}.", "Free some space or set LORAUTER_HOME elsewhere.")
 
 
-def _explain_down(what: str, error: Exception, endpoint: str) -> HubDown:
-    if isinstance(error, OfflineModeIsEnabled):
-        return HubDown(f"{what}: HF_HUB_OFFLINE is set, so no hub is asked.", "Unset it.")
-    return HubDown(f"{endpoint} cannot be reached ({type(error).__name__}).", _CHECK_ADDRESS)
-
-
 def _explain_status(what: str, error: HfHubHTTPError, endpoint: str, has_token: bool) -> HubError:
     """What a status means; a 401 to a request that carried our token means the token, however it is worded."""
     status = _status(error)
     if status == 401 and "authorization" in error.response.request.headers:
         return HubDown(
-            f"{endpoint} refused the token{_said(error)}.", "Set LORAUTER_TOKEN to a valid one, or unset it."
+            f"{endpoint} refused the token{_expiry(error)}.", "Set LORAUTER_TOKEN to a valid one, or unset it."
         )
     kind = "no_file" if status == 404 and _refusal(error) == "refused" else _refusal(error)
     if is_transient(error, endpoint) or (kind == "refused" and status not in _SETTLED):  # a gateway's or a proxy's
@@ -144,8 +135,8 @@ def _words(error: HfHubHTTPError) -> str:
     return f", {said[:200]!r}" if said else ""
 
 
-def _said(error: HfHubHTTPError) -> str:
-    """Whether the hub says that a token has expired; its own words name the token, and are not repeated."""
+def _expiry(error: HfHubHTTPError) -> str:
+    """Words for a token that the hub says has expired; the hub's own words name the token, and are not repeated."""
     said = error.response.headers.get("x-error-message", "") + (error.server_message or "")
     return ": it has expired" if "expired" in said.lower() else ""
 

@@ -1,6 +1,6 @@
 """Fetch: one file of a commit into the cache, through huggingface_hub's own download.
 
-Knows: links of the cache, how the client disguises trouble on the way. Does not know: bounds on what comes
+Knows: links of the cache, how the client reports trouble on the way. Does not know: bounds on what comes
 (catalog/hub/session), which files are wanted (catalog/hub, catalog/hub/datasets). With a commit's sha nothing is
 fetched twice.
 """
@@ -32,9 +32,9 @@ def fetch(transport: Transport, kind: RepoType, repo: str, name: str, sha: str, 
     """Path of one file of at most `max_bytes`, downloaded if need be.
 
     Raises:
-        HubError: the hub has it not, or fails, or the file is larger.
-        DiskError: it cannot be written, or a link in the cache leads out of it: whoever planted it chose what
-            would be read.
+        HubError: the hub does not have it, or fails, or the file is larger.
+        DiskError: it cannot be written, or a link in the cache leads out of it: the person who planted it chose
+            what would be read.
     """
     options = transport.options
     folder = commit_folder(options, kind, repo, sha)

@@ -1,10 +1,10 @@
-"""Models of the hub on this disk: the one owner of "this model is whole".
+"""Models of the hub on this disk, and whether one is whole.
 
-Knows: which files of a repo a model is loaded from, how a download that was stopped is told from one that ended.
+Knows: which files of a repo a model is loaded from, how a download that was stopped differs from one that ended.
 Does not know: how bytes come (catalog/hub), what loads the files.
 
-A killed download leaves some of a model's files, each of them sound, so no file can tell that all are there. The
-marker can: it is written last, and names the files.
+A killed download leaves some of a model's files, each of them sound. So no file shows that all are there. A marker
+does: it is written last, and names the files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def fetch_model(hub: Hub, repo: str, sha: str) -> Path:
     """Folder of a model's files at a commit. What is missing is downloaded; a model that is whole costs no request.
 
     Raises:
-        HubError: the hub has it not, or fails. DiskError: it cannot be written.
+        HubError: the hub does not have it, or fails.
+        DiskError: it cannot be written.
     """
     folder = hub.local(repo, sha)
     if not is_whole(folder):

@@ -7,8 +7,8 @@ catalog/hub/errors).
 huggingface_hub reads HF_HOME and friends at import, so this module is imported where it is used. Hooks on its client
 see its own requests too (a download's HEAD, say), so that bounds and budgets hold for every one.
 
-Xet is not spoken (docs/decisions/0020-xet.md): within our downloads the headers that offer it are taken off, and the
-client follows the plain redirect to the file host beside them.
+Xet is not used (docs/decisions/0020-xet.md): in our downloads the headers that offer it are removed, and the client
+follows the plain redirect to the file host beside them.
 """
 
 from __future__ import annotations
@@ -87,8 +87,9 @@ class _Bounds:
 
 
 class Passing(Exception):
-    """Trouble with a download, told past the client: it would ask again by itself, many times, for as long as a
-    header says.
+    """Trouble with a download, raised past the client.
+
+    The client would catch any error of its own and ask again by itself, many times, for as long as a header says.
     """
 
     def __init__(self, error: httpx2.HTTPError) -> None:

@@ -1,7 +1,7 @@
-"""Transport: bounded requests to a hub, paced, tried again, their errors told for people.
+"""Transport: requests to a hub with bounds, a pace, retries, and errors for people.
 
 Knows: when a request is tried again, how many run at once, whose token goes where. Does not know: the client's session
-and its bounds (catalog/hub/session), the Hub's routes and what answers mean (catalog/hub), how errors are told
+and its bounds (catalog/hub/session), the Hub's routes and what answers mean (catalog/hub/client), the words of errors
 (catalog/hub/errors).
 
 huggingface_hub's session does all requests: proxies, certificates and tokens work as everywhere else. The token goes to

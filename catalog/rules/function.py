@@ -2,7 +2,7 @@
 
 Knows: what PEFT 0.21 would make of an adapter, and what the engine serves exactly. Does not know: the repo
 (catalog/rules/repo), the base (catalog/rules/base), the weights' bytes. `lorauter.adapters.weights` refuses by the
-same rules, so whoever loads a folder without a catalog is told the same.
+same rules, so a folder that is loaded without a catalog is refused with the same words.
 """
 
 from __future__ import annotations

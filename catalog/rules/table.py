@@ -39,7 +39,7 @@ __all__ = [
 
 RULES_VERSION = "3"
 RULES: tuple[tuple[str, Check], ...] = (*LISTED, *KIND, *NAMED, *REVISION, *FILES, *FUNCTION, *MODULES, *WANTED)
-# What a folder is refused for by whoever loads it without a catalog (lorauter.adapters.weights).
+# The rules for a folder that is loaded without a catalog (lorauter.adapters.weights).
 _ALONE = (*KIND, *REVISION, *FUNCTION)
 
 

@@ -42,7 +42,7 @@ def shuffled_scores(task: Task, answers: Sequence[Answer], examples: Sequence[Ex
 
 
 def _as_target_of(own: Example, other: Example) -> str:
-    """Another example's target; where it is none of the own options, the option in its place."""
+    """Another example's target; where the own options lack it, the own option at the same place."""
     if not own.options or index_of(other.target, own.options) is not None:
         return other.target
     place = index_of(other.target, other.options)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from catalog.errors import TaskError
+from catalog.plugins import Registry
 from catalog.tasks.option_metrics import (
     OptionLogprobs,
     lenient_match,
@@ -92,7 +93,7 @@ class Metric:
         return Scored(values, mean(values))
 
 
-_ALL = (
+_BUILT_IN = (
     Metric("exact_match", "text", exact_match),
     Metric("lenient_match", "text", lenient_match, sees_options=True),
     Metric("token_f1", "text", token_f1),
@@ -104,7 +105,14 @@ _ALL = (
     Metric("option_loglikelihood", "option_logprobs", option_loglikelihood, sees_options=True),
     Metric("option_loglikelihood_norm", "option_logprobs", option_loglikelihood_norm, sees_options=True),
 )
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+METRICS: Registry[Metric] = Registry(
+    "lorauter.metrics",
+    "metric",
+    {metric.name: metric for metric in _BUILT_IN},
+    wanted="a catalog.tasks.metrics.Metric",
+    fits=lambda brought: isinstance(brought, Metric),
+)
+"""By name: these, and those that packages bring (catalog/plugins)."""
 
 
 def mean(values: Sequence[float]) -> Mean:

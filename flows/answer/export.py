@@ -19,20 +19,19 @@ from typing import Any
 from catalog.chunks import chunks
 from catalog.errors import SettingError, UnsupportedAdapter
 from flows.answer.prompts import prompts_of
-from flows.answer.routes import Routes, check_routers
-from flows.home.home import Home
+from flows.answer.published_base import PublishedBase
+from flows.answer.routes import Routes
 from flows.screen.progress import Advance, say, stage
 from lorauter.adapters.weights import JUDGED
 from lorauter.compositions import open_composition
 from lorauter.compositions.base import CompositionOptions
-from lorauter.compositions.serving import refuse_gates
 from lorauter.engine.decoding import GREEDY, Decoding, stops_of
 from lorauter.export import lorax, vllm
 from lorauter.export.adapters import ServedAdapter, ServedAdapters
 from lorauter.export.requests import Asked
+from lorauter.routers import ROUTERS, refuse_gates
 from lorauter.routing.routes import Routed
 from warehouse.queries.queries import NEW_TOKENS, Query, check_new_tokens, read_queries
-from warehouse.snapshots.snapshot import Snapshot
 from warehouse.storage.files import write_atomically
 
 ENGINES = ("vllm", "lorax")
@@ -44,10 +43,14 @@ class ExportOptions:
     """What is exported, and how.
 
     Args:
-        engine: a name of ENGINES. adapters: folder for adapters that have to be written.
-        router: a name of `lorauter.routers.ROUTERS`. compose: a name of `lorauter.compositions.COMPOSITIONS`;
-            density: of the merges that thin out. template: see flows/answer/prompts.
-        decoding: greedy, or how tokens are drawn. stop: texts that end an answer; none by default, see docs/export.md.
+        engine: a name of ENGINES.
+        adapters: folder for adapters that have to be written.
+        router: a name of `lorauter.routers.ROUTERS`.
+        compose: a name of `lorauter.compositions.COMPOSITIONS`.
+        density: of the merges that thin out.
+        template: how an input becomes a prompt, see flows/answer/prompts.
+        decoding: greedy, or how tokens are drawn.
+        stop: texts that end an answer; none by default, see docs/export.md.
         max_new_tokens: bound of an answer; a row's own wins.
 
     Raises:
@@ -67,7 +70,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise SettingError(f"There is no engine {self.engine!r}.", f"Choose one of: {', '.join(ENGINES)}.")
-        check_routers([self.router])
+        ROUTERS.check(self.router)
         refuse_gates([self.router], "exported: other engines know no gates", "Answer here by `lorauter answer`")
         check_new_tokens(self.max_new_tokens)
         stops_of(self.stop)
@@ -86,20 +89,24 @@ class Exported:
     start: str = ""
 
 
-def export_requests(
-    home: Home, queries: Path, out: Path, options: ExportOptions, snapshot: str | Path | None = None
-) -> Exported:
+def export_requests(published: PublishedBase, queries: Path, out: Path, options: ExportOptions, rows: int) -> Exported:
     """Write the requests of a file of queries as JSON lines, in its order. Rows that cannot be served are left out.
+
+    Args:
+        published: what routes.
+        queries: .jsonl, .csv or .parquet with a column `input`, see warehouse/queries.
+        out: the file to write.
+        options: for which engine, and how.
+        rows: queries routed at a time.
 
     Raises:
         TaskError, SettingError: the queries cannot be read. UnsupportedAdapter: the adapters together are more than
             the engine can be started with; the file is written all the same.
     """
-    opened = home.snapshot(snapshot)
-    export = _Export(home, opened, options)
+    export = _Export(published, options)
     total = sum(1 for _ in read_queries(queries))
     with stage("export", total, "queries") as advance:
-        write_atomically(out, lambda part: export.write(part, queries, advance))
+        write_atomically(out, lambda part: export.write(part, queries, rows, advance))
     exported = export.exported
     exported.adapters = export.served.all
     if options.engine == "vllm":
@@ -110,27 +117,27 @@ def export_requests(
 class _Export:
     """One run over a file of queries."""
 
-    def __init__(self, home: Home, snapshot: Snapshot, options: ExportOptions) -> None:
-        self._options, self._rows = options, home.settings.answer_rows
-        self._routes = Routes(home, snapshot, [options.router])
-        self.base = self._routes.index.base
+    def __init__(self, published: PublishedBase, options: ExportOptions) -> None:
+        self._options = options
+        self._routes = Routes(published, [options.router])
+        self.base = published.index.base
         composition = open_composition(options.compose, CompositionOptions(density=options.density))
-        self.served = ServedAdapters(composition, home.fetch_adapter, options.adapters, self.base, passing=JUDGED)
-        self._prompts = prompts_of(options.template, home, snapshot, self._routes.index)
+        fetch, folder = published.fetch_adapter, options.adapters
+        self.served = ServedAdapters(composition, fetch, folder, self.base, passing=JUDGED)
+        self._prompts = prompts_of(options.template, published)
         self.exported = Exported()
 
-    def write(self, path: Path, queries: Path, advance: Advance) -> None:
+    def write(self, path: Path, queries: Path, rows: int, advance: Advance) -> None:
         """All requests, a line each."""
-        asked = read_queries(queries, self._options.max_new_tokens)
         with path.open("w", encoding="utf-8") as file:
-            for chunk in chunks(asked, self._rows):
+            for chunk in chunks(read_queries(queries, self._options.max_new_tokens), rows):
                 for line in self._lines(chunk):
                     file.write(json.dumps(line) + "\n")
                 advance(len(chunk))
 
     def _lines(self, chunk: list[Query]) -> Iterator[dict[str, Any]]:
-        asked = [query for query in chunk if not query.fault]
-        routes = iter(self._routes.of(self._options.router, asked))
+        sound = [query for query in chunk if not query.fault]
+        routes = iter(self._routes.of(self._options.router, sound))
         for query in chunk:
             if query.fault:
                 self._leave_out(query, query.fault)
@@ -154,13 +161,11 @@ class _Export:
             options.decoding,
             query.id,
         )
-        url, body = self._request(row, adapter)
+        if options.engine == "vllm":
+            url, body = "/v1/completions", vllm.completion(row, self.base, adapter)
+        else:
+            url, body = "/generate", lorax.generate(row, adapter)
         return {"custom_id": query.id, "method": "POST", "url": url, "body": body}
-
-    def _request(self, row: Asked, adapter: ServedAdapter | None) -> tuple[str, dict[str, Any]]:
-        if self._options.engine == "vllm":
-            return "/v1/completions", vllm.completion(row, self.base, adapter)
-        return "/generate", lorax.generate(row, adapter)
 
     def _leave_out(self, query: Query, reason: str) -> None:
         self.exported.left_out += 1

@@ -13,34 +13,36 @@ from collections.abc import Callable
 
 from catalog.errors import SettingError
 from catalog.tasks.task import DEFAULT_TEMPLATE, TEMPLATES
-from flows.home.home import Home
+from flows.answer.published_base import PublishedBase
 from lorauter.routing.routes import Routed
-from lorauter.routing.task_index import TaskIndex
 from warehouse.queries.queries import Query
-from warehouse.snapshots.snapshot import Snapshot
+from warehouse.records.published_tasks import asked_tasks
 
 Prompts = Callable[[Query, Routed], str]
 NAMES = ("task", "alpaca", "plain", "chat")
 
 
-def prompts_of(name: str, home: Home, snapshot: Snapshot, index: TaskIndex) -> Prompts:
+def prompts_of(name: str, published: PublishedBase) -> Prompts:
     """The maker of prompts of that name. Raises SettingError for another, or a base without a chat template."""
     if name == "task":
-        return _by_task({row["task"]: row["template"] for row in snapshot.read("tasks") if row["base"] == index.base})
+        return _by_task(published)
     if name == "chat":
         from lorauter.engine.chat import chat_template
 
-        make = chat_template(home.fetch_model(index.base, index.base_sha))
-        return lambda query, _: make(query.input)
+        in_chat = chat_template(published.fetch_base())
+        return lambda query, _: in_chat(query.input)
     if name not in NAMES:
         raise SettingError(f"There is no template {name!r}.", f"Choose one of: {', '.join(NAMES)}.")
     template = TEMPLATES[name]
     return lambda query, _: template.replace("{input}", query.input)
 
 
-def _by_task(templates: dict[str, str]) -> Prompts:
-    def make(query: Query, route: Routed) -> str:
+def _by_task(published: PublishedBase) -> Prompts:
+    tasks = asked_tasks(published.snapshot, published.index.base)
+    templates = {name: task.template for name, task in tasks.items()}
+
+    def prompt(query: Query, route: Routed) -> str:
         nearest = route.tasks[0].task if route.tasks else ""
         return templates.get(query.task or nearest, DEFAULT_TEMPLATE).replace("{input}", query.input)
 
-    return make
+    return prompt

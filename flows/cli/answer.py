@@ -16,17 +16,18 @@ from flows.cli.options import (
     sampling_of,
     stops_given,
 )
+from flows.cli.package_names import composition_option, router_option
 from flows.cli.running import begin_with_prefect
 
 
 @click.command("answer")
 @click.option("--in", "source", type=PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
 @click.option("--out", type=PATH, required=True, help="Parquet file to write.")
-@click.option(
+@router_option(
     "--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="See above. May be repeated."
 )
 @routing_options
-@click.option("--compose", default="mixture", show_default=True, help="How a route's adapters are put together.")
+@composition_option("--compose", default="mixture", show_default=True, help="How a route's adapters are put together.")
 @prompt_options
 @decoding_options
 @click.pass_obj
@@ -57,27 +58,32 @@ def answer_command(
     A row with a fault carries it in column error, and the rest goes on. Killed, the same command goes on where it was;
     with other flags it begins anew and mixes nothing. docs/answer.md tells all columns.
     """
-    from flows.answer.checks import checked_answers
+    from flows.answer.options import AnswerOptions
     from flows.home.home import open_home
+    from lorauter.engine.decoding import decoding_of
     from warehouse.queries.queries import read_queries
 
     opened = open_home(home=home)
     next(read_queries(source))  # a file that cannot be read is better told before a model is loaded
-    asked = {"sampling": sampling_of(flags), "stop": stops_given(flags), "max_new_tokens": flags["max_new_tokens"]}
-    checked_answers(routers, compose, flags["density"], **asked)  # and a wrong name before Prefect starts
+    density, sampling, stop = flags["density"], sampling_of(flags), stops_given(flags)
+    bound = flags["max_new_tokens"]
+    # and so are a wrong name and a wrong number
+    AnswerOptions(routers, flags["template"], compose, density, decoding_of(sampling), stop, bound)
     begin_with_prefect(opened.root)
     from flows.answer_batch import answer_batch
 
     outcome = answer_batch(
-        str(source),
-        str(out),
-        list(routers),
-        flags["snapshot"],
-        flags["template"],
-        compose,
-        flags["density"],
-        {**opened.reference, "routing": routing_given(opened.settings.routing, flags)},
-        **asked,
+        queries=str(source),
+        out=str(out),
+        routers=list(routers),
+        snapshot=flags["snapshot"],
+        template=flags["template"],
+        compose=compose,
+        density=density,
+        settings={**opened.reference, "routing": routing_given(opened.settings.routing, flags)},
+        sampling=sampling,
+        stop=stop,
+        max_new_tokens=bound,
     )
     failed = f", {outcome['failed']} with an error" if outcome["failed"] else ""
     click.echo(f"{outcome['answers']} answers in {out} ({outcome['new']} new{failed}), snapshot {outcome['snapshot']}.")

@@ -25,18 +25,18 @@ def compact_command(home: Path | None, tables: tuple[str, ...], dry_run: bool) -
     from flows.home.home import open_home
     from flows.screen.progress import stage
     from warehouse.ledger.compaction import compact
-    from warehouse.schemas.tables import LEDGER
+    from warehouse.schemas.ledger import LEDGER
 
     unknown = sorted(set(tables) - set(LEDGER))
     if unknown:
         raise SettingError(f"There is no table {', '.join(unknown)}.", f"Choose from: {', '.join(LEDGER)}.")
     ledger = open_home(home=home).ledger
     wanted = tables or tuple(LEDGER)
-    found = []
+    compactions = []
     with stage("compact", len(wanted), "tables") as advance:
         for table in wanted:
-            found.append(compact(ledger, table, dry_run=dry_run))
+            compactions.append(compact(ledger, table, dry_run=dry_run))
             advance(1)
-    for one in found:
+    for one in compactions:
         joined = f"{one.joined} files into {one.made}"
         click.echo(f"{one.table}\t{joined}\t{one.rows} rows\t{one.removed} old files removed")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from flows.cli.options import PATH, routing_given, routing_options
+from flows.cli.package_names import composition_option, router_option
 
 
 class _Names(click.ParamType[Any]):
@@ -26,14 +27,14 @@ class _Names(click.ParamType[Any]):
 
 @click.command("evaluate")
 @click.option("--tasks", type=_Names(), default="", help="Tasks to judge on.  [default: all that have test examples]")
-@click.option(
+@router_option(
     "--routers",
     type=_Names(),
     default="lorauter,discriminant,uniform,random,oracle,base",
     show_default=True,
     help="Routers to judge; the oracle always runs.",
 )
-@click.option(
+@composition_option(
     "--compositions",
     type=_Names(),
     default="own",
@@ -80,15 +81,16 @@ def evaluate_command(home: Path | None, /, out: Path | None, json_file: Path | N
 
     opened = open_home(home=home)
     opened = open_home(home=home, routing=routing_given(opened.settings.routing, flags))
-    names = ("routers", "compositions", "settings", "tasks", "items", "reference", "snapshot")
-    found = evaluate(opened, EvaluateOptions(**{name: flags[name] for name in names}))
-    report = report_of(found)
-    folder = out or opened.root / "evaluations" / found.name
-    store(found, report, folder)
+    names = ("routers", "compositions", "settings", "tasks", "items", "reference")
+    options = EvaluateOptions(**{name: flags[name] for name in names})
+    evaluation = evaluate(opened, options, snapshot=flags["snapshot"])
+    report = report_of(evaluation)
+    folder = out or opened.root / "evaluations" / evaluation.name
+    store(evaluation, report, folder)
     if json_file == Path("-"):
         click.echo(as_json(report), nl=False)
     else:
         show(report, Screen())
         if json_file:
             write_text(json_file, as_json(report))
-    click.echo(f"{sum(cost.new for cost in found.costs.values())} new answers. All is in {folder}.", err=True)
+    click.echo(f"{sum(cost.new for cost in evaluation.costs.values())} new answers. All is in {folder}.", err=True)

@@ -16,6 +16,7 @@ from flows.cli.options import (
     sampling_of,
     stops_given,
 )
+from flows.cli.package_names import composition_option, router_option
 
 
 @click.command("export")
@@ -23,9 +24,9 @@ from flows.cli.options import (
 @click.option("--out", type=PATH, required=True, help="File of requests to write, JSON lines.")
 @click.option("--for", "engine", type=click.Choice(["vllm", "lorax"]), required=True, help="Engine that shall answer.")
 @click.option("--adapters", type=PATH, help="Folder for adapters that must be written.  [default: beside OUT]")
-@click.option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
+@router_option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
 @routing_options
-@click.option("--compose", default="selection", show_default=True, help="How a route becomes one adapter.")
+@composition_option("--compose", default="selection", show_default=True, help="How a route becomes one adapter.")
 @prompt_options
 @decoding_options
 @click.pass_obj
@@ -46,7 +47,8 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
     No stop is sent unless --stop gives one: theirs ends a text at leading blanks too. Cut what comes back with
     lorauter.engine.stopping.cut_at_stop. A row that cannot be served is told and left out. docs/export.md has the rest.
     """
-    from flows.answer.export import ExportOptions, export_requests
+    from flows import stages
+    from flows.answer.export import ExportOptions
     from flows.home.home import open_home
     from lorauter.engine.decoding import decoding_of
     from warehouse.queries.queries import read_queries
@@ -65,7 +67,7 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
         stop=tuple(one for one in stops_given(flags, ()) if one),
         max_new_tokens=flags["max_new_tokens"],
     )
-    exported = export_requests(opened, source, out, options, flags["snapshot"])
+    exported = stages.export(opened, source, out, options, flags["snapshot"])
     told = [exported.start] if exported.start else [f"{a.name}\t{a.folder}\t{a.rank}" for a in exported.adapters]
     for line in told:
         click.echo(line)

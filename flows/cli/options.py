@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from flows.cli.package_names import strategies_option
+
+if TYPE_CHECKING:
+    from lorauter.routing.routes import RouterOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -39,11 +44,21 @@ def _bytes(_: click.Context, __: click.Parameter, written: str | None) -> int | 
         raise click.BadParameter(f"{error}.") from None
 
 
+def _strategy(_ctx: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    if name is not None:
+        from lorauter.racing.strategies import STRATEGIES
+
+        if name not in STRATEGIES:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(map(repr, STRATEGIES))}.")
+    return name
+
+
 bases_option = click.option("--base", "bases", multiple=True, help="Base model id, e.g. org/model. May be repeated.")
 endpoint_option = click.option("--endpoint", help="Address of the hub.  [default: the public Hub]")
-strategy_option = click.option(
+strategy_option = strategies_option(
     "--strategy",
-    type=click.Choice(["racing", "halving", "exhaustive"]),
+    metavar="[racing|halving|exhaustive]",
+    callback=_strategy,
     help="Which evaluations to run: adapters race the leader, halve rung by rung, or meet every example."
     "  [default: racing]",
 )
@@ -118,7 +133,7 @@ def bases_given(bases: tuple[str, ...]) -> dict[str, Any]:
     return {"base": bases[0], "bases": bases[1:]} if bases else {}
 
 
-def routing_given(settings: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
+def routing_given(settings: RouterOptions, flags: Mapping[str, Any]) -> dict[str, Any]:
     """The router's constants and filters: what the flags give, on top of the settings."""
     return {**asdict(settings), **{name: flags[name] for name in _ROUTING if flags[name] not in (None, ())}}
 

@@ -22,7 +22,7 @@ def report_command(home: Path | None, /, out: Path, snapshot: str | None) -> Non
     The file needs no network and makes no request. `refresh` writes it too, to HOME/reports/<snapshot>.html.
     """
     from flows.home.home import open_home
-    from flows.page.write import write_page
+    from flows.stages import write_page
 
     opened = open_home(home=home)
     shown = opened.snapshot(snapshot)

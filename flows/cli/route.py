@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from flows.cli.options import routing_given, routing_options
+from flows.cli.package_names import router_option
 
 
 @click.command("route")
 @click.argument("text")
-@click.option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
+@router_option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")
 @routing_options
 @click.option("--task", help="The true task of TEXT, for the router oracle.")
 @click.option("--explain", is_flag=True, help="Tasks, adapters with score and lift, and why others lost.")
@@ -30,12 +31,13 @@ def route_command(home: Path | None, /, text: str, **flags: Any) -> None:
     A task whose adapter does not pass --licence, --max-bytes, --author or --not-author takes its next best that does,
     else the base. --format json gives one object a text with all that --explain tells. docs/route.md has the rest.
     """
-    from flows.answer.route_texts import RouteOptions, tell_routes
+    from flows import stages
+    from flows.answer.route_texts import RouteOptions
     from flows.home.home import open_home
 
-    asked = {name: flags[name] for name in ("router", "snapshot", "task", "explain", "form")}
-    options = RouteOptions(**asked, many=text == "-")
+    options = RouteOptions(flags["router"], flags["task"], flags["explain"], flags["form"], many=text == "-")
     lines = click.open_file("-", "r", "utf-8", "replace") if options.many else [text]
     opened = open_home(home=home)
     opened = open_home(home=home, routing=routing_given(opened.settings.routing, flags))
-    tell_routes(opened, (line.strip() for line in lines if line.strip()), options, sys.stdout)
+    texts = (line.strip() for line in lines if line.strip())
+    stages.route(opened, texts, options, sys.stdout, flags["snapshot"])

@@ -28,6 +28,6 @@ def score_command(home: Path | None, base: str | None, endpoint: str | None, str
     leave_on_interrupt()
     opened = open_home(home=home, base=base, endpoint=endpoint, strategy=strategy)
     scores = stages.score(opened, stages.read_base(opened))
-    for found in scores.tasks:
-        click.echo(f"{found.task.name}\t{found.best or '(base)'}")
+    for scored in scores.tasks:
+        click.echo(f"{scored.task.name}\t{scored.best or '(base)'}")
     click.echo(f"{scores.spent} evaluations, {scores.new} new; exhaustive: {scores.exhaustive}.", err=True)

@@ -117,12 +117,12 @@ def snapshots_upload(home: Path | None, repo: str, snapshot: str | None, private
     from warehouse.snapshots.manifest import verify
 
     opened = open_home(home=home)
-    found = opened.snapshot(snapshot)
-    verify(found.folder)
+    chosen = opened.snapshot(snapshot)
+    verify(chosen.folder)
     click.echo(
-        f"{found.folder}: {size_of(found.folder):,} bytes to the data set {repo} at {opened.settings.endpoint}.",
+        f"{chosen.folder}: {size_of(chosen.folder):,} bytes to the data set {repo} at {opened.settings.endpoint}.",
         err=True,
     )
     if not yes:
         click.confirm("What that data set holds now is replaced. Upload?", abort=True, err=True)
-    click.echo(upload_folder(opened.hub.options, found.folder, repo, private, f"Snapshot {found.id}"))
+    click.echo(upload_folder(opened.hub.options, chosen.folder, repo, private, f"Snapshot {chosen.id}"))

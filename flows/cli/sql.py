@@ -57,12 +57,12 @@ def sql_command(home: Path | None, /, query: str | None, file: Any, listed: bool
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: name a file with --out, or pipe it.")
     options = SqlOptions(form, out, flags["write"], flags["snapshot"])
-    asked = _query(query, file, listed)
+    text = _query(query, file, listed)
     opened = open_home(home=home)
-    if asked is None:
+    if text is None:
         list_names(opened, options)
     else:
-        answer(opened, asked, options)
+        answer(opened, text, options)
 
 
 def _query(query: str | None, file: Any, listed: bool) -> str | None:

@@ -40,7 +40,8 @@ class SqlOptions:
     """How an answer is told.
 
     Args:
-        form: table, csv, json or parquet. out: file to write, None is stdout.
+        form: table, csv, json or parquet.
+        out: file to write, None is stdout.
         write: whether the query may create tables in memory, and files in the current folder.
         as_of: the snapshot, as `Home.snapshot`; the published one where left out.
     """
@@ -137,11 +138,11 @@ def _write_json(columns: list[str], rows: Iterator[Row], out: IO[str]) -> None:
 
 def _distinct(columns: list[str]) -> list[str]:
     """Names of columns as an object can hold them: a second `a` becomes `a_1`."""
-    found: dict[str, None] = {}
+    keys: dict[str, None] = {}
     for column in columns:
-        free = (name for n in count() if (name := f"{column}_{n}" if n else column) not in found)
-        found[next(free)] = None
-    return list(found)
+        free = (name for n in count() if (name := f"{column}_{n}" if n else column) not in keys)
+        keys[next(free)] = None
+    return list(keys)
 
 
 def _cell(value: Any) -> Any:

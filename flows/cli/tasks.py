@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from flows.cli.options import endpoint_option
+from flows.cli.package_names import metric_option
 
 
 @click.group("tasks")
@@ -19,7 +20,7 @@ def tasks_group() -> None:
 @tasks_group.command("add")
 @click.argument("source")
 @click.option("--name", help="One task of this name.  [default: the file's, the folder's or the rows' own]")
-@click.option("--metric", help="Metric.  [default: the rows' own, else exact_match]")
+@metric_option("--metric", help="Metric.  [default: the rows' own, else exact_match]")
 @click.option("--template", help="Prompt template with {input}, or alpaca or plain.  [default: {input} and Answer:]")
 @click.option("--max-new-tokens", type=int, help="Longest answer.  [default: 8; 50 for FLAN and BIG-Bench Hard]")
 @click.option("--domain", help="Group of like tasks that figures are averaged over.")

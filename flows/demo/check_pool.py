@@ -160,12 +160,12 @@ def mixture_scores(
     """Scores of a task's examples, each answered under its own routing weights."""
     import torch
 
-    found: list[float] = []
+    answered: list[float] = []
     for i in range(0, len(examples), BATCH):
         chunk = examples[i : i + BATCH]
         mixture.weights = torch.from_numpy(weights[i : i + BATCH])
-        found += scores(task, answerer.answers(answerer.model, task, [e.input for e in chunk]), chunk)
-    return found
+        answered += scores(task, answerer.answers(answerer.model, task, [e.input for e in chunk]), chunk)
+    return answered
 
 
 def folder_of(hub: Path, recipe: Recipe) -> Path:
@@ -180,14 +180,14 @@ def score_adapters(
     table: dict[str, dict[str, float]] = {}
     for task in tasks:
         examples = task.test[:rows]
-        found = {"base": float(np.mean(answerer.score(answerer.model, task, examples)))}
+        means = {"base": float(np.mean(answerer.score(answerer.model, task, examples)))}
         for recipe in POOL_RECIPES:
             wanted = task.name in recipe.tasks and (rivals or recipe in DECLARED)
             if wanted and folder_of(hub, recipe).exists():
                 with answerer.wearing(folder_of(hub, recipe)) as model:
-                    found[recipe.name] = float(np.mean(answerer.score(model, task, examples)))
-        table[task.name] = found
-        print(f"  {task.name}: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items()), flush=True)
+                    means[recipe.name] = float(np.mean(answerer.score(model, task, examples)))
+        table[task.name] = means
+        print(f"  {task.name}: " + ", ".join(f"{name} {value:.2f}" for name, value in means.items()), flush=True)
     return table
 
 
@@ -240,10 +240,10 @@ class Line:
 HEAD = f"{'task':17s}  n  majority  base   own  rival  control  margin  top-1  w(own)  mixture"
 
 
-def line_of(task: Task, found: dict[str, float], weights: Floats, own_index: int, mixture: float) -> Line:
+def line_of(task: Task, means: dict[str, float], weights: Floats, own_index: int, mixture: float) -> Line:
     """A task's line from the scores of its adapters and the weights its test queries got."""
     controls = {recipe.name for recipe in CONTROLS}
-    honest = {name: value for name, value in found.items() if name not in controls}
+    honest = {name: value for name, value in means.items() if name not in controls}
     own, base = honest.pop(str(task.adapter)), honest.pop("base")
     return Line(
         task=task.name,
@@ -252,7 +252,7 @@ def line_of(task: Task, found: dict[str, float], weights: Floats, own_index: int
         base=base,
         own=own,
         rival=max(honest.values(), default=float("nan")),
-        control=max((value for name, value in found.items() if name in controls), default=float("nan")),
+        control=max((value for name, value in means.items() if name in controls), default=float("nan")),
         top1=float((weights.argmax(axis=1) == own_index).mean()),
         own_weight=float(weights[:, own_index].mean()),
         mixture=mixture,

@@ -23,6 +23,7 @@ from flows.demo.world import ENCODER_ID, build_world, demo_tasks
 from flows.home.home import Home, open_home
 from flows.prefect_runtime.setup import prepare_prefect, start_prefect
 from flows.screen.progress import SECONDS, say, stage
+from warehouse.ledger.ledger import Ledger
 from warehouse.storage.files import write_text
 from warehouse.tasks.folder import store_task
 
@@ -40,9 +41,10 @@ def run_demo(settings_home: Path, small: bool = False) -> dict[str, Any]:
     began = time.monotonic()
     with PeakMemory() as memory:
         home, folder = prepare_home(settings_home, small)
-        with _serve(folder) as hub:
-            from catalog.hub.client import COUNT
+        from catalog.hub.client import COUNT
+        from flows.mirror.server import serve_in_thread
 
+        with serve_in_thread(folder) as hub:
             settings = {**home.reference, "endpoint": hub.endpoint}
             outcome = _run_flows(home, settings, small)
     figures = {
@@ -83,12 +85,6 @@ def _refuse_a_home_in_use(root: Path) -> None:
         raise SettingError(f"{root} holds a catalog of yours.", "Run the demo elsewhere: lorauter --home DIR demo.")
 
 
-def _serve(folder: Path) -> Any:
-    from flows.mirror.server import serve_in_thread
-
-    return serve_in_thread(folder)
-
-
 def _run_flows(home: Home, settings: dict[str, Any], small: bool) -> dict[str, Any]:
     start_prefect()
     from flows.answer_batch import answer_batch
@@ -100,9 +96,9 @@ def _run_flows(home: Home, settings: dict[str, Any], small: bool) -> dict[str, A
     answered = answer_batch(str(queries), str(answers), ROUTERS, settings=settings)
     evaluations = refreshed["evaluations"]
     return {
-        "funnel": funnel(Path(refreshed["folder"]), home),
+        "funnel": funnel(Path(refreshed["folder"]), home.ledger),
         "evaluations": {**evaluations, "answers": answered["new"]},
-        "quality": quality(answers, home),
+        "quality": quality(answers, home.ledger),
         "snapshot": refreshed["snapshot"],
         "answers": str(answers),
     }
@@ -124,12 +120,12 @@ def test_queries(tasks: list[Task]) -> list[dict[str, Any]]:
     ]
 
 
-def funnel(snapshot: Path, home: Home) -> dict[str, Any]:
+def funnel(snapshot: Path, ledger: Ledger) -> dict[str, Any]:
     """Counts from seen to scored, by SQL over the snapshot."""
     from warehouse.snapshots.snapshot import open_snapshot
     from warehouse.sql.session import connect, run
 
-    with connect(open_snapshot(snapshot), home.ledger) as connection:
+    with connect(open_snapshot(snapshot), ledger) as connection:
         seen, rejected, downloaded, admitted, scored = run(connection, "FROM funnel").fetchall()[0]
         reasons = run(connection, "SELECT reason, adapters FROM rejections").fetchall()
     return {
@@ -142,11 +138,11 @@ def funnel(snapshot: Path, home: Home) -> dict[str, Any]:
     }
 
 
-def quality(answers: Path, home: Home) -> dict[str, float]:
+def quality(answers: Path, ledger: Ledger) -> dict[str, float]:
     """Mean over tasks of the mean score, by router: the printed query, run."""
     from warehouse.sql.session import connect, run
 
-    with connect(None, home.ledger, answers.parent) as connection:
+    with connect(None, ledger, answers.parent) as connection:
         return dict(run(connection, QUALITY_SQL.format(answers=answers)).fetchall())
 
 

@@ -13,26 +13,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import groupby
-from pathlib import Path
-from typing import Any
 
 from catalog.errors import TaskError
 from catalog.tasks.answer import Answer, Failed
 from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import Example, Task, content_hash
-from flows.home.home import Home
-from flows.home.parts import engine_here
-from flows.outputs.shards import RunShards, ensure_outputs
+from flows.answer.answered import MakeAnswers
 from flows.screen.progress import Advance, say, stage
-from lorauter.compositions import read_spelled, spelled
+from lorauter.compositions import OWN, read_spelled, spelled
 from lorauter.compositions.serving import served
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
-from lorauter.evaluation.systems import OWN, System, check_names, reference_of, systems_of
+from lorauter.evaluation.systems import System, check_names, reference_of, systems_of
 from lorauter.gates.protocol import GatedRoute
-from lorauter.loading import open_parts
 from lorauter.routers import ROUTERS, RouterParts
-from lorauter.routing.routes import Mixture, Routed
+from lorauter.routing.routes import Mixture, Routed, RouterOptions
 from warehouse.plans.plan import Conditions, Work
 from warehouse.snapshots.snapshot import Snapshot
 
@@ -44,9 +38,12 @@ class EvaluateOptions:
     """What is evaluated.
 
     Args:
-        tasks: names; all of the snapshot that have test items where left out. items: most a task, the first ones; all
-            where left out. reference: `ROUTER` or `ROUTER+COMPOSITION`, see `lorauter.evaluation.systems.reference_of`.
-        snapshot: as `Home.snapshot`.
+        routers: names of `lorauter.routers.ROUTERS`.
+        compositions: names of `lorauter.compositions.COMPOSITIONS`, or OWN.
+        settings: names of `lorauter.evaluation.settings.SETTINGS`.
+        tasks: names; all of the snapshot that have test items where left out.
+        items: most a task, the first ones; all where left out.
+        reference: `ROUTER` or `ROUTER+COMPOSITION`, see `lorauter.evaluation.systems.reference_of`.
 
     Raises:
         SettingError: a router, composition, setting or reference does not exist.
@@ -58,7 +55,6 @@ class EvaluateOptions:
     tasks: tuple[str, ...] = ()
     items: int | None = None
     reference: str | None = None
-    snapshot: str | Path | None = None
 
     def __post_init__(self) -> None:
         reference_of(systems_of(self.routers, self.compositions, self.settings), self.reference)
@@ -82,8 +78,10 @@ class Cost:
     """What a system took.
 
     Args:
-        new: answers that no other system or run had made. route_seconds: a query. answer_seconds: a new answer, None
-            where there was none. passes: forward passes over a prompt a query, the answer's own and the router's.
+        new: answers that no other system or run had made.
+        route_seconds: of a query.
+        answer_seconds: of a new answer, None where there was none.
+        passes: forward passes over a prompt a query, the answer's own and the router's.
     """
 
     new: int
@@ -97,13 +95,18 @@ class Evaluation:
     """Everything that was found, before it is averaged.
 
     Args:
-        tasks: those evaluated, their test split cut to the items asked. items: of each system, task by task, in the
-            order of the tasks and of their examples.
+        snapshot: id of the snapshot that routed.
+        conditions: what decided the outputs.
+        routing: the routers' constants and filters.
+        tasks: those evaluated, their test split cut to the items asked.
+        reference: router and composition that others are compared with.
+        items: of each system, task by task, in the order of the tasks and of their examples.
+        costs: of each system.
     """
 
     snapshot: str
     conditions: Conditions
-    routing: Mapping[str, Any]
+    routing: RouterOptions
     tasks: tuple[Task, ...]
     reference: tuple[str, str] | None
     items: Mapping[System, Sequence[Item]]
@@ -114,68 +117,68 @@ class Evaluation:
         """Hash of all that was asked."""
         tasks = [[task.name, task.hash, task.domain, [example.id for example in task.test]] for task in self.tasks]
         systems = [asdict(system) for system in self.items]
-        return content_hash([self.snapshot, asdict(self.conditions), self.routing, tasks, systems, self.reference])
+        options = [asdict(self.conditions), asdict(self.routing)]
+        return content_hash([self.snapshot, *options, tasks, systems, self.reference])
 
 
-def evaluate(home: Home, options: EvaluateOptions, run: RunShards, altered: Alter | None = None) -> Evaluation:
+def evaluate(
+    options: EvaluateOptions,
+    snapshot: Snapshot,
+    parts: RouterParts,
+    stored: Sequence[Task],
+    make: MakeAnswers,
+    conditions: Conditions,
+) -> Evaluation:
     """Route, answer and score the test items by every system. Killed, it goes on where it was.
 
     Args:
-        altered: gives other parts to build routers from, for studies: with another encoder, say.
+        options: what is evaluated.
+        snapshot: what routes.
+        parts: what its routers are built from.
+        stored: all tasks that are known, with their test items.
+        make: gives the answers.
+        conditions: what decides outputs here.
 
     Raises:
         SettingError: a router, composition, setting, task or reference does not exist. TaskError: no test items.
     """
     systems = systems_of(options.routers, options.compositions, options.settings)
     reference = reference_of(systems, options.reference)
-    snapshot = home.snapshot(options.snapshot)
-    parts = _parts(home, snapshot)
-    parts = altered(parts) if altered else parts
-    conditions = home.conditions(parts.index.base, parts.index.base_sha)
-    tasks = tasks_with_items(home.tasks(), parts.index.tasks, options.tasks, options.items)
-    judge = _Judge(home, conditions, tasks, run)
+    tasks = tasks_with_items(stored, parts.index.tasks, options.tasks, options.items)
+    judge = _Judge(make, conditions, tasks)
     routed = _routes(parts, snapshot, tasks, systems)
-    total = sum(len(task.test) for task in tasks) * len(systems)
-    with stage("evaluate", total, "answers") as advance:
-        found = {s: judge.items(s, routed[s.setting, s.router], advance) for s in systems}
-    items, costs = {s: kept for s, (kept, _) in found.items()}, {s: cost for s, (_, cost) in found.items()}
-    routing = asdict(home.settings.routing)
-    return Evaluation(snapshot.id, conditions, routing, tuple(tasks), reference, items, costs)
+    items: dict[System, list[Item]] = {}
+    costs: dict[System, Cost] = {}
+    with stage("evaluate", sum(len(task.test) for task in tasks) * len(systems), "answers") as advance:
+        for system in systems:
+            items[system], costs[system] = judge.items(system, routed[system.setting, system.router], advance)
+    return Evaluation(snapshot.id, conditions, parts.options, tuple(tasks), reference, items, costs)
 
 
 def tasks_with_items(
-    stored: Sequence[Task], known: Sequence[str], asked: Sequence[str], items: int | None
+    stored: Sequence[Task], published: Sequence[str], wanted: Sequence[str], items: int | None
 ) -> list[Task]:
     """The tasks to evaluate, by name, their test split cut to its first `items`.
 
     Args:
-        stored: the home's tasks. known: names in the snapshot. asked: names wanted, all where empty.
+        stored: all tasks that are known, with their test items.
+        published: names in the snapshot.
+        wanted: names, all where empty.
+        items: most a task, all where None.
 
     Raises:
         SettingError: a name that is not in the snapshot. TaskError: a task asked for, or every task, has no test items.
     """
     by_name = {task.name: task for task in stored}
-    names = sorted(set(asked) or set(known))
-    check_names("task", names, known)
+    names = sorted(set(wanted) or set(published))
+    check_names("task", names, published)
     without = [name for name in names if name not in by_name or not by_name[name].test]
-    if without and (asked or len(without) == len(names)):
+    if without and (wanted or len(without) == len(names)):
         raise TaskError(f"No test examples: {', '.join(without)}.", "Add some: lorauter tasks add … --test 50.")
     if without:
         say(f"Left out, since they have no test examples: {', '.join(without)}.")
     kept = [by_name[name] for name in names if name not in without]
     return [replace(task, test=task.test[:items]) for task in kept]
-
-
-def _parts(home: Home, snapshot: Snapshot) -> RouterParts:
-    """What the settings' routers over a snapshot are built from; the base is loaded only for those that ask it."""
-    parts = open_parts(
-        snapshot,
-        base=home.settings.base,
-        options=home.settings.routing,
-        encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
-        encoder_dtype=home.settings.encoder_dtype,
-    )
-    return replace(parts, engine=lambda: engine_here(home, parts.index.base, parts.index.base_sha))
 
 
 def _routes(
@@ -188,27 +191,28 @@ def _routes(
     ]
     wanted = list(dict.fromkeys((system.setting, system.router) for system in systems))
     router, queries = SettingRouter(parts, snapshot, asked), sum(len(task.test) for task in tasks)
-    found = {}
+    routed = {}
     with stage("route", queries * len(wanted), "queries") as advance:
         for setting, name in wanted:
-            found[setting, name] = router.route(ROUTERS[name], setting)
+            routed[setting, name] = router.route(ROUTERS[name], setting)
             advance(queries)
-    return found
+    return routed
 
 
 class _Judge:
     """Answers test items by routes and compositions, and scores them."""
 
-    def __init__(self, home: Home, conditions: Conditions, tasks: Sequence[Task], run: RunShards) -> None:
-        self._home, self._conditions, self._run = home, conditions, run
+    def __init__(self, make: MakeAnswers, conditions: Conditions, tasks: Sequence[Task]) -> None:
+        self._make, self._conditions = make, conditions
         self._asked = [(task, example) for task in tasks for example in task.test]
 
     def items(self, system: System, routed: SettingRoutes, advance: Advance) -> tuple[list[Item], Cost]:
         """A system's items, and what was newly spent on them."""
         began, composition = time.perf_counter(), spelled(system.composition)
-        routes = [route for _, group in groupby(self._asked, lambda a: a[0].name) for route in routed.routes[_]]
+        tasks = dict.fromkeys(task.name for task, _ in self._asked)
+        routes = [route for task in tasks for route in routed.routes[task]]
         work = [_work(*asked, route, composition) for asked, route in zip(self._asked, routes, strict=True)]
-        answers, new = ensure_outputs(self._home, work, self._conditions, self._run, advance)
+        answers, new = self._make(work, self._conditions, advance)
         seconds = (time.perf_counter() - began) / new if new else None
         cost = Cost(new, routed.seconds / len(work), seconds, 1 + routed.passes)
         rows = zip(self._asked, routes, work, answers, strict=True)

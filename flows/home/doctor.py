@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 from uuid import uuid4
 
 from catalog.errors import LorauterError
 from catalog.hub.probe import tell_listing, tell_text, tell_weights, tell_windows
 from catalog.hub.target import Target
+from catalog.plugins import Registry
 from flows.home.home import Home
 from warehouse.ledger.migrations import pending
 from warehouse.storage.files import write_text
@@ -41,6 +43,7 @@ def examine(home: Home) -> list[Check]:
         "windows": lambda home: tell_windows(home.hub),
         "tasks": _tasks,
         "snapshot": _snapshot,
+        "packages": _packages,
         "device": _device,
         "versions": lambda _: ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
     }
@@ -89,6 +92,25 @@ def _snapshot(home: Home) -> str:
 
     opened = current_snapshot(home.snapshots)
     return f"{opened.id}, published {opened.created}"
+
+
+def _packages(_home: Home) -> str:
+    """What installed packages bring, each of them loaded."""
+    from catalog.tasks.metrics import METRICS
+    from lorauter.compositions import COMPOSITIONS
+    from lorauter.gates.named import GATES
+    from lorauter.racing.strategies import STRATEGIES
+    from lorauter.routers import ROUTERS
+
+    registries: tuple[Registry[Any], ...] = (ROUTERS, GATES, COMPOSITIONS, METRICS, STRATEGIES)
+    faults = [fault for registry in registries for fault in registry.faults]
+    if faults:
+        raise LorauterError(" ".join(faults))
+    brought = [(registry, name) for registry in registries for name in registry.brought]
+    for registry, name in brought:
+        registry[name]
+    told = [f"{registry.kind} {name} of {registry.package(name)}" for registry, name in brought]
+    return ", ".join(told) or "none bring a router, gate, composition, metric or strategy"
 
 
 def _device(home: Home) -> str:

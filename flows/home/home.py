@@ -179,8 +179,8 @@ class Home:
         device = choose_device(self.settings.device)
         return Conditions(base, base_sha, choose_dtype(self.settings.dtype, device), ENGINE_VERSION)
 
-    def engine(self, base: str, base_sha: str) -> Engine:
-        """The engine on a base, loaded."""
+    def engine(self, base: str, base_sha: str, dtype: str | None = None) -> Engine:
+        """The engine on a base, loaded; in the settings' dtype unless told."""
         from lorauter.adapters.weights import JUDGED
         from lorauter.engine.engine import Engine
 
@@ -188,7 +188,7 @@ class Home:
         return Engine(
             self.fetch_model(base, base_sha),
             device=settings.device,
-            dtype=settings.dtype,
+            dtype=dtype or settings.dtype,
             capacity=settings.capacity,
             find_adapter=self.fetch_adapter,
             passing=JUDGED,

@@ -1,4 +1,4 @@
-"""Parts that are opened from a home: the engine that this process holds, and routers over a snapshot.
+"""Parts that are opened from a home: outputs, embeddings, the engine that this process holds, routers over a snapshot.
 
 Knows: which settings make which part. Does not know: stages.
 """
@@ -6,13 +6,18 @@ Knows: which settings make which part. Does not know: stages.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flows.home.home import Home
 
 if TYPE_CHECKING:
     from flows.home.settings import Settings
+    from flows.outputs.outputs import Outputs
+    from flows.score.embeddings import Embeddings
     from lorauter.engine.engine import Engine
+    from lorauter.routers import RouterParts
     from lorauter.routing.routes import Router
     from warehouse.snapshots.snapshot import Snapshot
 
@@ -46,6 +51,45 @@ def open_router(
     )
 
 
+def router_parts(home: Home, snapshot: Snapshot) -> RouterParts:
+    """What routers of the settings' base over a snapshot are built from; the base is loaded for those that ask it."""
+    from lorauter.loading import open_parts
+
+    parts = open_parts(
+        snapshot,
+        base=home.settings.base,
+        options=home.settings.routing,
+        encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
+        encoder_dtype=home.settings.encoder_dtype,
+    )
+    return replace(parts, engine=lambda: engine_here(home, parts.index.base, parts.index.base_sha))
+
+
+def open_outputs(home: Home) -> Outputs:
+    """Answers from the home's ledger; shards of what it lacks run where the settings say."""
+    from flows.outputs.outputs import Outputs, choose_runner, run_shard
+    from flows.outputs.workers import Workers
+
+    make = partial(run_shard, home.ledger, home.plans, partial(loaded_engine, home))
+    workers = Workers(home.ledger, home.plans, home.worker_reference)
+    run = choose_runner(home.settings.scoring, make, workers, home.root)
+    return Outputs(home.ledger, home.plans, home.settings.shard_rows, run)
+
+
+def open_embeddings(home: Home) -> Embeddings:
+    """Vectors of the settings' encoder, kept in the home. Neither hub nor encoder is asked before one is missing."""
+    from flows.score.embeddings import Embeddings
+
+    settings = home.settings
+    return Embeddings(
+        home.root / "embeddings",
+        settings.encoder,
+        settings.encoder_prompt,
+        lambda: home.hub.repo_files(settings.encoder, settings.encoder_revision)[0],
+        home.encoder,
+    )
+
+
 def engine_here(home: Home, base: str, base_sha: str) -> Engine:
     """The engine that this process answers with: whoever else needs the base loads it no second time."""
     return loaded_engine(home, base, base_sha, home.conditions(base, base_sha).dtype)
@@ -56,8 +100,7 @@ def loaded_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
     wanted = (home.settings, base, base_sha, dtype)
     if not _loaded or _loaded[0][0] != wanted:
         _loaded.clear()
-        with_dtype = Home(home.settings.model_copy(update={"dtype": dtype}))
-        _loaded.append((wanted, with_dtype.engine(base, base_sha)))
+        _loaded.append((wanted, home.engine(base, base_sha, dtype)))
     return _loaded[0][1]
 
 

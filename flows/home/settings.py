@@ -35,7 +35,7 @@ from flows.home.assumptions import Assumptions
 from flows.home.byte_size import bytes_of
 from flows.home.presets import config_file
 from lorauter.racing.halving import HalvingOptions
-from lorauter.racing.strategies import Exhaustive, Racing, Strategy, product_halving
+from lorauter.racing.strategies import STRATEGIES, Racing, Strategy, StrategyOptions, open_strategy
 from lorauter.routing.routes import RouterOptions
 from warehouse.storage.url import checked_storage
 
@@ -100,9 +100,7 @@ class Settings(BaseSettings):
     answer_rows: int = Field(2048, ge=1, description="queries answered at a time: bounds a batch's memory")
     capacity: int = Field(64, ge=1, description="adapters held on the device")
     policy: Annotated[Policy, BeforeValidator(_split_lists(Policy))] = Policy()
-    strategy: Literal["racing", "halving", "exhaustive"] = Field(
-        "racing", description="which evaluations scoring runs: see lorauter/racing/strategies"
-    )
+    strategy: str = Field("racing", description="which evaluations scoring runs: see lorauter/racing/strategies")
     report: float = Field(
         0.4, gt=0, lt=1, description="share of a task's validation set that chooses nothing and scores the winner"
     )
@@ -134,6 +132,14 @@ class Settings(BaseSettings):
             raise ValueError("an address begins with https:// or http://, and has no password in it")
         return value
 
+    @field_validator("strategy")
+    @classmethod
+    def _a_strategy(cls, value: str) -> str:
+        """Its package may bring it: not imported before it is used."""
+        if value not in STRATEGIES:
+            raise ValueError(f"there is no strategy {value!r}: use one of {', '.join(STRATEGIES)}")
+        return value
+
     @field_validator("storage")
     @classmethod
     def _without_secrets(cls, value: str) -> str:
@@ -156,12 +162,7 @@ class Settings(BaseSettings):
     @property
     def chosen_strategy(self) -> Strategy:
         """The strategy with its settings."""
-        made: dict[str, Strategy] = {
-            "racing": self.racing,
-            "halving": product_halving(self.halving),
-            "exhaustive": Exhaustive(),
-        }
-        return made[self.strategy]
+        return open_strategy(self.strategy, StrategyOptions(self.racing, self.halving))
 
     def told(self) -> dict[str, Any]:
         """The settings that were given, as another process or machine needs them to do alike: plain values, small

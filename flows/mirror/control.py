@@ -147,9 +147,9 @@ def told(counts: Counts) -> dict[str, Any]:
 
 def read_likeness(fields: Mapping[str, Any]) -> Likeness:
     """A likeness from names and values; what is not named is as recorded."""
-    known = [field.name for field in dataclasses.fields(Likeness)]
-    if unknown := sorted(set(fields) - set(known)):
-        raise SettingError(f"There are no switches called {', '.join(unknown)}.", f"There are {', '.join(known)}.")
+    switches = [field.name for field in dataclasses.fields(Likeness)]
+    if unknown := sorted(set(fields) - set(switches)):
+        raise SettingError(f"There are no switches called {', '.join(unknown)}.", f"There are {', '.join(switches)}.")
     return TypeAdapter(Likeness).validate_python(fields)
 
 

@@ -1,7 +1,7 @@
 """Shards as runs of a deployment, on any number of workers.
 
 Knows: how a shard is handed to Prefect (references only), when one counts as lost and is handed out again.
-Does not know: what is in a shard (flows/outputs/shards).
+Does not know: what is in a shard, how one is made (flows/outputs/outputs).
 
 A worker that is killed leaves its run RUNNING on the server for good. So a shard is done when its fragment of the
 ledger exists, and lost when its run has ended without one, or when neither its state nor its heartbeat changes.
@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.errors import LorauterError
-from flows.home.home import Home
 from flows.screen.progress import say
+from warehouse.ledger.ledger import Ledger
 from warehouse.plans.heartbeat import heartbeat_name, heartbeats
 from warehouse.plans.plan import shard_name
-from warehouse.storage.storage import Stamp
+from warehouse.storage.storage import Stamp, Storage
 
 DEPLOYMENT = "score-shard/gpu"
 IN_FLIGHT = 64  # runs on the server at a time
@@ -30,46 +30,67 @@ PENDING_S = 120.0  # a run that a worker took and never started
 _LOOK_S = 1.0
 
 
-def run_shards_on_workers(home: Home, plan: str, shards: Sequence[int]) -> Iterator[int]:
-    """Hand shards to the work queue `gpu`, many at a time; yields each when its outputs are in the ledger.
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The workers of the queue `gpu`.
 
-    Raises LorauterError where a shard was lost or failed TRIES times; what is finished is kept.
+    Args:
+        ledger: where they put outputs.
+        plans: where they read shards, and tell that they live.
+        settings: all that was set here, for theirs to be alike; no secret, since Prefect keeps it.
     """
-    waiting = deque(_Try(shard) for shard in shards)
-    running: list[_Try] = []
-    while waiting or running:
-        while waiting and len(running) < IN_FLIGHT:
-            running.append(waiting.popleft().submitted(home, plan))
-        time.sleep(_LOOK_S)
-        beats = heartbeats(home.plans)  # looked at before the ledger: one that ends in between is done
-        done = home.ledger.present("outputs", [shard_name(plan, one.shard) for one in running])
-        for one in list(running):
-            if shard_name(plan, one.shard) in done:
-                running.remove(one)
-                yield one.shard
-            elif lost := one.is_lost(home, plan, beats.get(heartbeat_name(plan, one.shard))):
-                running.remove(one)
-                waiting.append(one.again(plan, lost))
+
+    ledger: Ledger
+    plans: Storage
+    settings: Mapping[str, Any]
+
+    def run(self, plan: str, shards: Sequence[int]) -> Iterator[int]:
+        """Hand shards to the queue, many at a time; yields each when its outputs are in the ledger.
+
+        Raises LorauterError where a shard was lost or failed TRIES times; what is finished is kept.
+        """
+        waiting = deque(_Try(plan, shard) for shard in shards)
+        running: list[_Try] = []
+        while waiting or running:
+            while waiting and len(running) < IN_FLIGHT:
+                running.append(waiting.popleft().submitted(self.settings))
+            time.sleep(_LOOK_S)
+            beats = heartbeats(self.plans)  # looked at before the ledger: one that ends in between is done
+            done = self.ledger.present("outputs", [one.fragment for one in running])
+            for one in list(running):
+                if one.fragment in done:
+                    running.remove(one)
+                    yield one.shard
+                elif lost := one.is_lost(self.ledger, beats.get(heartbeat_name(plan, one.shard))):
+                    running.remove(one)
+                    waiting.append(one.again(lost))
 
 
 @dataclass(slots=True)
 class _Try:
     """One attempt at a shard: the run on the server that makes it, and its last sign of life by our own clock."""
 
+    plan: str
     shard: int
     number: int = 0
     run: Any = None
     sign: object = None
     since: float = field(default_factory=time.monotonic)
 
-    def submitted(self, home: Home, plan: str) -> _Try:
+    @property
+    def fragment(self) -> str:
+        """What the ledger has when it is done."""
+        return shard_name(self.plan, self.shard)
+
+    def submitted(self, settings: Mapping[str, Any]) -> _Try:
         """The attempt, handed to the queue."""
         from prefect.deployments import run_deployment
 
-        parameters = {"reference": home.worker_reference, "plan": plan, "shard": self.shard}
-        return _Try(self.shard, self.number + 1, run_deployment(DEPLOYMENT, parameters=parameters, timeout=0).id)
+        parameters = {"reference": dict(settings), "plan": self.plan, "shard": self.shard}
+        run = run_deployment(DEPLOYMENT, parameters=parameters, timeout=0).id
+        return _Try(self.plan, self.shard, self.number + 1, run)
 
-    def is_lost(self, home: Home, plan: str, beat: Stamp | None) -> str:
+    def is_lost(self, ledger: Ledger, beat: Stamp | None) -> str:
         """Why it will not end with outputs, or "" while it may."""
         from prefect.client.orchestration import get_client
 
@@ -78,7 +99,7 @@ class _Try:
             if state is None or state.is_scheduled():
                 return ""
             if state.is_final():
-                done = home.ledger.has("outputs", shard_name(plan, self.shard))  # it may have ended since we looked
+                done = ledger.has("outputs", self.fragment)  # it may have ended since we looked
                 return "" if done else f"its run ended as {state.name}: {(state.message or '')[:300]}"
             limit = PENDING_S if state.is_pending() else LEASE_S
             if self._silence((state.type, beat)) <= limit:
@@ -95,11 +116,11 @@ class _Try:
             self.sign, self.since = sign, time.monotonic()
         return time.monotonic() - self.since
 
-    def again(self, plan: str, lost: str) -> _Try:
+    def again(self, lost: str) -> _Try:
         """The next attempt."""
         if self.number >= TRIES:
             raise LorauterError(
-                f"Shard {self.shard} of plan {plan} was lost {self.number} times, at last because {lost}.",
+                f"Shard {self.shard} of plan {self.plan} was lost {self.number} times, at last because {lost}.",
                 "Look at its runs in Prefect, then refresh again: finished shards are kept.",
             )
         say(f"Shard {self.shard} is handed out again: {lost}.")

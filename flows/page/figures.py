@@ -5,77 +5,88 @@ Knows: which rows each static table has, how many are shown. Does not know: HTML
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from catalog.adapters.adapter import AdapterId
-from flows.page.reading import Row, Tables
+from flows.page.rows import ChangeRow, Tables, TaskRow
 from flows.page.text import shown
 
 MOST_CHANGES = 300
 MOST_RUNS = 20
 
 
+@dataclass(frozen=True, slots=True)
+class TaskLine:
+    """A task of the table of tasks: what it publishes, in thousandths, and where the page tells of that adapter."""
+
+    task: str
+    metric: str
+    adapter: str
+    anchor: str | None
+    score: int | None
+    error: int | None
+    n: int | None
+    base_score: int | None
+    lift: int | None
+    lift_error: int | None
+    over_majority: int | None
+
+
 def figures(tables: Tables) -> dict[str, Any]:
     """All static figures: by base, and those of the whole home."""
-    bases = sorted({row["base"] for name in ("tasks", "adapters") for row in tables[name]})
     return {
-        "bases": [_of_base(number, base, tables) for number, base in enumerate(bases)],
-        "changes": _changes(tables["changes"]),
-        "counts": _counts(tables["changes"]),
-        "runs": [_run(row) for row in tables["runs"][-MOST_RUNS:][::-1]],
-        "ages": tables["ages"],
+        "bases": [_of_base(number, base, tables) for number, base in enumerate(tables.bases)],
+        "changes": _changes(tables.changes),
+        "counts": dict(sorted(Counter(row.change or "changed" for row in tables.changes).items())),
+        "runs": [
+            replace(run, base=shown(run.base), command=shown(run.command)) for run in tables.runs[-MOST_RUNS:][::-1]
+        ],
+        "ages": tables.ages,
     }
 
 
 def _of_base(number: int, base: str, tables: Tables) -> dict[str, Any]:
-    own = {name: [r for r in tables[name] if r["base"] == base] for name in ("funnel", "reasons", "licences", "tasks")}
-    places = {row["adapter"]: n for n, row in enumerate(r for r in tables["adapters"] if r["base"] == base)}
-    tasks = sorted(
-        (_task(row, number, places) for row in own["tasks"]), key=lambda row: (-(row["lift"] or 0), row["task"])
-    )
+    keys = [row.adapter for row in tables.adapters if row.base == base]
+    anchors = {key: f"adapter-{number}-{place}" for place, key in enumerate(keys)}
+    tasks = [_task(row, anchors) for row in tables.tasks if row.base == base]
     return {
         "number": number,
         "base": shown(base),
-        "funnel": own["funnel"][0] if own["funnel"] else None,
+        "funnel": next((row for row in tables.funnel if row.base == base), None),
         "reasons": [
-            {**row, "reason": shown(row["reason"]), "example": shown(AdapterId.parse(row["example"]).name, 120)}
-            for row in own["reasons"]
+            replace(row, reason=shown(row.reason), example=shown(AdapterId.parse(row.example).name, 120))
+            for row in tables.reasons
+            if row.base == base
         ],
-        "licences": [{**row, "licence": shown(row["licence"], 80)} for row in own["licences"]],
-        "tasks": tasks,
-        "helped": sum(bool(row["adapter"]) for row in tasks),
+        "licences": [replace(row, licence=shown(row.licence, 80)) for row in tables.licences if row.base == base],
+        "tasks": sorted(tasks, key=lambda line: (-(line.lift or 0), line.task)),
+        "helped": sum(bool(line.adapter) for line in tasks),
     }
 
 
-def _task(row: Row, number: int, places: dict[str, int]) -> dict[str, Any]:
-    place = places.get(row["adapter"])
-    return {
-        **{name: row[name] for name in ("score", "error", "n", "base_score", "lift", "lift_error", "over_majority")},
-        "task": shown(row["task"]),
-        "metric": shown(row["metric"]),
-        "adapter": shown(AdapterId.parse(row["adapter"]).name) if row["adapter"] else "",
-        "anchor": f"adapter-{number}-{place}" if place is not None else None,
-    }
-
-
-def _changes(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Those first that changed what a task publishes."""
-    ordered = sorted(
-        rows, key=lambda r: (r["chosen_before"] == r["chosen"], r["change"] or "", r["task"], r["adapter"])
+def _task(row: TaskRow, anchors: Mapping[str, str]) -> TaskLine:
+    return TaskLine(
+        task=shown(row.task),
+        metric=shown(row.metric),
+        adapter=shown(AdapterId.parse(row.adapter).name) if row.adapter else "",
+        anchor=anchors.get(row.adapter or ""),
+        score=row.score,
+        error=row.error,
+        n=row.n,
+        base_score=row.base_score,
+        lift=row.lift,
+        lift_error=row.lift_error,
+        over_majority=row.over_majority,
     )
+
+
+def _changes(rows: Sequence[ChangeRow]) -> list[ChangeRow]:
+    """Those first that changed what a task publishes."""
+    ordered = sorted(rows, key=lambda row: (row.chosen_before == row.chosen, row.change or "", row.task, row.adapter))
     return [
-        {**row, "task": shown(row["task"]), "adapter": shown(AdapterId.parse(row["adapter"]).name) or "(base)"}
+        replace(row, task=shown(row.task), adapter=shown(AdapterId.parse(row.adapter).name) or "(base)")
         for row in ordered[:MOST_CHANGES]
     ]
-
-
-def _counts(rows: Sequence[Row]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for row in rows:
-        found[row["change"] or "changed"] = found.get(row["change"] or "changed", 0) + 1
-    return dict(sorted(found.items()))
-
-
-def _run(row: Row) -> dict[str, Any]:
-    return {**row, "base": shown(row["base"]), "command": shown(row["command"])}

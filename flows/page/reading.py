@@ -6,48 +6,64 @@ Knows: SQL over a snapshot and the ledger. Does not know: what is done with the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from flows.page import rows
+from flows.page.rows import Tables
 from warehouse.ledger.ledger import Ledger
-from warehouse.schemas.tables import LEDGER
+from warehouse.schemas.ledger import LEDGER
 from warehouse.snapshots.snapshot import Snapshot
 from warehouse.sql.session import connect, run
 
-Row = dict[str, Any]
-Tables = Mapping[str, list[Row]]
-
-_KNOWN = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+_Row = TypeVar("_Row")
+_VIEWS = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
 _AGE = """
 SELECT '{table}' AS "table", count(*) AS rows, min("at") AS oldest, max("at") AS newest FROM ledger_{table}
 """
 
 
 def read_tables(snapshot: Snapshot, ledger: Path | Ledger) -> Tables:
-    """Rows by table: one of every query, `ages` of the ledger's tables, and the snapshot's `changes` and `runs`."""
+    """The rows of every query, the age of the ledger's tables, and the snapshot's changes and runs."""
     with connect(snapshot, ledger) as connection:
-        known = {name for (name,) in run(connection, _KNOWN).fetchall()}
-        tables = {name: _rows(connection, query) for name, query in _queries().items() if _needs(query) <= known}
-        dated = [name for name in LEDGER if "at" in LEDGER[name].names and f"ledger_{name}" in known]
-        tables["ages"] = [row for name in dated for row in _rows(connection, _AGE.format(table=name))]
-    aside = {name: snapshot.read(name) if snapshot.holds(name) else [] for name in ("changes", "runs")}
-    return {name: tables.get(name, []) for name in (*_queries(), "ages")} | aside
+        views = {name for (name,) in run(connection, _VIEWS).fetchall()}
+
+        def of(query: str, kind: type[_Row]) -> list[_Row]:
+            """The rows of a query; none where it reads a view that a young ledger has not yet."""
+            text = files("flows.page").joinpath("sql", f"{query}.sql").read_text(encoding="utf-8")
+            return _asked(connection, text, kind) if set(re.findall(r"\bledger_\w+", text)) <= views else []
+
+        dated = [name for name in LEDGER if "at" in LEDGER[name].names and f"ledger_{name}" in views]
+        return Tables(
+            adapters=of("adapters", rows.AdapterRow),
+            cards=of("cards", rows.CardRow),
+            funnel=of("funnel", rows.FunnelRow),
+            licences=of("licences", rows.LicenceRow),
+            paths=of("paths", rows.PathRow),
+            quality=of("quality", rows.QualityRow),
+            reasons=of("reasons", rows.ReasonRow),
+            repos=of("repos", rows.RepoRow),
+            rungs=of("rungs", rows.RungRow),
+            scores=of("scores", rows.ScoreRow),
+            tasks=of("tasks", rows.TaskRow),
+            whys=of("whys", rows.WhyRow),
+            ages=[row for name in dated for row in _asked(connection, _AGE.format(table=name), rows.AgeRow)],
+            changes=_kept(snapshot, "changes", rows.ChangeRow),
+            runs=_kept(snapshot, "runs", rows.RunRow),
+        )
 
 
-def _rows(connection: Any, query: str) -> list[Row]:
-    found = run(connection, query)
-    names = [column[0] for column in found.description]
-    return [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+def _asked(connection: Any, query: str, kind: type[_Row]) -> list[_Row]:
+    """The rows of a query, whose columns are the fields of `kind`."""
+    result = run(connection, query)
+    names = [column[0] for column in result.description]
+    return [kind(**dict(zip(names, values, strict=True))) for values in result.fetchall()]
 
 
-def _queries() -> dict[str, str]:
-    folder = files("flows.page").joinpath("sql")
-    named = sorted((entry.name, entry.read_text(encoding="utf-8")) for entry in folder.iterdir())
-    return {name.removesuffix(".sql"): text for name, text in named if name.endswith(".sql")}
-
-
-def _needs(query: str) -> set[str]:
-    """The ledger's views that a query reads: a young ledger has not all of them."""
-    return set(re.findall(r"\bledger_\w+", query))
+def _kept(snapshot: Snapshot, table: str, kind: Any) -> list[Any]:
+    """The rows of a table that stands beside the snapshot's own; an older snapshot has none."""
+    names = [field.name for field in fields(kind)]
+    kept = snapshot.read(table) if snapshot.holds(table) else []
+    return [kind(**{name: row[name] for name in names}) for row in kept]

@@ -17,14 +17,14 @@ def places(embeddings: Sequence[Sequence[float] | None]) -> tuple[list[list[int]
         embedding of the common width; and the share of the variance that each direction shows, in per cent.
     """
     width = max((len(one) for one in embeddings if one is not None), default=0)
-    known = [number for number, one in enumerate(embeddings) if one is not None and len(one) == width > 0]
-    found: list[list[int] | None] = [None] * len(embeddings)
-    if len(known) < 2:
-        return [[0, 0] if number in known else None for number in range(len(embeddings))], []
-    points, shares = _plane(np.asarray([embeddings[number] for number in known], dtype=np.float64))
-    for number, point in zip(known, points, strict=True):
-        found[number] = [round(_STEPS * value) for value in point]
-    return found, [round(100 * share) for share in shares]
+    embedded = [number for number, one in enumerate(embeddings) if one is not None and len(one) == width > 0]
+    if len(embedded) < 2:
+        return [[0, 0] if number in embedded else None for number in range(len(embeddings))], []
+    points, shares = _plane(np.asarray([embeddings[number] for number in embedded], dtype=np.float64))
+    placed: list[list[int] | None] = [None] * len(embeddings)
+    for number, point in zip(embedded, points, strict=True):
+        placed[number] = [round(_STEPS * value) for value in point]
+    return placed, [round(100 * share) for share in shares]
 
 
 def _plane(vectors: np.ndarray) -> tuple[list[list[float]], list[float]]:

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from catalog.adapters.adapter import AdapterId
-from flows.page.reading import Row, Tables
+from flows.page.rows import AdapterRow, PathRow, RepoRow, ScoreRow, Tables, TaskRow, WhyRow
 from flows.page.task_map import places
 from flows.page.text import shown
 
 _TEXTS = (
-    "sha",
     "reason",
     "licence",
     "sha256",
@@ -26,91 +25,104 @@ _TEXTS = (
     "task_type",
     "peft_version",
     "rules_version",
-    "last_modified",
-    "gone",
 )
-_PLAIN = ("admitted", "downloaded", "size", "rank", "modules", "matched", "dora", "rslora", "downloads", "likes")
+_PLAIN = ("admitted", "downloaded", "size", "rank", "modules", "matched", "dora", "rslora", "downloads")
 _TASK_NUMBERS = ("n", "score", "error", "base_score", "lift", "lift_error", "over_majority", "over_shuffled")
+_TASK_TEXTS = ("metric", "description", "declared", "majority")
 _SCORE_NUMBERS = ("n", "rung", "mean", "error", "lift", "lift_error", "lift_n")
+_MOST_FINDINGS = 20
+_UNLISTED = RepoRow(repo="", tags=None, likes=None, last_modified=None, gone=None)
 
 
 def worlds(tables: Tables) -> list[dict[str, Any]]:
     """The columns of every base, in the bases' order."""
-    bases = sorted({row["base"] for name in ("tasks", "adapters") for row in tables[name]})
-    cards = {row["adapter"]: row["text"] for row in tables["cards"]}
-    repos = {row["repo"]: row for row in tables["repos"]}
-    return [_world(base, tables, cards, repos) for base in bases]
+    cards = {row.adapter: row.text for row in tables.cards}
+    repos = {row.repo: row for row in tables.repos}
+    return [_world(base, tables, cards, repos) for base in tables.bases]
 
 
-def _world(base: str, tables: Tables, cards: Mapping[str, str], repos: Mapping[str, Row]) -> dict[str, Any]:
-    own = {name: [row for row in tables[name] if row["base"] == base] for name in _OF_BASE}
-    adapters = _adapters(own["adapters"], [row["adapter"] for row in (*own["scores"], *own["tasks"])])
-    place = {"": -1} | {row["adapter"]: number for number, row in enumerate(adapters)}
-    task = {row["task"]: number for number, row in enumerate(own["tasks"])}
+def _world(base: str, tables: Tables, cards: Mapping[str, str], repos: Mapping[str, RepoRow]) -> dict[str, Any]:
+    tasks = [row for row in tables.tasks if row.base == base]
+    scores = [row for row in tables.scores if row.base == base]
+    whys = [row for row in tables.whys if row.base == base]
+    rungs = [row for row in tables.rungs if row.base == base]
+    paths = [row for row in tables.paths if row.base == base]
+    judged = [row for row in tables.adapters if row.base == base]
+    adapters = _adapters(base, judged, [*(row.adapter for row in scores), *(row.adapter for row in tasks)])
+    place = {"": -1} | {row.adapter: number for number, row in enumerate(adapters)}
+    task = {row.task: number for number, row in enumerate(tasks)}
     return {
         "base": shown(base),
-        "tasks": _task_columns(own["tasks"], place),
+        "tasks": _task_columns(tasks, place),
         "adapters": _adapter_columns(adapters, cards, repos),
         "scores": {
-            **_places(own["scores"], task, place),
-            **_columns(own["scores"], _SCORE_NUMBERS),
-            "chosen": [int(bool(row["chosen"])) for row in own["scores"]],
+            **_places(scores, task, place),
+            **_columns(scores, _SCORE_NUMBERS),
+            "chosen": [int(bool(row.chosen)) for row in scores],
         },
-        "whys": {**_places(own["whys"], task, place), "why": [shown(row["why"]) for row in own["whys"]]},
+        "whys": {**_places(whys, task, place), "why": [shown(row.why) for row in whys]},
         "rungs": {
-            "task": [task[r["task"]] for r in own["rungs"]],
-            **_columns(own["rungs"], ("rung", "adapters", "kept", "n")),
+            "task": [task[row.task] for row in rungs],
+            **_columns(rungs, ("rung", "adapters", "kept", "n")),
         },
-        "paths": {**_places(own["paths"], task, place), **_columns(own["paths"], ("rung", "n", "mean", "error"))},
-        "quality": _columns(own["quality"], ("rung", "evaluations", "lift")),
+        "paths": {**_places(paths, task, place), **_columns(paths, ("rung", "n", "mean", "error"))},
+        "quality": _columns(
+            [row for row in tables.quality if row.base == base],
+            ("rung", "evaluations", "lift"),
+        ),
     }
 
 
-_OF_BASE = ("tasks", "adapters", "scores", "whys", "rungs", "paths", "quality")
-
-
-def _adapters(judged: Sequence[Row], scored: Iterable[str | None]) -> list[Row]:
+def _adapters(base: str, judged: Sequence[AdapterRow], scored: Iterable[str | None]) -> list[AdapterRow]:
     """The judged ones, and those that scores name though no verdict does."""
-    known = {row["adapter"] for row in judged}
-    unknown = sorted({key for key in scored if key} - known)
-    return [*judged, *({"adapter": key, "admitted": True, "findings": []} for key in unknown)]
+    unknown = sorted({key for key in scored if key} - {row.adapter for row in judged})
+    return [*judged, *(AdapterRow(base, key) for key in unknown)]
 
 
-def _task_columns(rows: Sequence[Row], place: Mapping[str, int]) -> dict[str, Any]:
-    points, shares = places([row["embedding"] for row in rows])
+def _task_columns(rows: Sequence[TaskRow], place: Mapping[str, int]) -> dict[str, Any]:
+    points, shares = places([row.embedding for row in rows])
     return {
-        "name": [shown(row["task"]) for row in rows],
-        **{name: [shown(row[name]) for row in rows] for name in ("metric", "description", "declared", "majority")},
-        "adapter": [place[row["adapter"] or ""] for row in rows],
-        "examples": [row["n_validation"] for row in rows],
+        "name": [shown(row.task) for row in rows],
+        **{name: [shown(getattr(row, name)) for row in rows] for name in _TASK_TEXTS},
+        "adapter": [place[row.adapter or ""] for row in rows],
+        "examples": [row.n_validation for row in rows],
         **_columns(rows, _TASK_NUMBERS),
         "point": points,
         "shares": shares,
     }
 
 
-def _adapter_columns(rows: Sequence[Row], cards: Mapping[str, str], repos: Mapping[str, Row]) -> dict[str, Any]:
-    ids = [AdapterId.parse(row["adapter"]) for row in rows]
-    whole = [{**repos.get(id_.repo, {}), **row, "sha": id_.sha} for id_, row in zip(ids, rows, strict=True)]
+def _adapter_columns(
+    rows: Sequence[AdapterRow], cards: Mapping[str, str], repos: Mapping[str, RepoRow]
+) -> dict[str, Any]:
+    ids = [AdapterId.parse(row.adapter) for row in rows]
+    listed = [repos.get(id_.repo, _UNLISTED) for id_ in ids]
     return {
         "name": [shown(id_.name) for id_ in ids],
-        **{name: [shown(row.get(name)) for row in whole] for name in _TEXTS},
-        **{name: [_bare(row.get(name)) for row in whole] for name in _PLAIN},
-        "dtypes": [shown(", ".join(row.get("dtypes") or ())) for row in whole],
-        "tags": [shown(", ".join(row.get("tags") or ())) for row in whole],
+        "sha": [shown(id_.sha) for id_ in ids],
+        **{name: [shown(getattr(row, name)) for row in rows] for name in _TEXTS},
+        "last_modified": [shown(repo.last_modified) for repo in listed],
+        "gone": [shown(repo.gone) for repo in listed],
+        **{name: [_bare(getattr(row, name)) for row in rows] for name in _PLAIN},
+        "likes": [repo.likes for repo in listed],
+        "dtypes": [shown(", ".join(row.dtypes or ())) for row in rows],
+        "tags": [shown(", ".join(repo.tags or ())) for repo in listed],
         "findings": [
-            [[shown(f["reason"]), shown(f["evidence"])] for f in (row["findings"] or ())[:20]] for row in whole
+            [[shown(one["reason"]), shown(one["evidence"])] for one in (row.findings or ())[:_MOST_FINDINGS]]
+            for row in rows
         ],
-        "card": [shown(cards.get(row["adapter"])) for row in whole],
+        "card": [shown(cards.get(row.adapter)) for row in rows],
     }
 
 
-def _places(rows: Sequence[Row], task: Mapping[str, int], place: Mapping[str, int]) -> dict[str, list[int]]:
-    return {"task": [task[row["task"]] for row in rows], "adapter": [place[row["adapter"]] for row in rows]}
+def _places(
+    rows: Sequence[ScoreRow | WhyRow | PathRow], task: Mapping[str, int], place: Mapping[str, int]
+) -> dict[str, list[int]]:
+    return {"task": [task[row.task] for row in rows], "adapter": [place[row.adapter] for row in rows]}
 
 
-def _columns(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in names}
+def _columns(rows: Sequence[object], names: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: [getattr(row, name) for row in rows] for name in names}
 
 
 def _bare(value: object) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,10 @@ class ShownOnPrefect:
             self._try(lambda: _move_bar(bar, 1.0))
         self._try(lambda: _new_table(RUNGS, self._rows, "Rungs of this run so far."))
 
-    def won(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The winners, once all is over."""
-        self._try(lambda: _new_table(WINNERS, [dict(row) for row in rows], "The best adapter of every task."))
+    def won(self, best: Mapping[str, str]) -> None:
+        """The winners by task, once all is over; "" is the base."""
+        rows = [{"task": task, "adapter": adapter or "(base)"} for task, adapter in best.items()]
+        self._try(lambda: _new_table(WINNERS, rows, "The best adapter of every task."))
 
     def _try(self, tell: Callable[[], Any]) -> Any:
         if not self._watched:

@@ -1,36 +1,34 @@
 """Score: the admitted adapters race on every task; the winner is scored on examples that chose nothing.
 
 Knows: which outputs evaluations need, how they become scores, what is reported of a winner. Does not know: how
-outputs are made (generate), who races on (race, lorauter/racing/strategies), how the catalog is published.
+outputs are made (flows/outputs), who races on (lorauter/racing), how the catalog is published (flows/publish).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from catalog.bases.base import Base
 from catalog.curation import Act, Curation, choose, curation_of
-from catalog.duplicates import Key
-from catalog.rules.table import Base
 from catalog.tasks.answer import Answer, Failed
 from catalog.tasks.controls import majority_scores, scores_of, shuffled_scores
 from catalog.tasks.metrics import METRICS, majority_answer
 from catalog.tasks.task import Example, Task, content_hash
-from flows.home.home import Home
-from flows.outputs.shards import RunShards, ensure_outputs
+from flows.outputs.outputs import Outputs
 from flows.prefect_runtime.artifacts import ShownOnPrefect
-from flows.score.cards import adapter_texts
+from flows.score.cards import Cards
 from flows.score.embeddings import Embeddings, likeness
 from flows.screen.progress import Advance, say, stage
 from flows.screen.rungs import rungs
-from flows.validate.verdicts import verdicts
 from lorauter.racing.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
 from lorauter.racing.selection import split_examples
+from lorauter.racing.strategies import Strategy
 from lorauter.racing.strategies.base import Floats
-from warehouse.ledger.ledger import Index
+from warehouse.ledger.ledger import Ledger
 from warehouse.plans.plan import Conditions, Work
-from warehouse.schemas.tables import LEDGER
+from warehouse.records.curation import acts
+from warehouse.records.rungs import keep_rungs, read_rungs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,9 @@ class Report:
     """A task's winner on the examples that chose nothing, each a score an example.
 
     Args:
-        own, base: of winner and base. majority: of always giving the most frequent target.
+        own: of the winner.
+        base: of the base alone.
+        majority: of always giving the most frequent target.
         shuffled: of the winner's answers against other examples' targets.
     """
 
@@ -78,27 +78,101 @@ class Scores:
     curation: Curation
 
 
-def score(home: Home, base: Base, run: RunShards) -> Scores:
-    """Score every admitted adapter of `base` on every task of the home. Stored outputs are never made again."""
-    curation = curation_of(map(Act.of, home.ledger.read("curation").to_pylist()), base.id)
-    index, judged = verdicts(home, base, ["admitted", "downloaded"])
-    pool = _checked(index, [key for key in judged if not curation.ban(key[2])])
-    tasks = home.tasks()
-    outputs = _Outputs(home, home.conditions(base.id, base.sha), run)
-    entrances = _entrances(home, outputs.conditions, tasks, pool)
-    strategy = home.settings.chosen_strategy
-    toward = _likeness(home, tasks, pool) if strategy.reads_likeness else None
+@dataclass(frozen=True, slots=True)
+class Racetrack:
+    """What decides how a race comes out, beside adapters and tasks; all of it is in the race's name.
+
+    Args:
+        conditions: of every output.
+        strategy: which evaluations are run.
+        report: share of a task's validation set that chooses nothing and scores the winner.
+    """
+
+    conditions: Conditions
+    strategy: Strategy
+    report: float
+
+
+def score(
+    base: Base,
+    tasks: Sequence[Task],
+    admitted: Mapping[str, bool],
+    track: Racetrack,
+    ledger: Ledger,
+    outputs: Outputs,
+    cards: Cards,
+    embeddings: Embeddings,
+) -> Scores:
+    """Score the admitted adapters of a base on every task. Stored outputs are never made again.
+
+    Args:
+        admitted: adapters that the rules let through, by key, and whether their weights were looked at too: those
+            judged by their headers only are told of and left out.
+        ledger: what people decided, earlier rungs; the new ones are added.
+        cards: what adapters say of themselves, read if the strategy looks at it.
+        embeddings: of tasks and cards, made if the strategy looks at them.
+    """
+    curation = curation_of(acts(ledger), base.id)
+    free = [key for key in admitted if not curation.ban(key)]
+    pool = [key for key in free if admitted[key]]
+    if left := len(free) - len(pool):
+        say(f"{left} adapters were judged by their headers only and are left out; `lorauter validate` downloads them.")
+    begun = [Entrance(task, split_examples(task, track.report)[0], _race_name(task, track)) for task in tasks]
+    entrances = current_races(begun, pool, lambda races: read_rungs(ledger, track.conditions.base, races))
+    toward = _likeness(cards, embeddings, tasks, pool) if track.strategy.reads_likeness else None
+    evaluations = _Evaluations(outputs, track.conditions)
     with rungs("score") as lines:
         view = ShownOnPrefect(lines)
-        finishes = run_races(entrances, pool, strategy, toward, outputs.evaluate, view)
+        finishes = run_races(entrances, pool, track.strategy, toward, evaluations.metrics, view)
     published = [_published(curation, finish) for finish in finishes]
-    reports = _reports(home, finishes, [best for best, _ in published], outputs)
-    home.ledger.stamp("rungs", [_of_base(row, base) for f in finishes for row in f.rows[len(f.rows) - f.new :]])
-    found = tuple(TaskScores(f, r, *p) for f, r, p in zip(finishes, reports, published, strict=True))
-    view.won([{"task": s.task.name, "adapter": s.best or "(base)"} for s in found])
-    spent = sum(len(values) for f in finishes for values in f.scores.values()) + outputs.reported
+    reports = _reports(finishes, [best for best, _ in published], track.report, evaluations)
+    keep_rungs(ledger, base, [row for finish in finishes for row in finish.new_rows])
+    scored = tuple(TaskScores(f, r, *p) for f, r, p in zip(finishes, reports, published, strict=True))
+    view.won({one.task.name: one.best for one in scored})
+    spent = sum(len(values) for f in finishes for values in f.scores.values()) + evaluations.reported
     exhaustive = sum((len(pool) + 1) * len(task.validation) for task in tasks)
-    return Scores(found, spent, outputs.new, exhaustive, curation)
+    return Scores(scored, spent, evaluations.new, exhaustive, curation)
+
+
+def _race_name(task: Task, track: Racetrack) -> str:
+    """Runs of the same race find each other's rungs by it."""
+    return content_hash([repr(track.conditions), task.hash, repr(track.strategy), track.report])
+
+
+def _likeness(cards: Cards, embeddings: Embeddings, tasks: Sequence[Task], pool: Sequence[str]) -> dict[str, Floats]:
+    """How much each adapter's name and card resemble each task: (tasks,) by key, BASE among them."""
+    texts = cards.texts(pool)
+    with stage("embed", len(texts), "cards") as advance:
+        cosines = likeness(embeddings, tasks, ["", *texts])
+        advance(len(texts))
+    return dict(zip([BASE, *pool], cosines.T, strict=True))
+
+
+class _Evaluations:
+    """Evaluations as answers and as metrics, and what they have cost."""
+
+    def __init__(self, outputs: Outputs, conditions: Conditions) -> None:
+        self._outputs, self._conditions = outputs, conditions
+        self.new = self.reported = 0
+
+    def metrics(self, wanted: Sequence[Evaluation], advance: Advance) -> list[float | Failed]:
+        """The metric of each evaluation, or why there is none."""
+        return [
+            answer if isinstance(answer, Failed) else scores_of(one.task, [answer], [one.example])[0]
+            for one, answer in zip(wanted, self.answers(wanted, advance), strict=True)
+        ]
+
+    def answers(self, wanted: Sequence[Evaluation], advance: Advance) -> list[Answer]:
+        """The answer of each evaluation: a text, or the options weighed where the metric looks at those."""
+        work = []
+        for one in wanted:
+            task, example = one.task, one.example
+            mixture = ((one.adapter, 1.0),) if one.adapter else ()
+            options = example.options if METRICS[task.metric].needs == "option_logprobs" else ()
+            work.append(Work(task.prompt(example.input), mixture, task.max_new_tokens, task.name, example.id, options))
+        answers, new = self._outputs.ensure(work, self._conditions, advance)
+        self.new += new
+        return answers
 
 
 def _published(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
@@ -109,71 +183,9 @@ def _published(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
     return best, act
 
 
-def _checked(index: Index, keys: Iterable[Key]) -> list[str]:
-    """The admitted adapters whose weights were looked at too; the others are told of and left out."""
-    admitted = [key for key in keys if index.columns[key][0]]
-    checked = [key[2] for key in admitted if index.columns[key][1]]
-    if len(checked) < len(admitted):
-        left = len(admitted) - len(checked)
-        say(f"{left} adapters were judged by their headers only and are left out; `lorauter validate` downloads them.")
-    return checked
-
-
-def _entrances(home: Home, conditions: Conditions, tasks: Sequence[Task], pool: Sequence[str]) -> list[Entrance]:
-    """The tasks with what earlier runs of their races have written."""
-    settings = home.settings
-    strategy = repr(settings.chosen_strategy)
-    names = [content_hash([repr(conditions), task.hash, strategy, settings.report]) for task in tasks]
-    begun = [
-        Entrance(task, split_examples(task, settings.report)[0], name) for task, name in zip(tasks, names, strict=True)
-    ]
-    return current_races(begun, pool, lambda races: _rung_rows(home, conditions, races))
-
-
-def _rung_rows(home: Home, conditions: Conditions, races: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of these races by name, in the order of their rungs."""
-    columns = [name for name in LEDGER["rungs"].names if name != "at"]
-    found = home.ledger.where("rungs", {"base": conditions.base, "race": races}, columns)
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(found, key=lambda row: int(row["rung"])):
-        rows.setdefault(row["race"], []).append(row)
-    return rows
-
-
-def _likeness(home: Home, tasks: Sequence[Task], pool: Sequence[str]) -> dict[str, Floats]:
-    """How much each adapter's name and card resemble each task: (tasks,) by key, BASE among them."""
-    texts = adapter_texts(home, pool)
-    with stage("embed", len(texts), "cards") as advance:
-        found = likeness(Embeddings(home), tasks, ["", *texts])
-        advance(len(texts))
-    return dict(zip([BASE, *pool], found.T, strict=True))
-
-
-class _Outputs:
-    """Answers of tasks' prompts, and what they have cost."""
-
-    def __init__(self, home: Home, conditions: Conditions, run: RunShards) -> None:
-        self._home, self.conditions, self._run = home, conditions, run
-        self.new = self.reported = 0
-
-    def evaluate(self, wanted: Sequence[Evaluation], advance: Advance) -> list[float | Failed]:
-        """The metric of each evaluation."""
-        return [
-            answer if isinstance(answer, Failed) else scores_of(one.task, [answer], [one.example])[0]
-            for one, answer in zip(wanted, self.answers(wanted, advance), strict=True)
-        ]
-
-    def answers(self, wanted: Sequence[Evaluation], advance: Advance) -> list[Answer]:
-        """The answer of each evaluation."""
-        work = [_work(one) for one in wanted]
-        answers, new = ensure_outputs(self._home, work, self.conditions, self._run, advance)
-        self.new += new
-        return answers
-
-
-def _reports(home: Home, finishes: Sequence[Finish], best: Sequence[str], outputs: _Outputs) -> list[Report]:
+def _reports(finishes: Sequence[Finish], best: Sequence[str], share: float, evaluations: _Evaluations) -> list[Report]:
     """The published adapter of each task, and the base, on the examples that chose nothing."""
-    held_back = [split_examples(finish.task, home.settings.report)[1] for finish in finishes]
+    held_back = [split_examples(finish.task, share)[1] for finish in finishes]
     wanted = [
         Evaluation(finish.task, key, example)
         for finish, published, examples in zip(finishes, best, held_back, strict=True)
@@ -181,9 +193,9 @@ def _reports(home: Home, finishes: Sequence[Finish], best: Sequence[str], output
         for example in examples
     ]
     with stage("report", len(wanted), "evaluations") as advance:
-        answers = outputs.answers(wanted, advance)
+        answers = evaluations.answers(wanted, advance)
+    evaluations.reported = len(wanted)
     made = {(one.task.name, one.adapter, one.example): answer for one, answer in zip(wanted, answers, strict=True)}
-    outputs.reported = len(wanted)
     rows = zip(finishes, best, held_back, strict=True)
     return [_report(finish.task, published, examples, made) for finish, published, examples in rows]
 
@@ -200,14 +212,3 @@ def _report(
         majority=tuple(majority_scores(task, majority, examples)),
         shuffled=tuple(shuffled_scores(task, own, examples)),
     )
-
-
-def _work(one: Evaluation) -> Work:
-    task, example = one.task, one.example
-    mixture = ((one.adapter, 1.0),) if one.adapter else ()
-    options = example.options if METRICS[task.metric].needs == "option_logprobs" else ()
-    return Work(task.prompt(example.input), mixture, task.max_new_tokens, task.name, example.id, options)
-
-
-def _of_base(row: Mapping[str, Any], base: Base) -> dict[str, Any]:
-    return {"base": base.id, "base_sha": base.sha, **row}

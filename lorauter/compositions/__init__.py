@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 
-from catalog.errors import SettingError
+from catalog.plugins import Registry
 from lorauter.compositions.base import Composition, CompositionOptions
 from lorauter.compositions.cat import cat
 from lorauter.compositions.dare import dare_linear, dare_ties
@@ -29,30 +29,50 @@ from lorauter.compositions.output_mixture import OutputMixture
 from lorauter.compositions.selection import Selection
 from lorauter.compositions.ties import ties
 
+__all__ = ["COMPOSITIONS", "MIXTURE", "OWN", "MakeComposition", "open_composition", "read_spelled", "spelled"]
+
 MIXTURE = "mixture"
-COMPOSITIONS: dict[str, Callable[[CompositionOptions], Composition]] = {
-    MIXTURE: lambda _: OutputMixture(),
-    "selection": lambda _: Selection(),
-    "cat": lambda _: cat(),
-    "linear": lambda _: linear(),
-    "fusion": lambda _: fusion(),
-    "ties": ties,
-    "magnitude_prune": magnitude_prune,
-    "dare_linear": dare_linear,
-    "dare_ties": dare_ties,
-}
+OWN = "own"
+"""No composition: in an evaluation, those that each router was published with."""
+MakeComposition = Callable[[CompositionOptions], Composition]
+COMPOSITIONS: Registry[MakeComposition] = Registry(
+    "lorauter.compositions",
+    "composition",
+    {
+        MIXTURE: lambda _options: OutputMixture(),
+        "selection": lambda _options: Selection(),
+        "cat": lambda _options: cat(),
+        "linear": lambda _options: linear(),
+        "fusion": lambda _options: fusion(),
+        "ties": ties,
+        "magnitude_prune": magnitude_prune,
+        "dare_linear": dare_linear,
+        "dare_ties": dare_ties,
+    },
+    wanted="a function of lorauter.compositions.base.CompositionOptions",
+    reserved=(OWN,),
+)
+"""By name: these, and those that packages bring (catalog/plugins)."""
 
 
 def spelled(name: str, options: CompositionOptions | None = None) -> str:
-    """A composition with its settings as one text, which `read_spelled` reads; "" for the output mixture."""
+    """A composition with its settings as one text, which `read_spelled` reads; "" for the output mixture.
+
+    Of a package's composition it holds package and version: another version's answers are other answers.
+    """
     open_composition(name, options)
-    return "" if name == MIXTURE else json.dumps([name, asdict(options or CompositionOptions())])
+    if name == MIXTURE:
+        return ""
+    settings: dict[str, object] = asdict(options or CompositionOptions())
+    package = COMPOSITIONS.package(name)
+    return json.dumps([name, {**settings, "package": package} if package else settings])
 
 
 def read_spelled(text: str) -> Composition:
-    """The inverse of `spelled`."""
-    name, options = json.loads(text) if text else (MIXTURE, {})
-    return open_composition(name, CompositionOptions(**options))
+    """The inverse of `spelled`. Raises SettingError: there is no such composition on this machine."""
+    name, settings = json.loads(text) if text else (MIXTURE, {})
+    COMPOSITIONS.check_package(name, settings.pop("package", ""))
+    return open_composition(name, CompositionOptions(**settings))
 
 
 def open_composition(name: str, options: CompositionOptions | None = None) -> Composition:
@@ -60,7 +80,7 @@ def open_composition(name: str, options: CompositionOptions | None = None) -> Co
 
     Raises:
         SettingError: there is none.
+        PluginError: the package that brings it does not load.
     """
-    if name not in COMPOSITIONS:
-        raise SettingError(f"There is no composition {name!r}.", f"Choose from {', '.join(COMPOSITIONS)}.")
+    COMPOSITIONS.check(name)
     return COMPOSITIONS[name](options or CompositionOptions())

@@ -13,10 +13,10 @@ import torch
 
 from lorauter.adapters.weights import LoraPair
 from lorauter.compositions.base import CompositionOptions, Merging
+from lorauter.compositions.factors import Thin, merge_factors, weighted_sum
 from lorauter.compositions.parts import Part
 from lorauter.compositions.sign_election import elect_and_merge
 from lorauter.compositions.thinning import drawn, drop_and_rescale
-from lorauter.compositions.two_sides import Thin, two_sides, weighted_sum
 
 
 def dare_linear(options: CompositionOptions) -> Merging:
@@ -24,7 +24,7 @@ def dare_linear(options: CompositionOptions) -> Merging:
     drop = _drop(options)
 
     def pair(parts: Sequence[Part]) -> LoraPair:
-        return two_sides(parts, drop, weighted_sum)
+        return merge_factors(parts, drop, weighted_sum)
 
     return Merging("dare_linear", {"density": options.density, "seed": options.seed}, pair)
 
@@ -34,7 +34,7 @@ def dare_ties(options: CompositionOptions) -> Merging:
     drop, majority = _drop(options), options.majority
 
     def pair(parts: Sequence[Part]) -> LoraPair:
-        return two_sides(parts, drop, lambda tensors, weights: elect_and_merge(tensors, weights, majority))
+        return merge_factors(parts, drop, lambda tensors, weights: elect_and_merge(tensors, weights, majority))
 
     settings = {"density": options.density, "seed": options.seed, "majority": majority}
     return Merging("dare_ties", settings, pair)

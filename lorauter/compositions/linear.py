@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from lorauter.adapters.weights import LoraPair
 from lorauter.compositions.base import Merging
+from lorauter.compositions.factors import merge_factors, untouched, weighted_sum
 from lorauter.compositions.parts import Part
-from lorauter.compositions.two_sides import two_sides, untouched, weighted_sum
 
 
 def linear() -> Merging:
@@ -19,4 +19,4 @@ def linear() -> Merging:
 
 
 def _pair(parts: Sequence[Part]) -> LoraPair:
-    return two_sides(parts, untouched, weighted_sum)
+    return merge_factors(parts, untouched, weighted_sum)

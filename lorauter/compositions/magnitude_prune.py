@@ -11,9 +11,9 @@ import torch
 
 from lorauter.adapters.weights import LoraPair
 from lorauter.compositions.base import CompositionOptions, Merging
+from lorauter.compositions.factors import merge_factors, weighted_sum
 from lorauter.compositions.parts import Part
 from lorauter.compositions.thinning import keep_largest
-from lorauter.compositions.two_sides import two_sides, weighted_sum
 
 
 def magnitude_prune(options: CompositionOptions) -> Merging:
@@ -24,6 +24,6 @@ def magnitude_prune(options: CompositionOptions) -> Merging:
         return keep_largest(tensor, density)
 
     def pair(parts: Sequence[Part]) -> LoraPair:
-        return two_sides(parts, trim, weighted_sum)
+        return merge_factors(parts, trim, weighted_sum)
 
     return Merging("magnitude_prune", {"density": density}, pair)

@@ -5,11 +5,9 @@ Knows: which of a route and of what was asked decides. Does not know: routers, e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from catalog.errors import SettingError
-from lorauter.gates.named import GATES, NamedGate, spelled
-from lorauter.gates.protocol import GatedRoute
+from lorauter.gates.named import spelled
+from lorauter.gates.protocol import GatedRoute, NamedGate
 from lorauter.routing.routes import Mixture, Routed
 
 
@@ -19,6 +17,7 @@ def served(route: Routed, composition: str) -> tuple[Mixture, str]:
     A gate's candidates stand in the mixture, at weight 1 each, and its spelling in the place of a composition.
 
     Args:
+        route: of a query.
         composition: what was asked for, spelled.
 
     Raises:
@@ -29,15 +28,9 @@ def served(route: Routed, composition: str) -> tuple[Mixture, str]:
     if not isinstance(route.gate, NamedGate):
         raise SettingError(f"The gate {route.gate.name!r} is an object, which no plan can hold.", "Route by NamedGate.")
     if composition:
-        refuse_gates([route.gate.name], "composed: it sums outputs by itself", "Leave --compose at mixture")
+        raise SettingError(
+            f"The router {route.gate.name!r} weighs adapters token by token and cannot be composed: it sums outputs by "
+            "itself.",
+            "Leave --compose at mixture, or choose another router.",
+        )
     return tuple((key, 1.0) for key in route.gate.adapters), spelled(route.gate)
-
-
-def refuse_gates(routers: Sequence[str], doing: str, step: str) -> None:
-    """Raise SettingError for a router whose routes are gates: it cannot be `doing`."""
-    for name in routers:
-        if name in GATES:
-            raise SettingError(
-                f"The router {name!r} weighs adapters token by token and cannot be {doing}.",
-                f"{step}, or choose another router.",
-            )

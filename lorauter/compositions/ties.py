@@ -12,10 +12,10 @@ import torch
 
 from lorauter.adapters.weights import LoraPair
 from lorauter.compositions.base import CompositionOptions, Merging
+from lorauter.compositions.factors import merge_factors
 from lorauter.compositions.parts import Part
 from lorauter.compositions.sign_election import elect_and_merge
 from lorauter.compositions.thinning import keep_largest
-from lorauter.compositions.two_sides import two_sides
 
 
 def ties(options: CompositionOptions) -> Merging:
@@ -26,6 +26,6 @@ def ties(options: CompositionOptions) -> Merging:
         return keep_largest(tensor, density)
 
     def pair(parts: Sequence[Part]) -> LoraPair:
-        return two_sides(parts, trim, lambda tensors, weights: elect_and_merge(tensors, weights, majority))
+        return merge_factors(parts, trim, lambda tensors, weights: elect_and_merge(tensors, weights, majority))
 
     return Merging("ties", {"density": density, "majority": majority}, pair)

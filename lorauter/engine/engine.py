@@ -39,9 +39,8 @@ from lorauter.engine.prompt_tokens import PromptTokens, positions_of
 from lorauter.engine.sampling import Choose, chooser_of
 from lorauter.engine.stopping import Stopping, Stoppings
 from lorauter.engine.version import ENGINE_VERSION
-from lorauter.gates.named import NamedGate
 from lorauter.gates.opening import gates_of
-from lorauter.gates.protocol import Weighing, WithMixture, taking_part, weighing_of
+from lorauter.gates.protocol import NamedGate, Weighing, WithMixture, taking_part, weighing_of
 
 LOG = logging.getLogger(__name__)
 

@@ -9,15 +9,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from catalog.errors import SettingError
-from lorauter.compositions import COMPOSITIONS, MIXTURE
+from lorauter.compositions import COMPOSITIONS, MIXTURE, OWN
+from lorauter.evaluation.published_compositions import published_compositions
 from lorauter.evaluation.settings import NON_OOD, SETTINGS
-from lorauter.gates.named import GATES
-from lorauter.routers import ROUTERS
-from lorauter.routers.own_compositions import own_compositions
+from lorauter.routers import ROUTERS, is_gate
 
 ORACLE = "oracle"
 CONTROLS = (ORACLE, "uniform", "random", "base")
-OWN = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,7 @@ def systems_of(routers: Sequence[str], compositions: Sequence[str], settings: Se
     """Every system asked for, setting by setting, the ceiling among them even where it was not asked for.
 
     Args:
+        routers: names of `ROUTERS`.
         compositions: names of `COMPOSITIONS`, or "own" for those that each router was published with. Controls
             and gates are run with the mixture alone: theirs is one adapter, none, or a sum of outputs by definition.
         settings: the oracle runs in non-ood only: in the others its adapter is out of reach.
@@ -50,7 +49,7 @@ def systems_of(routers: Sequence[str], compositions: Sequence[str], settings: Se
         SettingError: a name that does not exist.
     """
     check_names("router", routers, ROUTERS)
-    check_names("composition", compositions, (*COMPOSITIONS, OWN))
+    check_names("composition", compositions, COMPOSITIONS, (OWN,))
     check_names("setting", settings, SETTINGS)
     asked = [
         System(setting, router, composition)
@@ -63,9 +62,9 @@ def systems_of(routers: Sequence[str], compositions: Sequence[str], settings: Se
 
 
 def _compositions(router: str, asked: Sequence[str]) -> list[str]:
-    if router in CONTROLS or router in GATES:
+    if router in CONTROLS or is_gate(router):
         return [MIXTURE]
-    return [name for one in asked for name in (own_compositions(router) if one == OWN else (one,))]
+    return [name for one in asked for name in (published_compositions(router) if one == OWN else (one,))]
 
 
 def reference_of(systems: Sequence[System], asked: str | None) -> tuple[str, str] | None:
@@ -86,10 +85,10 @@ def reference_of(systems: Sequence[System], asked: str | None) -> tuple[str, str
     )
 
 
-def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:
-    """Raise SettingError for a name that is not known, or where there is none."""
+def check_names(kind: str, names: Sequence[str], there: Collection[str], others: Collection[str] = ()) -> None:
+    """Raise SettingError for a name that there is not, among `there` or `others`, or where none is given."""
     for name in names:
-        if name not in known:
-            raise SettingError(f"There is no {kind} {name!r}.", f"Choose from: {', '.join(known)}.")
+        if name not in others and name not in there:
+            raise SettingError(f"There is no {kind} {name!r}.", f"Choose from: {', '.join((*there, *others))}.")
     if not names:
-        raise SettingError(f"No {kind} is named.", f"Choose from: {', '.join(known)}.")
+        raise SettingError(f"No {kind} is named.", f"Choose from: {', '.join((*there, *others))}.")

@@ -1,43 +1,66 @@
 """Gates by name: what a plan, a ledger and another machine can know of a gate.
 
-Knows: names and candidates. Does not know: weights; how a gate is made of them (lorauter/gates/opening).
+Knows: which gates there are, names and candidates. Does not know: weights, engines (lorauter/gates/opening). Loads no
+torch: a gate's module is loaded when the gate is made.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from catalog.errors import SettingError
+from catalog.plugins import Registry
+from lorauter.gates.protocol import GateParts, MakeGate, NamedGate, TokenGate
 
-GATES = ("arrow", "spectr", "lag", "seqr")
+
+def _arrow(parts: GateParts) -> TokenGate:
+    from lorauter.gates.arrow import ArrowGate
+
+    return ArrowGate(parts.adapters, parts.singular)
+
+
+def _spectr(parts: GateParts) -> TokenGate:
+    from lorauter.gates.spectr import SpectrGate
+
+    return SpectrGate(parts.adapters, parts.singular)
+
+
+def _lag(parts: GateParts) -> TokenGate:
+    from lorauter.gates.lag import LagGate
+
+    return LagGate(parts.adapters, parts.singular)
+
+
+def _seqr(parts: GateParts) -> TokenGate:
+    """Not calibrated: its texts would have to travel with its name. See `lorauter.train.gate_calibration`."""
+    from lorauter.gates.seqr import SeqrGate
+
+    return SeqrGate(parts.adapters, parts.read)
+
+
+GATES: Registry[MakeGate] = Registry(
+    "lorauter.gates",
+    "gate",
+    {"arrow": _arrow, "spectr": _spectr, "lag": _lag, "seqr": _seqr},
+    wanted="a function of lorauter.gates.protocol.GateParts",
+)
+"""By name: these, and those that packages bring (catalog/plugins)."""
 _MARK = "gate:"  # no composition is called so: an older version refuses the spelling, and neither sums nor stores
-
-
-@dataclass(frozen=True, slots=True)
-class NamedGate:
-    """A gate that is still to be made; two of one name and the same candidates are equal.
-
-    Args:
-        name: one of `GATES`, with its constants as they are by default.
-        adapters: keys of its candidates, sorted, each once; see `named_gate`.
-    """
-
-    name: str
-    adapters: tuple[str, ...]
 
 
 def named_gate(name: str, adapters: Iterable[str]) -> NamedGate:
     """A gate over candidates in any order. Raises SettingError: there is none of that name."""
-    if name not in GATES:
-        raise SettingError(f"There is no gate {name!r}.", f"Choose one of: {', '.join(GATES)}.")
+    GATES.check(name)
     return NamedGate(name, tuple(sorted(set(adapters))))
 
 
 def spelled(gate: NamedGate) -> str:
-    """A gate without its candidates as one text, which stands where a composition's does."""
-    return json.dumps([_MARK + gate.name, {}])
+    """A gate without its candidates as one text, which stands where a composition's does.
+
+    Of a package's gate it holds package and version: another version's answers are other answers.
+    """
+    package = GATES.package(gate.name)
+    return json.dumps([_MARK + gate.name, {"package": package} if package else {}])
 
 
 def is_spelled(text: str) -> bool:
@@ -46,6 +69,8 @@ def is_spelled(text: str) -> bool:
 
 
 def read_spelled(text: str, adapters: Iterable[str]) -> NamedGate:
-    """The inverse of `spelled`. Raises SettingError: this version has no such gate."""
-    name, _ = json.loads(text)
-    return named_gate(name.removeprefix(_MARK), adapters)
+    """The inverse of `spelled`. Raises SettingError: there is no such gate on this machine."""
+    marked, settings = json.loads(text)
+    name = marked.removeprefix(_MARK)
+    GATES.check_package(name, settings.get("package", ""))
+    return named_gate(name, adapters)

@@ -12,15 +12,17 @@ the module is given:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from catalog.errors import SettingError
-from lorauter.gates.named import NamedGate
 from lorauter.routing.routes import Mixture, TaskMatch
 
 if TYPE_CHECKING:
     import torch
+
+    from lorauter.gates.singular_rows import ReadAdapter, SingularRows
 
 
 @runtime_checkable
@@ -49,6 +51,35 @@ class TokenGate(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class NamedGate:
+    """A gate that is still to be made; two of one name and the same candidates are equal.
+
+    Args:
+        name: one of `lorauter.gates.named.GATES`, with its constants as they are by default.
+        adapters: keys of its candidates, sorted, each once; see `lorauter.gates.named.named_gate`.
+    """
+
+    name: str
+    adapters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GateParts:
+    """What a gate is made from.
+
+    Args:
+        adapters: keys of its candidates, sorted, each once.
+        read: gives an adapter's weights, as they are stored, on the CPU.
+        singular: gives an adapter's singular rows by module; gates that share adapters take each apart once.
+    """
+
+    adapters: tuple[str, ...]
+    read: ReadAdapter
+    singular: SingularRows
+
+
+MakeGate = Callable[[GateParts], TokenGate]
 Opened = Mixture | TokenGate
 """What weighs a row's adapters in a batch: numbers, or a gate."""
 Weighing = Opened | NamedGate
@@ -61,7 +92,8 @@ class GatedRoute:
 
     Args:
         gate: weighs its candidates token by token; only a named one can be planned and stored.
-        tasks, confidence: as `Route`.
+        tasks: as of `Route`.
+        confidence: as of `Route`.
     """
 
     gate: TokenGate | NamedGate

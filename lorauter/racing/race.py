@@ -1,7 +1,7 @@
 """Races: every task's adapters and the base, rung by rung, under a strategy; all tasks together.
 
 Knows: the barrier of a rung, what earlier runs of a race settled, who is set aside, the rows that tell all of it.
-Does not know: how a strategy decides (lorauter/racing/strategies), how an evaluation is made (score_adapters).
+Does not know: how a strategy decides (lorauter/racing/strategies), how an evaluation is made (flows/score).
 
 A race is one task under one strategy and one set of conditions. Its rungs are written when all its run is over, so a
 run that was killed begins from the same state and decides alike; the outputs that it had made cost nothing again. A
@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from lorauter.engine.version import SERVING_VERSION
 from lorauter.racing.strategies import Problem, Step, Strategy, evaluations, nothing_seen, with_scores, without
 from lorauter.racing.strategies.base import Floats
 from lorauter.racing.view import Advance, RungView
+from warehouse.records.rungs import RungRow
 
 BASE = ""  # the base's key: an adapter that changes nothing
 QUARANTINED = "quarantined: "
@@ -47,10 +47,6 @@ Evaluate = Callable[[Sequence[Evaluation], Advance], list[float | Failed]]
 """(evaluations, told how many are newly done) → the metric of each, or why there is none."""
 
 
-Rows = Sequence[Mapping[str, Any]]
-"""Rows of the ledger's table `rungs`."""
-
-
 @dataclass(frozen=True)
 class Entrance:
     """A task as it enters.
@@ -65,29 +61,29 @@ class Entrance:
     task: Task
     examples: Sequence[Example]
     race: str
-    rows: Rows = ()
+    rows: Sequence[RungRow] = ()
     unfit: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def rungs(self) -> int:
         """How many rungs there have been; the first is number 1."""
-        return max((int(row["rung"]) for row in self.rows), default=0)
+        return max((row.rung for row in self.rows), default=0)
 
     @cached_property
     def met(self) -> dict[str, int]:
         """How many examples each adapter has met."""
-        return {row["adapter"]: row["n"] for row in sorted(self.rows, key=lambda row: int(row["rung"]))}
+        return {row.adapter: row.n for row in sorted(self.rows, key=lambda row: row.rung)}
 
     @cached_property
     def pick(self) -> str | None:
         """The adapter that came out first, None where there was no race yet."""
-        return next((r["adapter"] for r in self.rows if r["kept"] and r["rung"] == self.rungs), None)
+        return next((row.adapter for row in self.rows if row.kept and row.rung == self.rungs), None)
 
     @property
     def quarantined(self) -> dict[str, str]:
         """Adapters that could not be run when they were last tried, and the version of the engine that tried."""
-        last = {row["adapter"]: row for row in sorted(self.rows, key=lambda row: int(row["rung"]))}
-        own = {key: row.get("refused_by") or "" for key, row in last.items() if row["why"].startswith(QUARANTINED)}
+        last = {row.adapter: row for row in sorted(self.rows, key=lambda row: row.rung)}
+        own = {key: row.refused_by or "" for key, row in last.items() if row.why.startswith(QUARANTINED)}
         return {**self.unfit, **own}
 
     @property
@@ -107,18 +103,26 @@ class Finish:
 
     Args:
         scores: of every adapter that took part, BASE among them, on the first examples of the race's order.
-        rows: the ledger's rows of all its rungs, those of earlier runs first; new: how many of them are of this run.
+        rows: of all its rungs, those of earlier runs first.
+        new: how many of the rows are of this run.
     """
 
     task: Task
     best: str
     scores: dict[str, tuple[float, ...]]
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[RungRow] = field(default_factory=list)
     new: int = 0
+
+    @property
+    def new_rows(self) -> list[RungRow]:
+        """Those of this run, which no ledger has yet."""
+        return self.rows[len(self.rows) - self.new :]
 
 
 def current_races(
-    begun: Sequence[Entrance], pool: Collection[str], rows_of: Callable[[Sequence[str]], Mapping[str, Rows]]
+    begun: Sequence[Entrance],
+    pool: Collection[str],
+    rows_of: Callable[[Sequence[str]], Mapping[str, Sequence[RungRow]]],
 ) -> list[Entrance]:
     """The race that each task goes on with: its first one, or a successor whose winner is there.
 
@@ -126,7 +130,7 @@ def current_races(
         begun: each task's first race, its rows not read yet.
         rows_of: reads the rows of races, by name.
     """
-    entrances, read = list(begun), dict[str, Rows]()
+    entrances, read = list(begun), dict[str, Sequence[RungRow]]()
     while unread := [entrance.race for entrance in entrances if entrance.race not in read]:
         read |= {**dict.fromkeys(unread, ()), **rows_of(unread)}
         entrances = [replace(entrance, rows=read[entrance.race]) for entrance in entrances]
@@ -193,7 +197,7 @@ class _Races:
         settled = np.asarray([[key in met for key in self._keys] for met in known], dtype=np.bool_)
         self._problem = Problem(room, len(self._keys), toward, settled)
         self.seen = nothing_seen(self._problem)
-        self._rows: list[list[dict[str, Any]]] = [[] for _ in entrances]
+        self._rows: list[list[RungRow]] = [[] for _ in entrances]
         self._rung = 0  # of this run
         self._hashes = [entrance.task.hash for entrance in entrances]
 
@@ -232,7 +236,17 @@ class _Races:
 
     def finish(self, step: Step) -> list[Finish]:
         """The outcome of every race; `step` wants no more."""
-        return [self._finish(task, step) for task in range(len(self._entrances))]
+        finishes = []
+        for number, entrance in enumerate(self._entrances):
+            best = self._best(number, step)
+            self._crown(number, best, step)
+            scores = {
+                key: tuple(self.seen.scores[number, adapter, : self.seen.counts[number, adapter]].tolist())
+                for adapter, key in enumerate(self._keys)
+            }
+            rows = self._rows[number]
+            finishes.append(Finish(entrance.task, best, scores, [*entrance.rows, *rows], len(rows)))
+        return finishes
 
     def _evaluate(self, step: Step, evaluate: Evaluate, advance: Advance) -> dict[tuple[int, str], str]:
         cells = list(evaluations(step, self.seen))
@@ -253,16 +267,6 @@ class _Races:
         """How many examples each adapter has met; one that is tried again begins anew."""
         return {key: n for key, n in entrance.met.items() if key not in self._again}
 
-    def _finish(self, task: int, step: Step) -> Finish:
-        entrance = self._entrances[task]
-        best = self._best(task, step)
-        self._crown(task, best, step)
-        known = {
-            key: tuple(self.seen.scores[task, number, : self.seen.counts[task, number]].tolist())
-            for number, key in enumerate(self._keys)
-        }
-        return Finish(entrance.task, best, known, [*map(dict, entrance.rows), *self._rows[task]], len(self._rows[task]))
-
     def _best(self, task: int, step: Step) -> str:
         """The strategy's pick, or an equal: the base, the task's own adapter, or the first in order.
 
@@ -282,10 +286,9 @@ class _Races:
         entrance, rows = self._entrances[task], self._rows[task]
         if not rows and entrance.pick == best:
             return
-        last = max((row["rung"] for row in rows), default=entrance.rungs + 1)
-        for row in rows:
-            row["kept"] = row["adapter"] == best if row["rung"] == last else row["kept"]
-        if not any(row["kept"] for row in rows if row["rung"] == last):
+        last = max((row.rung for row in rows), default=entrance.rungs + 1)
+        rows[:] = [replace(row, kept=row.adapter == best) if row.rung == last else row for row in rows]
+        if not any(row.kept for row in rows if row.rung == last):
             number = self._keys.index(best)
             self._add_row(task, best, number, True, step.why(task, number), last)
 
@@ -295,17 +298,17 @@ class _Races:
         scores = [] if number is None else self.seen.scores[task, number, : self.seen.counts[task, number]].tolist()
         result = mean(scores)
         self._rows[task].append(
-            {
-                "task": entrance.task.name,
-                "task_hash": self._hashes[task],
-                "race": entrance.race,
-                "rung": entrance.rungs + self._rung if rung is None else rung,
-                "adapter": key,
-                "n": result.n,
-                "mean": result.mean,
-                "standard_error": result.standard_error,
-                "kept": kept,
-                "why": why,
-                "refused_by": SERVING_VERSION if why.startswith(QUARANTINED) else None,
-            }
+            RungRow(
+                task=entrance.task.name,
+                task_hash=self._hashes[task],
+                race=entrance.race,
+                rung=entrance.rungs + self._rung if rung is None else rung,
+                adapter=key,
+                n=result.n,
+                mean=result.mean,
+                standard_error=result.standard_error,
+                kept=kept,
+                why=why,
+                refused_by=SERVING_VERSION if why.startswith(QUARANTINED) else None,
+            )
         )

@@ -1,4 +1,4 @@
-"""Routers, one small file a system. `ROUTERS` maps the names people use to them.
+"""Routers, one small file a system. `ROUTERS` maps the names people use to them, packages' routers and gates too.
 
 Knows: which routers there are. Does not know: snapshots' files, engines.
 
@@ -24,13 +24,15 @@ What each decides by, and how one is added: docs/add-a-router.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from catalog.errors import SettingError
+from catalog.plugins import Registry
+from lorauter.gates.named import GATES
 from lorauter.routers.base import BaseRouter
-from lorauter.routers.by_weights import BY_WEIGHTS
+from lorauter.routers.by_weights import BY_WEIGHTS, GateRouters
 from lorauter.routers.classifier import ClassifierRouter, fit_classifier
 from lorauter.routers.clusters import ClustersRouter, fit_clusters
 from lorauter.routers.discriminant import DiscriminantRouter
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from lorauter.routing.encoder import Encoder
     from lorauter.routing.task_index import TaskIndex, TaskInputs
 
+__all__ = ["MAJORITY", "ROUTERS", "RouterParts", "is_gate", "no_engine", "refuse_gates"]
+
 Fitted = TypeVar("Fitted")
 
 
@@ -61,12 +65,16 @@ class RouterParts:
     """What a router may be built from.
 
     Args:
-        encoder: loads the sentence encoder on its first call. inputs: reads the tasks' validation inputs.
-        truth: query → its true task, for the oracle. means: reads (task, adapter) → mean on the task.
-        pool: every admitted adapter, sorted, for routers that look at adapters and at no score. doras: those of them
-            that are DoRA, which gates cannot weigh.
-        engine: loads the base on its first call, for routers that let it read the query. prompt_of: query → prompt as
-            it is answered.
+        index: the tasks, their embeddings, their published and declared adapters.
+        encoder: loads the sentence encoder on its first call.
+        inputs: reads the tasks' validation inputs.
+        options: constants of the routers.
+        truth: query → its true task, for the oracle.
+        means: reads (task, adapter) → mean on the task.
+        pool: every admitted adapter, sorted, for routers that look at adapters and at no score.
+        doras: those of them that are DoRA, which gates cannot weigh.
+        engine: loads the base on its first call, for routers that let it read the query.
+        prompt_of: query → prompt as it is answered.
         fits: what was fitted on the inputs, by name; parts with other adapters of the same tasks share it.
     """
 
@@ -95,7 +103,9 @@ def _lorahub(parts: RouterParts) -> LoraHubRouter:
     return LoraHubRouter(nearest, learned, learned.spent)
 
 
-ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
+MAJORITY = "majority"
+"""No router: in a batch of answers, each task's most frequent target."""
+_BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
     "lorauter": lambda p: TaskEmbeddingRouter(p.index, p.encoder, p.options.top_k, p.options.temperature),
     "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options, p.fitted),
     "relatives": lambda p: DiscriminantRouter(
@@ -123,3 +133,27 @@ ROUTERS: dict[str, Callable[[RouterParts], Router]] = {
     **BY_WEIGHTS,
     "lorahub": _lorahub,
 }
+ROUTERS: Registry[Callable[[RouterParts], Router]] = Registry(
+    "lorauter.routers",
+    "router",
+    _BUILT_IN,
+    wanted="a function of lorauter.routers.RouterParts",
+    also=GateRouters(),
+    reserved=(MAJORITY,),
+)
+"""By name: these, all gates, and those that packages bring (catalog/plugins)."""
+
+
+def is_gate(router: str) -> bool:
+    """Whether a router's routes are a gate, which weighs adapters token by token."""
+    return router in GATES.built_in or (router not in ROUTERS.built_in and router in GATES)
+
+
+def refuse_gates(routers: Sequence[str], doing: str, step: str) -> None:
+    """Raise SettingError for a router whose routes are gates: it cannot be `doing`."""
+    for name in routers:
+        if is_gate(name):
+            raise SettingError(
+                f"The router {name!r} weighs adapters token by token and cannot be {doing}.",
+                f"{step}, or choose another router.",
+            )

@@ -7,12 +7,12 @@ All admitted adapters are candidates. Gates take no DoRA, whose ΔW is not of lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from lorauter.gates.named import GATES, named_gate
-from lorauter.routers.late import LateRouter
+from lorauter.routers.lazy import LazyRouter
 from lorauter.routers.token_gate import TokenGateRouter
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def gate_router(name: str, parts: RouterParts) -> TokenGateRouter:
     return TokenGateRouter(named_gate(name, (key for key in parts.pool if key not in parts.doras)))
 
 
-def logo_router(signal: str, parts: RouterParts) -> LateRouter:
+def logo_router(signal: str, parts: RouterParts) -> LazyRouter:
     """LoGo with a name of its `SIGNALS` over all admitted adapters: one pass of the bare base a query."""
 
     def make() -> Router:
@@ -33,11 +33,29 @@ def logo_router(signal: str, parts: RouterParts) -> LateRouter:
 
         return LogoRouter(parts.engine(), parts.pool, signal, prompt_of=parts.prompt_of)
 
-    return LateRouter("logo" if signal == "norm" else f"logo_{signal}", make, passes=1.0)
+    return LazyRouter("logo" if signal == "norm" else f"logo_{signal}", make, passes=1.0)
+
+
+class GateRouters(Mapping[str, "Callable[[RouterParts], Router]"]):
+    """Every gate of `GATES` as a router, those that packages bring too."""
+
+    def __getitem__(self, name: str) -> Callable[[RouterParts], Router]:
+        if name not in GATES:
+            raise KeyError(name)
+        return partial(gate_router, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in GATES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(GATES)
+
+    def __len__(self) -> int:
+        return len(GATES)
 
 
 BY_WEIGHTS: Mapping[str, Callable[[RouterParts], Router]] = {
     "logo": partial(logo_router, "norm"),
     "logo_entropy": partial(logo_router, "entropy"),
-    **{name: partial(gate_router, name) for name in GATES},
+    **{name: partial(gate_router, name) for name in GATES.built_in},
 }

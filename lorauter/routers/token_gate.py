@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorauter.gates.named import NamedGate
-from lorauter.gates.protocol import GatedRoute, TokenGate
+from lorauter.gates.protocol import GatedRoute, NamedGate, TokenGate
 from lorauter.routing.routes import Masked, Route, Routed
 
 

@@ -13,7 +13,6 @@ from lorauter.routing.routes import (
     Router,
     RouterOptions,
     TaskMatch,
-    routes_of,
 )
 
 __all__ = [
@@ -26,5 +25,4 @@ __all__ = [
     "Router",
     "RouterOptions",
     "TaskMatch",
-    "routes_of",
 ]

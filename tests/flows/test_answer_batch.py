@@ -18,7 +18,8 @@ from click.testing import CliRunner
 import lorauter
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
-from flows.answer.route_texts import RouteOptions, tell_routes
+from flows import stages
+from flows.answer.route_texts import RouteOptions
 from flows.answer_batch import answer_batch
 from flows.cli.main import cli
 from flows.cli.options import stops_given
@@ -531,7 +532,7 @@ def test_a_gates_route_is_told_by_its_candidates(published: Home) -> None:
     verdicts = current_snapshot(published.snapshots).read("adapters")
 
     told = StringIO()
-    tell_routes(published, ["Which pet barks?"], RouteOptions("lag"), told)
+    stages.route(published, ["Which pet barks?"], RouteOptions("lag"), told)
 
     admitted = sorted(row["adapter"] for row in verdicts if row["admitted"])
     assert told.getvalue().splitlines() == [f"token\t{key}" for key in admitted]

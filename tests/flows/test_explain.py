@@ -16,11 +16,11 @@ from click.testing import CliRunner
 
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
-from flows.answer.route_texts import explainer_of
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.screen.explained_route import show_explanation
+from flows.stages import explainer_of
 from lorauter.routing.routes import Route, TaskMatch
 from warehouse.snapshots.snapshot import Snapshot, publish
 

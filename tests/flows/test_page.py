@@ -19,7 +19,8 @@ from flows.cli.main import cli
 from flows.home.home import Home, open_home
 from flows.page.render import render
 from flows.page.text import script_json
-from flows.page.write import linkable, page_beside, write_page
+from flows.page.write import linkable
+from flows.stages import page_beside, write_page
 from warehouse.snapshots.snapshot import Snapshot, publish
 from warehouse.sql.session import connect, run
 
@@ -157,12 +158,15 @@ def test_equal_homes_give_equal_bytes(home: Home, snapshot: Snapshot, page: Path
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
 
 
-def test_a_page_that_cannot_be_written_is_told_and_no_failure(home: Home, snapshot: Snapshot) -> None:
+def test_a_page_that_cannot_be_written_is_told_and_no_failure(
+    home: Home, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
+) -> None:
     (home.root / "reports").write_text("in the way")
-    told: list[str] = []
 
-    assert page_beside(home, snapshot, told.append) is None
-    assert told[0].startswith("No page was written (") and "lorauter report --out report.html" in told[0]
+    assert page_beside(home, snapshot) is None
+
+    told = capsys.readouterr().err
+    assert told.startswith("No page was written (") and "lorauter report --out report.html" in told
 
 
 def test_the_command_writes_the_same_page(home: Home, snapshot: Snapshot, page: Path, tmp_path: Path) -> None:

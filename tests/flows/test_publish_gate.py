@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
 
@@ -10,9 +10,16 @@ from catalog.errors import PublishRefused, SettingError
 from catalog.publish_gate import Gate, check
 
 
-def best(*lifts: float) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Published:
+    task: str
+    adapter: str
+    lift: float
+
+
+def best(*lifts: float) -> list[Published]:
     """A task a lift; none means the base."""
-    return [{"task": f"t{n}", "adapter": "a@1" if lift else "", "lift": lift} for n, lift in enumerate(lifts)]
+    return [Published(f"t{n}", "a@1" if lift else "", lift) for n, lift in enumerate(lifts)]
 
 
 def test_what_is_as_good_or_a_little_worse_passes() -> None:

@@ -11,7 +11,7 @@ from catalog.adapters.adapter import AdapterId
 from catalog.errors import DiskError, SettingError
 from catalog.tasks.answer import Failed
 from flows.home.home import Home, open_home
-from flows.outputs.shards import ensure_outputs, run_shards
+from flows.home.parts import open_outputs
 from flows.score.score import Scores
 from flows.stages import crawl, score, validate
 from lorauter.compositions import spelled
@@ -97,7 +97,7 @@ def test_what_an_older_engine_could_not_run_is_tried_again_by_a_newer_one(
     weights.unlink()
     assert scores_of(home).new == 0  # the same engine does not
 
-    for module in ("lorauter.racing.race", "flows.outputs.shards"):
+    for module in ("lorauter.racing.race", "lorauter.answers", "flows.outputs.outputs"):
         monkeypatch.setattr(f"{module}.SERVING_VERSION", "newer")
     second, third = scores_of(home), scores_of(home)
 
@@ -137,7 +137,7 @@ def test_a_mixture_with_a_hopeless_member_fails_alone(home: Home, composition: s
     base = validate(home).bases[0]
     conditions = home.conditions(base.id, base.sha)
 
-    answers, new = ensure_outputs(home, work, conditions, run_shards, lambda _: None)
+    answers, new = open_outputs(home).ensure(work, conditions, lambda _: None)
 
     engine = home.engine(base.id, base.sha)
     assert answers[1:] == engine.answer(["red"] * 3, [Route(mixture) for mixture in mixtures[1:]], 3)

@@ -51,7 +51,7 @@ def _outcome(one: Evaluation) -> float:
 
 def race(world: World, pool: Sequence[str] = POOL, earlier: Sequence[Finish] = ()) -> list[Finish]:
     """A run after earlier ones, whose finishes are given oldest first."""
-    written = {finish.rows[0]["race"]: finish.rows for finish in earlier}
+    written = {finish.rows[0].race: finish.rows for finish in earlier}
     begun = [Entrance(task, task.validation, f"race-{task.name}") for task in TASKS]
     entrances = current_races(begun, pool, lambda names: {name: written[name] for name in names if name in written})
     return run_races(entrances, pool, Racing(), None, world.evaluate, world)
@@ -64,9 +64,9 @@ def test_the_best_of_each_task_wins_and_every_row_says_why() -> None:
 
     assert [finish.best for finish in finishes] == [POOL[1], POOL[4]]
     rows = [row for finish in finishes for row in finish.rows]
-    assert {row["adapter"] for row in rows} == {BASE, *POOL}
-    assert sum(row["kept"] for row in rows if row["adapter"] in (POOL[0], BASE)) <= 2
-    assert all(row["why"] for row in rows)
+    assert {row.adapter for row in rows} == {BASE, *POOL}
+    assert sum(row.kept for row in rows if row.adapter in (POOL[0], BASE)) <= 2
+    assert all(row.why for row in rows)
     assert sum(world.rungs) == len(world.asked) == sum(len(v) for f in finishes for v in f.scores.values())
 
 
@@ -82,7 +82,7 @@ def test_a_later_run_of_the_same_pool_evaluates_nothing_new_and_writes_nothing()
 
 def test_a_newcomer_costs_its_own_evaluations_and_the_leaders() -> None:
     first = race(World(), POOL[:4] + POOL[5:])
-    known = {(row["task"], row["adapter"]): row["n"] for f in first for row in f.rows}
+    known = {(row.task, row.adapter): row.n for f in first for row in f.rows}
     world = World()
 
     second = race(world, POOL, first)
@@ -92,7 +92,7 @@ def test_a_newcomer_costs_its_own_evaluations_and_the_leaders() -> None:
     assert [finish.best for finish in second] == [POOL[1], POOL[4]]
     assert {("p", POOL[4]), ("q", POOL[4])} <= grown
     assert grown <= {("p", POOL[4]), ("q", POOL[4]), ("p", POOL[1]), ("q", first[1].best)}
-    assert [row["rung"] for row in second[1].rows][: len(first[1].rows)] == [row["rung"] for row in first[1].rows]
+    assert [row.rung for row in second[1].rows][: len(first[1].rows)] == [row.rung for row in first[1].rows]
 
 
 def test_where_the_winner_is_gone_the_others_race_for_its_place_as_if_it_had_never_been_there() -> None:
@@ -103,7 +103,7 @@ def test_where_the_winner_is_gone_the_others_race_for_its_place_as_if_it_had_nev
     alone = race(World(), left)
     assert (second[0].best, second[0].scores) == (alone[0].best, alone[0].scores)
     assert [(finish.best, finish.new) for finish in second[1:]] == [(first[1].best, 0)]
-    assert [row["rung"] for row in second[0].rows][:1] == [1]
+    assert [row.rung for row in second[0].rows][:1] == [1]
 
 
 def test_a_winner_that_comes_back_finds_its_race_as_it_left_it() -> None:
@@ -127,7 +127,7 @@ def test_who_came_while_the_winner_was_gone_races_it_when_it_comes_back() -> Non
     third = race(World(), POOL[:4], [*first, *second])
 
     assert third[0].best == POOL[1]
-    assert {row["adapter"] for row in third[0].rows[-third[0].new :]} <= {POOL[0], POOL[1]}
+    assert {row.adapter for row in third[0].rows[-third[0].new :]} <= {POOL[0], POOL[1]}
     assert third[0].scores[POOL[0]] != ()
 
 
@@ -145,7 +145,7 @@ def test_one_that_cannot_be_run_is_out_as_if_it_had_never_been_there() -> None:
     without = race(World(), [key for key in POOL if key != POOL[2]])
 
     assert [(f.best, f.scores) for f in with_it] == [(f.best, f.scores) for f in without]
-    assert [(r["task"], r["n"], r["why"]) for f in with_it for r in f.rows if r["adapter"] == POOL[2]] == [
+    assert [(r.task, r.n, r.why) for f in with_it for r in f.rows if r.adapter == POOL[2]] == [
         ("p", 0, "quarantined: broken"),
         ("q", 0, "quarantined: broken"),
     ]

@@ -14,8 +14,10 @@ from catalog.errors import HubTrouble
 from flows.cli import main as cli
 from flows.crawl import listings as crawl_hub
 from flows.home.home import Home, open_home
+from flows.screen import tables as described
 from flows.screen.progress import say
 from flows.screen.screen import Screen
+from flows.screen.tables import Column, size_shown
 
 HOSTILE = "x[/y] [bold]b[/bold] :smile: \x1b[31mred\u202e"
 SHOWN = "x[/y] [bold]b[/bold] :smile: �[31mred�"
@@ -36,6 +38,23 @@ def test_titles_columns_and_cells_are_shown_as_they_are() -> None:
     Screen(out).print(table)
 
     assert out.getvalue().count(SHOWN) == 3
+
+
+def test_a_described_table_is_drawn_with_its_headings_and_no_markup() -> None:
+    out = StringIO()
+    columns = [Column("adapter", breaks="never"), Column("size", right=True)]
+
+    Screen(out).print(described.Table(columns, [["ann/[b]", size_shown(1_500_000)], ["x", "1"]], "[i]Sizes"))
+
+    assert out.getvalue().splitlines() == [
+        "[i]Sizes            ",
+        "┏━━━━━━━━━┳━━━━━━━━┓",
+        "┃ adapter ┃   size ┃",
+        "┡━━━━━━━━━╇━━━━━━━━┩",
+        "│ ann/[b] │ 1.5 MB │",
+        "│ x       │      1 │",
+        "└─────────┴────────┘",
+    ]
 
 
 def test_own_words_may_have_a_style_all_the_same() -> None:

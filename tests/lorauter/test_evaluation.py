@@ -13,11 +13,11 @@ from catalog.errors import SettingError
 from lorauter.compositions import COMPOSITIONS
 from lorauter.evaluation.figures import figures_of
 from lorauter.evaluation.intervals import drawn_means, interval
+from lorauter.evaluation.published_compositions import PUBLISHED_COMPOSITIONS, published_compositions
 from lorauter.evaluation.remembering import Remembering
 from lorauter.evaluation.settings import own_adapters
 from lorauter.evaluation.shares import average, domain_shares, domains_of, share, task_means
 from lorauter.evaluation.systems import System, reference_of, systems_of
-from lorauter.routers.own_compositions import OWN_COMPOSITIONS, own_compositions
 from lorauter.routing.task_index import EncoderId, TaskIndex
 
 TASKS = ("a", "b", "c")
@@ -113,8 +113,8 @@ def test_own_compositions_are_each_routers_and_controls_have_the_mixture_alone()
 
 
 def test_a_router_published_with_compositions_has_those_whether_or_not_it_exists() -> None:
-    assert own_compositions("loraretriever") == ("selection", "mixture", "fusion")
-    assert {name for names in OWN_COMPOSITIONS.values() for name in names} <= {*COMPOSITIONS}
+    assert published_compositions("loraretriever") == ("selection", "mixture", "fusion")
+    assert {name for names in PUBLISHED_COMPOSITIONS.values() for name in names} <= {*COMPOSITIONS}
 
 
 @pytest.mark.parametrize(

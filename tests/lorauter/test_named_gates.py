@@ -10,9 +10,9 @@ import pytest
 from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter import compositions
 from lorauter.engine.engine import Engine
-from lorauter.gates.named import GATES, NamedGate, is_spelled, named_gate, read_spelled, spelled
+from lorauter.gates.named import GATES, is_spelled, named_gate, read_spelled, spelled
 from lorauter.gates.opening import gates_of
-from lorauter.gates.protocol import GatedRoute
+from lorauter.gates.protocol import GatedRoute, NamedGate
 from lorauter.gates.singular_rows import singular_rows_of
 from lorauter.gates.spectr import SpectrGate
 from lorauter.routers.token_gate import TokenGateRouter

@@ -34,12 +34,12 @@ def plan_for(root: Path, *prompts: str, rows: int = 2) -> Plan:
 
 
 def prompts_of(root: Path, plan: Plan, shard: int) -> list[str]:
-    return [row["prompt"] for row in read_shard(root / "plans", plan.name, shard)]
+    return [item.prompt for item in read_shard(root / "plans", plan.name, shard).work]
 
 
-def finish(root: Path, plan: Plan, shard: int) -> None:
-    rows = read_shard(root / "plans", plan.name, shard)
-    finish_shard(Ledger(root / "ledger"), plan.name, shard, rows, [f"to {row['prompt']}" for row in rows])
+def finish(root: Path, plan: Plan, number: int) -> None:
+    shard = read_shard(root / "plans", plan.name, number)
+    finish_shard(Ledger(root / "ledger"), shard, [f"to {item.prompt}" for item in shard.work])
 
 
 def texts(root: Path, *prompts: str) -> list[str]:
@@ -120,9 +120,9 @@ def test_samples_of_one_prompt_are_outputs_of_their_own(tmp_path: Path) -> None:
 
     plan = make_plan(tmp_path / "plans", Ledger(tmp_path / "ledger"), asked, drawn, 9)
 
-    rows = read_shard(tmp_path / "plans", plan.name, 0)
-    assert sorted(row["sample"] for row in rows) == ["1", "2"]
-    assert {row["decoding"] for row in rows} == {'{"temperature": 1.0}'}
+    shard = read_shard(tmp_path / "plans", plan.name, 0)
+    assert sorted(item.sample for item in shard.work) == ["1", "2"]
+    assert shard.conditions == drawn
 
 
 def test_answers_come_from_the_plans_own_fragments_and_from_older_ones(tmp_path: Path) -> None:
@@ -155,5 +155,5 @@ def test_a_damaged_plan_is_named(tmp_path: Path) -> None:
 def test_shards_and_texts_must_be_as_many(tmp_path: Path) -> None:
     plan = plan_for(tmp_path, "a", "bb")
     with pytest.raises(ValueError, match="shorter"):
-        finish_shard(Ledger(tmp_path / "ledger"), plan.name, 0, read_shard(tmp_path / "plans", plan.name, 0), ["x"])
+        finish_shard(Ledger(tmp_path / "ledger"), read_shard(tmp_path / "plans", plan.name, 0), ["x"])
     assert plan_for(tmp_path, "a", "bb").shards == {0: 2}

@@ -133,9 +133,9 @@ def test_shards_are_made_on_any_machine(here: Storage, there: Storage) -> None:
     """One machine plans, two finish a shard each, the first one reads what they made."""
     work = [Work(prompt, (("ann/x@1", 1.0),), 3, "colours", prompt) for prompt in ("a", "bb", "ccc")]
     plan = make_plan(here.sub("plans"), Ledger(here.sub("ledger")), work, HERE, 2)
-    for machine, shard in ((there, 1), (here, 0)):
-        rows = read_shard(machine.sub("plans"), plan.name, shard)
-        finish_shard(Ledger(machine.sub("ledger")), plan.name, shard, rows, [f"to {row['prompt']}" for row in rows])
+    for machine, number in ((there, 1), (here, 0)):
+        shard = read_shard(machine.sub("plans"), plan.name, number)
+        finish_shard(Ledger(machine.sub("ledger")), shard, [f"to {item.prompt}" for item in shard.work])
     assert make_plan(there.sub("plans"), Ledger(there.sub("ledger")), work, HERE, 2).shards == {}
     assert answers_of(Ledger(here.sub("ledger")), work, HERE) == ["to a", "to bb", "to ccc"]
     forget_plan(here.sub("plans"), plan.name)

@@ -8,12 +8,12 @@ import pytest
 
 from catalog.errors import TaskError
 from catalog.tasks.task import Example
-from warehouse.tasks.labelled_rows import Labelled
+from warehouse.tasks.labelled_rows import LabelledRow
 from warehouse.tasks.splits import deal, split_of
 
 
-def rows(count: int, split: str | None = None) -> list[Labelled]:
-    return [Labelled(Path("t.csv"), n, Example(f"{split} {n}", "x"), split=split) for n in range(count)]
+def rows(count: int, split: str | None = None) -> list[LabelledRow]:
+    return [LabelledRow(Path("t.csv"), n, Example(f"{split} {n}", "x"), split=split) for n in range(count)]
 
 
 @pytest.mark.parametrize(

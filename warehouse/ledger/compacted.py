@@ -3,10 +3,10 @@
 Knows: names, and what a compacted fragment says that it replaces. Does not know: who compacts
 (warehouse/ledger/compaction), what rows mean.
 
-A compacted fragment, `compact-<hash>`, holds all rows of the fragments that its metadata names. From the moment it is
-there those no longer count, though their files stay for a while. Compacted fragments never overlap, unless two
-compactors ran at once: then the one of more fragments counts (of equals the first by name), and what the other holds
-beside is read from the fragments themselves.
+A compacted fragment, `compact-<hash>`, holds all rows of the fragments that its metadata names. As soon as it is there,
+those no longer count, though their files stay for a while. Compacted fragments overlap only where two compactors ran at
+once. Then the one with more fragments counts (of equals the first by name); what only the other holds is read from the
+old fragments.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def originals_of(path: Path) -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def _originals(path: Path, _size: int, _changed: int) -> frozenset[str]:
-    found = json.loads((pq.read_schema(path).metadata or {})[KEY])
-    return frozenset(str(name) for name in found)
+    names = json.loads((pq.read_schema(path).metadata or {})[KEY])
+    return frozenset(str(name) for name in names)
 
 
 def counting(compacted: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:

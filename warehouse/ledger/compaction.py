@@ -3,10 +3,10 @@
 Knows: which fragments are worth it, how one file takes their place, when the old files may go. Does not know: what
 rows mean; readers follow warehouse/ledger/compacted.
 
-The new fragment is there whole before anything else happens, and counts at once. The old files go a day later, by a
-later compaction, when no reader can still hold a listing with them. A kill at any moment leaves old files, new ones or
-both, and the same rows. Nothing is dropped but the double files: rows that later ones outdate are kept. Where a storage
-tells no times, every file counts as young, and nothing is joined.
+The new fragment is written whole before anything else happens, and counts at once. A later compaction, a day or more
+after, deletes the old files: then no reader can still hold a listing with them. A kill at any moment leaves old files,
+new files or both, and always the same rows. Only double files are deleted; rows that later rows replace are kept. Where
+a storage tells no times, every file counts as young, and nothing is joined.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def compact(
 
     Args:
         dry_run: whether only to tell.
-        grace, young: seconds, see GRACE and YOUNG.
+        grace: seconds that old files stay once others count in their place.
+        young: seconds; a fragment that is younger may belong to work that goes on.
         clock: the time, as files have it.
 
     Raises SnapshotError where a fragment is damaged: it is named, and nothing was changed.
@@ -68,8 +69,8 @@ def compact(
     by_folder: dict[str, list[Path]] = {folder: [] for folder in ledger.folders(table)}
     for path in ledger.fragments(table):
         by_folder.setdefault(path.parent.relative_to(ledger.root).as_posix(), []).append(path)
-    found = [_compact(ledger, folder, current, how) for folder, current in by_folder.items()]
-    return Compacted(table, *(sum(counts) for counts in zip(*found, strict=True)))
+    counts = [_compact(ledger, folder, current, how) for folder, current in by_folder.items()]
+    return Compacted(table, *(sum(of_folders) for of_folders in zip(*counts, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,12 +83,12 @@ class Ledger:
 
     def names(self, table: str, prefix: str = "") -> set[str]:
         """Names of all fragments ever added that start so; those that were compacted since too."""
-        found: set[str] = set()
+        names: set[str] = set()
         for folder in self.folders(table):
             listed = {Path(file).stem for file in self._files.names(folder) if Path(file).suffix == SUFFIX}
             made = {name for name in listed if is_compacted(name)}
-            found |= (listed - made).union(*(originals_of(self._files.local(_file(folder, name))) for name in made))
-        return {name for name in found if name.startswith(prefix)}
+            names |= (listed - made).union(*(originals_of(self._files.local(_file(folder, name))) for name in made))
+        return {name for name in names if name.startswith(prefix)}
 
     def folders(self, table: str, among: Collection[str] | None = None) -> list[str]:
         """The table's own folder, which is first, and those of its partitions, or of the values `among` them."""
@@ -124,10 +124,10 @@ class Ledger:
         for path in self.fragments(table, listed.get(PARTITIONED.get(table, ""))):
             if prefix and not any(name.startswith(prefix) for name in _names_in(path)):
                 continue
-            found = self.read_fragment(path, wanted)
+            rows = self.read_fragment(path, wanted)
             for column, values in among.items():
-                found = found.filter(pc.is_in(found[column], values))
-            yield from found.select(columns).to_pylist()
+                rows = rows.filter(pc.is_in(rows[column], values))
+            yield from rows.select(columns).to_pylist()
 
     def index(self, table: str, columns: Sequence[str] = (), within: str | None = None) -> Index:
         """Where the current row of every key lies, with the named columns at hand.
@@ -168,7 +168,7 @@ class Ledger:
         """
         try:
             written = column_names(path)
-            told = dict([found] if (found := partition_of(path)) else [])
+            told = dict([partition] if (partition := partition_of(path)) else [])
             if not {*KEYS[table_of_path(path)]} - ADDED_KEYS <= written | told.keys():
                 raise ValueError(f"it is not of the table {table_of_path(path)}")
             table = read_table(path, [name for name in schema.names if name in written - told.keys()])
@@ -178,14 +178,11 @@ class Ledger:
                     table = table.append_column(schema.field(name), pa.repeat(value, table.num_rows))
             return table.select(schema.names).cast(schema)
         except (pa.ArrowException, ValueError) as error:
+            address = self._files.address(path.relative_to(self.root).as_posix())
             raise SnapshotError(
-                f"The ledger fragment {self._address(path)} is damaged: {str(error)[:300]}.",
+                f"The ledger fragment {address} is damaged: {str(error)[:300]}.",
                 "Delete that file; the next refresh makes its rows anew.",
             ) from error
-
-    def _address(self, path: Path) -> str:
-        folder = f"{table_of_path(path)}/{path.parent.name}" if partition_of(path) else path.parent.name
-        return self._files.address(f"{folder}/{path.name}")
 
 
 class Index:
@@ -204,10 +201,10 @@ class Index:
         timed = "at" in self._schema.names
         wanted = pa.schema([self._schema.field(c) for c in dict.fromkeys((*KEYS[table], *columns, *["at"] * timed))])
         for number, path in enumerate(self._fragments):
-            found = ledger.read_fragment(path, wanted)
-            keys = zip(*(found[c].to_pylist() for c in KEYS[table]), strict=True)
-            values = zip(*(found[c].to_pylist() for c in columns), strict=True) if columns else repeat(())
-            times = found["at"].to_pylist() if timed else repeat(None)
+            part = ledger.read_fragment(path, wanted)
+            keys = zip(*(part[c].to_pylist() for c in KEYS[table]), strict=True)
+            values = zip(*(part[c].to_pylist() for c in columns), strict=True) if columns else repeat(())
+            times = part["at"].to_pylist() if timed else repeat(None)
             for row, (key, value, at) in enumerate(zip(keys, values, times, strict=False)):
                 if at is not None and key in latest and at < latest[key]:
                     continue

@@ -4,8 +4,9 @@
 
 Knows: the numbers, how each is recorded once it is whole. Does not know: who asks (flows/cli/upgrade).
 
-Readers take old layouts as they are, so a migration makes a ledger quicker, never readable; only a ledger of a newer
-version is refused. One that was killed is run again and ends alike. Numbers are never used twice.
+Readers read old layouts as they are: a migration makes a ledger quicker, and no ledger needs one to be read. Only a
+ledger of a newer version is refused. A migration that was killed can be run again, with the same result. Numbers are
+never used twice.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def read_format(storage: Storage) -> int:
 
 def check_format(storage: Storage) -> None:
     """Raises SnapshotError where a newer version wrote it: what we do not know we might break."""
-    found = read_format(storage)
-    if found > NEWEST:
+    number = read_format(storage)
+    if number > NEWEST:
         raise SnapshotError(
-            f"{storage.address(FILE)} is of format {found}, and this version knows formats up to {NEWEST}.",
+            f"{storage.address(FILE)} is of format {number}, and this version knows formats up to {NEWEST}.",
             "Install the newer version, on every machine that shares it.",
         )
 
@@ -79,8 +80,8 @@ def migrate(storage: Storage, migration: Migration) -> int:
 
 def _record(storage: Storage) -> dict[str, Any]:
     try:
-        found = json.loads(storage.local(FILE).read_text("utf-8"))
-        return {"format": int(found["format"]), "migrated": list(found["migrated"])}
+        record = json.loads(storage.local(FILE).read_text("utf-8"))
+        return {"format": int(record["format"]), "migrated": list(record["migrated"])}
     except FileNotFoundError:
         return {"format": 0, "migrated": []}
     except (ValueError, TypeError, LookupError) as error:

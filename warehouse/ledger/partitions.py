@@ -26,7 +26,7 @@ _LONGEST = 200  # characters; file systems take names of 255 bytes
 
 def partition_folder(table: str, value: str | None) -> str | None:
     """The folder of the fragments that hold a value; None where it makes no folder's name."""
-    encoded = _CAPITAL.sub(lambda found: f"%{ord(found[0]):02X}", quote(value or "", safe=""))
+    encoded = _CAPITAL.sub(lambda capital: f"%{ord(capital[0]):02X}", quote(value or "", safe=""))
     return f"{table}/{PARTITIONED[table]}={encoded}" if 0 < len(encoded) <= _LONGEST else None
 
 
@@ -43,8 +43,8 @@ def table_of_path(path: Path) -> str:
 
 def stored_schema(schema: pa.Schema, path: Path) -> pa.Schema:
     """The columns that a file in the folder of `path` holds."""
-    found = partition_of(path)
-    return schema.remove(schema.get_field_index(found[0])) if found else schema
+    partition = partition_of(path)
+    return schema.remove(schema.get_field_index(partition[0])) if partition else schema
 
 
 def split(table: str, rows: pa.Table) -> dict[str, pa.Table]:

@@ -1,6 +1,7 @@
 """Plans: which outputs are missing, cut into shards that never change once written.
 
-Knows: how work becomes shards, and which shards are done. Does not know: engines, tasks, routers.
+Knows: how work becomes shards, which shards are done, the columns of plans and of the ledger's table `outputs`.
+Does not know: engines, tasks, routers.
 
 bf16 texts depend on the rows of their batch. A plan fixes every shard before the first one runs, so a run that
 was killed makes, when it goes on, the same batches and the same bits. A shard is done when its fragment of the
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,30 @@ class Plan:
     shards: Mapping[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard of a stored plan, as whoever runs it reads it.
+
+    Args:
+        plan: name of the plan.
+        number: of the shard within it.
+        conditions: the plan's own, the same for all of its work.
+        work: outputs wanted, in the order in which they are batched.
+        keys: identity of each, as it was planned.
+    """
+
+    plan: str
+    number: int
+    conditions: Conditions
+    work: tuple[Work, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the ledger fragment that it becomes."""
+        return shard_name(self.plan, self.number)
+
+
 def make_plan(
     plans: Path | Storage,
     ledger: Ledger,
@@ -112,22 +137,21 @@ def forget_plan(plans: Path | Storage, name: str) -> None:
     storage_at(plans).delete(_file(name))
 
 
-def read_shard(plans: Path | Storage, name: str, shard: int) -> list[dict[str, Any]]:
-    """The rows of one shard, in their order."""
+def read_shard(plans: Path | Storage, name: str, number: int) -> Shard:
+    """One shard of a plan. Raises SnapshotError where there is no such plan, or where it is damaged."""
     plan = _read_plan(storage_at(plans), name)
-    rows: list[dict[str, Any]] = plan.filter(pc.equal(plan["shard"], shard)).to_pylist()
-    return rows
+    rows = plan.filter(pc.equal(plan["shard"], number)).to_pylist()
+    conditions = Conditions(**{field.name: rows[0][field.name] for field in fields(Conditions)})
+    return Shard(name, number, conditions, tuple(map(_work_of, rows)), tuple(row["key"] for row in rows))
 
 
-def finish_shard(
-    ledger: Ledger, name: str, shard: int, rows: Sequence[Mapping[str, Any]], answers: Sequence[Answer]
-) -> None:
-    """Store the answers of a shard's rows in the ledger: from now on the shard is done."""
-    outputs = []
-    for row, answer in zip(rows, answers, strict=True):
-        kept = {column: value for column, value in row.items() if column != "shard"}
-        outputs.append({**kept, **_made(answer)})
-    ledger.append("outputs", outputs, shard_name(name, shard))
+def finish_shard(ledger: Ledger, shard: Shard, answers: Sequence[Answer]) -> None:
+    """Store the answers of a shard's work, in its order, in the ledger: from now on the shard is done."""
+    outputs = [
+        {**_asked(key, item, shard.conditions), **_made(answer)}
+        for key, item, answer in zip(shard.keys, shard.work, answers, strict=True)
+    ]
+    ledger.append("outputs", outputs, shard.name)
 
 
 def _made(answer: Answer) -> dict[str, Any]:
@@ -210,13 +234,15 @@ def _plan_table(missing: Mapping[str, Work], conditions: Conditions, shard_rows:
         missing.items(),
         key=lambda pair: (bool(pair[1].options), pair[1].max_new_tokens, pair[1].mixture, len(pair[1].prompt), pair[0]),
     )
-    rows = [_plan_row(number // shard_rows, key, item, conditions) for number, (key, item) in enumerate(ordered)]
+    rows = [
+        {"shard": number // shard_rows, **_asked(key, item, conditions)} for number, (key, item) in enumerate(ordered)
+    ]
     return table_of(rows, PLAN)
 
 
-def _plan_row(shard: int, key: str, item: Work, conditions: Conditions) -> dict[str, Any]:
+def _asked(key: str, item: Work, conditions: Conditions) -> dict[str, Any]:
+    """The columns that a plan and the ledger's outputs share: all but what running a row fills."""
     return {
-        "shard": shard,
         "key": key,
         **asdict(conditions),
         "adapters": [adapter for adapter, _ in item.mixture],
@@ -229,3 +255,17 @@ def _plan_row(shard: int, key: str, item: Work, conditions: Conditions) -> dict[
         "composition": item.composition or None,
         "sample": item.sample or None,
     }
+
+
+def _work_of(row: Mapping[str, Any]) -> Work:
+    """The inverse of `_asked`; a plan of an older version may lack the last columns."""
+    return Work(
+        prompt=row["prompt"],
+        mixture=tuple(zip(row["adapters"], row["weights"], strict=True)),
+        max_new_tokens=row["max_new_tokens"],
+        task=row["task"],
+        example=row["example"],
+        options=tuple(row["options"] or ()),
+        composition=row.get("composition") or "",
+        sample=row.get("sample") or "",
+    )

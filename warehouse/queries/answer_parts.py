@@ -1,6 +1,6 @@
 """Answers as they come: a part a chunk of queries, beside the file that they become.
 
-Knows: which parts are whole, how they become one file, when they may go. Does not know: what an answer is.
+Knows: which parts are whole, how they become one file, when they may go. Does not know: how answers come about.
 
 A part is whole or absent, and its name says what it was made from; so a batch that was killed finds its own parts
 again, and nobody else's. The file itself appears when all are there.
@@ -9,13 +9,12 @@ again, and nobody else's. The file itself appears when all are there.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from catalog.errors import DiskError
+from warehouse.queries.answer_rows import AnswerRow, answers_table
 from warehouse.schemas.answers import ANSWERS
-from warehouse.schemas.columns import table_of
 from warehouse.storage.files import join_tables, read_table, write_table
 
 
@@ -39,9 +38,9 @@ class AnswerParts:
         errors = read_table(self._path(name), ["error"])["error"]
         return len(errors) - int(errors.null_count)
 
-    def put(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    def put(self, name: str, rows: Iterable[AnswerRow]) -> None:
         """Add a part."""
-        write_table(self._path(name), table_of(rows, ANSWERS))
+        write_table(self._path(name), answers_table(rows))
 
     def join(self, names: Sequence[str]) -> int:
         """Make the file of these parts, in their order, and forget them. Returns its rows."""

@@ -38,7 +38,7 @@ class Query:
 
 
 def read_queries(path: Path, max_new_tokens: int = NEW_TOKENS) -> Iterator[Query]:
-    """Queries in the order of the file; a row that is none becomes one with a fault.
+    """Queries in the order of the file; a row that is no query becomes one with a fault.
 
     Args:
         max_new_tokens: bound of the answers of rows that name none.
@@ -89,9 +89,9 @@ def _fault(row: dict[str, Any]) -> str:
         return "field input must be text that is not empty."
     if not 1 <= (whole_number(bound) or 0) <= MOST_NEW_TOKENS:
         return f"field max_new_tokens is {str(bound)[:40]!r}: use 1 to {MOST_NEW_TOKENS}."
-    known = [metric.name for metric in METRICS.values() if metric.needs == "text"]
-    if metric is not None and metric not in known:
-        return f"field metric is {str(metric)[:40]!r}: use one of {', '.join(known)}."
+    if metric is not None and not (isinstance(metric, str) and metric in METRICS and METRICS[metric].needs == "text"):
+        of_texts = [name for name, one in METRICS.working() if one.needs == "text"]
+        return f"field metric is {str(metric)[:40]!r}: use one of {', '.join(of_texts)}."
     for field in ("task", "target"):
         if row.get(field) is not None and not is_text(row[field]):
             return f"field {field} must be text."

@@ -47,7 +47,7 @@ def changes(before: Path, now: Path, least: float = 1e-9) -> pa.Table:
     query = _CHANGES.replace("?", "$1", 1).replace("?", "$2", 1)
     try:
         with duckdb.connect() as connection:
-            found = connection.sql(query, params=[*files, least, before.name]).to_arrow_table()
+            table = connection.sql(query, params=[*files, least, before.name]).to_arrow_table()
     except duckdb.Error as error:
         raise SnapshotError(f"{before} and {now} cannot be compared: {str(error)[:300]}.", "Verify both.") from error
-    return found.select(CHANGES.names).cast(CHANGES)
+    return table.select(CHANGES.names).cast(CHANGES)

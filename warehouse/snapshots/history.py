@@ -36,8 +36,8 @@ class Kept:
 def kept(root: Path) -> list[Kept]:
     """All snapshots under a root, oldest first. `size`: bytes of the files."""
     current = read_pointer(root) if is_published(root) else None
-    found = [_kept(folder, folder.name == current) for folder in _folders(root)]
-    return sorted(found, key=lambda one: (one.created, one.id))
+    snapshots = [_kept(folder, folder.name == current) for folder in _folders(root)]
+    return sorted(snapshots, key=lambda one: (one.created, one.id))
 
 
 def resolve(root: Path, which: str | Path | None) -> Path:
@@ -57,11 +57,11 @@ def resolve(root: Path, which: str | Path | None) -> Path:
     moment = _moment(name)
     if moment is not None:
         return _at(root, moment, name)
-    found = sorted(one.name for one in _folders(root) if len(name) >= _LEAST_PREFIX and one.name.startswith(name))
-    if len(found) != 1:
-        said = f"begins several snapshots: {', '.join(found)}" if found else "is no snapshot here"
+    ids = sorted(one.name for one in _folders(root) if len(name) >= _LEAST_PREFIX and one.name.startswith(name))
+    if len(ids) != 1:
+        said = f"begins several snapshots: {', '.join(ids)}" if ids else "is no snapshot here"
         raise SettingError(f"{name} {said}.", "See: lorauter snapshots list.")
-    return root / found[0]
+    return root / ids[0]
 
 
 def rollback(root: Path, which: str) -> Snapshot:
@@ -76,8 +76,14 @@ def rollback(root: Path, which: str) -> Snapshot:
 
 
 def spare(root: Path, keep: int | None = None, days: float | None = None, now: datetime | None = None) -> list[Kept]:
-    """The snapshots that may go, oldest first: neither among the last `keep` that were published, nor published within
-    the last `days`. The current one, and those of the last hour, always stay."""
+    """The snapshots that may be deleted, oldest first; never the current one, nor one of the last hour.
+
+    Args:
+        root: the folder of all snapshots.
+        keep: how many of those published last stay.
+        days: those that were published within so many days stay.
+        now: the time, for tests.
+    """
     now = now or datetime.now(UTC)
     log = swaps(root)
     stay = {one.id for one in log if _end(log, one, now) > now - max(GRACE, timedelta(days=days or 0))}
@@ -111,7 +117,7 @@ def _kept(folder: Path, current: bool) -> Kept:
 
 
 def _end(log: Sequence[Swap], one: Swap, now: datetime) -> datetime:
-    """When another took its place."""
+    """When another snapshot took its place."""
     later = [other.at for other in log if other.at > one.at]
     return min(later) if later else now
 
@@ -129,10 +135,10 @@ def _at(root: Path, moment: datetime, name: str) -> Path:
 def _moment(text: str) -> datetime | None:
     """A day's end, or a time; None for what is neither."""
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     if "-" not in text:  # 2026 and 20261122 may begin ids
         return None
-    found = found + timedelta(days=1, microseconds=-1) if len(text) == len("2026-11-22") else found
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    moment = moment + timedelta(days=1, microseconds=-1) if len(text) == len("2026-11-22") else moment
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

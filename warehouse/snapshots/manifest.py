@@ -49,12 +49,12 @@ def content_id(
     checksums: Mapping[str, str], context: Mapping[str, Any], weights: Mapping[str, Any], schema: str = SCHEMA_VERSION
 ) -> str:
     """The id: a hash of the files' contents and of the settings that made them, how it came about left out."""
-    of_content = {name: checksum for name, checksum in checksums.items() if _is_content(name)}
+    of_content = {
+        name: checksum
+        for name, checksum in checksums.items()
+        if name not in _APART and not name.startswith(f"{VIEWS}/")
+    }
     return content_hash([schema, of_content, context, *([weights] if weights else [])])
-
-
-def _is_content(name: str) -> bool:
-    return name not in _APART and not name.startswith(f"{VIEWS}/")
 
 
 def verify(folder: Path, weights: bool = True) -> dict[str, Any]:

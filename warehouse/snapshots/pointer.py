@@ -5,8 +5,8 @@
 
 Knows: which id was published when. Does not know: what a snapshot holds, whether its folder is still there.
 
-The pointer is the truth. A process killed between swap and log leaves a swap untold: it is told from the pointer's own
-time of change, and written down by the next swap.
+The pointer is the truth. A process that is killed between swap and log leaves a swap that the log lacks. `swaps` adds
+it, dated by the pointer's own time of change, and the next swap writes it to the log.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def is_published(root: Path) -> bool:
 
 
 def swap(root: Path, snapshot_id: str, why: str) -> None:
-    """Point to a snapshot. To the one that is published already: nothing happens."""
+    """Point to a snapshot. Nothing happens where it is the published one already."""
     for untold in swaps(root)[len(_logged(root)) :]:
         _log(root, untold)
     if is_published(root) and _read(root) == snapshot_id:
@@ -81,18 +81,18 @@ def _logged(root: Path) -> list[Swap]:
     log = root / _LOG
     if not log.exists():
         return []
-    found = []
+    logged = []
     for number, line in enumerate(log.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
-            found.append(Swap(datetime.fromisoformat(row["at"]), str(row["id"]), str(row["why"])))
+            logged.append(Swap(datetime.fromisoformat(row["at"]), str(row["id"]), str(row["why"])))
         except (ValueError, KeyError, TypeError) as error:
             raise SnapshotError(f"{log}, line {number} is damaged.", "Delete that line.") from error
-    return found
+    return logged
 
 
 def _log(root: Path, one: Swap) -> None:
-    """One write of one line, at the end: whoever reads meanwhile sees all of it or nothing."""
+    """Append one line by one write: a reader sees all of it or nothing."""
     line = json.dumps({"at": one.at.isoformat(timespec="microseconds"), "id": one.id, "why": one.why}) + "\n"
     handle = os.open(root / _LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:

@@ -58,12 +58,12 @@ def write_sorted(
 def joined(parts: Iterable[Part], schema: pa.Schema) -> pa.Table:
     """Parts as one table of a schema. Of parts that are rows, one at a time is held; what a table lacks is null."""
     tables = [part if isinstance(part, pa.Table) else table_of(part, schema) for part in parts]
-    found = pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")
-    return found.select(schema.names).cast(schema)
+    table = pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")
+    return table.select(schema.names).cast(schema)
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows as tables of GROUP rows, but for the last."""
+    """The same rows as tables of GROUP rows; the last may be shorter."""
     held: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:

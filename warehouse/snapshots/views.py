@@ -72,12 +72,12 @@ def _view(block: str) -> View:
     lines = block.splitlines()
     about = [line for line in lines if line.startswith("--")]
     statement = "\n".join(lines[len(about) :])
-    found = _NAME.match(statement)
-    if not found:
+    head = _NAME.match(statement)
+    if not head:
         raise ValueError(f"no view: {block}")
     columns = {match[1]: match[2] for line in about if (match := _COLUMN.match(line))}
     question = " ".join(line[3:] for line in about if not line.startswith(("--   ", "-- kept")))
-    return View(found[1], question, columns, "-- kept" in about, statement[found.end() :].rstrip(";"))
+    return View(head[1], question, columns, "-- kept" in about, statement[head.end() :].rstrip(";"))
 
 
 def views_sql() -> str:
@@ -86,15 +86,12 @@ def views_sql() -> str:
 
 
 def _shown(view: View) -> str:
-    made = f"-- Made when published, by:\n{_commented(view.definition)}\n" if view.kept else ""
+    definition = "\n".join(f"--   {line}" for line in view.definition.splitlines())
+    made = f"-- Made when published, by:\n{definition}\n" if view.kept else ""
     source = f"SELECT * FROM read_parquet('{view.file}')" if view.kept else view.definition
     return f"{made}CREATE OR REPLACE VIEW {view.name} AS {source};\n" + "\n".join(
         comments(view.name, view.question, _meanings(view))
     )
-
-
-def _commented(sql: str) -> str:
-    return "\n".join(f"--   {line}" for line in sql.splitlines())
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, folder: Path, source: Source = by_duckdb) -> None:

@@ -83,7 +83,10 @@ def run(connection: duckdb.DuckDBPyConnection, query: str, writing: bool = False
 
 
 def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, sink: IO[bytes], writing: bool = False) -> None:
-    """The same, into one Parquet file; a part of it is in memory. Raises SettingError as `run`, or if nothing comes."""
+    """Run a query as `run` does, and write its rows to one Parquet file; a part of them is in memory.
+
+    Raises SettingError as `run`, and where the query gives no rows.
+    """
     with telling_names(connection):
         _check(connection, query, writing)
         relation = connection.sql(query)
@@ -97,27 +100,28 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, sink: IO[by
 
 @contextmanager
 def telling_names(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """DuckDB's errors become SettingErrors that tell the names that exist; rows are fetched under it too."""
+    """DuckDB's errors become SettingErrors that list the names that exist. Fetch rows within it too."""
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's or the pipe's; DuckDB's come through Arrow without a number
-        known = ", ".join(name for name, _ in names(connection))
-        existing = f"The names that exist: {known or 'none yet; run lorauter refresh'}."
+        listed = ", ".join(name for name, _ in names(connection))
+        existing = f"The names that exist: {listed or 'none yet; run lorauter refresh'}."
         raise SettingError(f"{error}\n", existing) from error
 
 
 def names(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str | None]]:
     """The names that exist, each with the question that it answers."""
-    found: list[tuple[str, str | None]] = connection.execute(
+    listed: list[tuple[str, str | None]] = connection.execute(
         "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal AND NOT temporary"
         " UNION ALL SELECT table_name, comment FROM duckdb_tables() WHERE NOT internal ORDER BY 1"
     ).fetchall()
-    return found
+    return listed
 
 
 def _check(connection: duckdb.DuckDBPyConnection, query: str, writing: bool) -> None:
+    """Raise SettingError for what is no query, or does more than read where only reading is allowed."""
     statements = connection.extract_statements(query)
     if not statements:
         raise SettingError("That is no query.", "Try `lorauter sql --list`.")

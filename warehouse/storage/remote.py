@@ -82,10 +82,10 @@ class RemoteStorage(Storage):
 
     def present(self, names: Iterable[str]) -> set[str]:
         """Those of `names` that exist: a request each, side by side."""
-        asked = list(names)
-        paths = [f"{self.root}/{name}" for name in asked]
-        found = _patiently(lambda: self.files.get_file_info(paths), self.url, "read")
-        return {name for name, info in zip(asked, found, strict=True) if info.type == fs.FileType.File}
+        listed = list(names)
+        paths = [f"{self.root}/{name}" for name in listed]
+        infos = _patiently(lambda: self.files.get_file_info(paths), self.url, "read")
+        return {name for name, info in zip(listed, infos, strict=True) if info.type == fs.FileType.File}
 
     def put(self, name: str, write: Callable[[Path], None]) -> None:
         """Fill a file here, then send it in one piece: a process that is killed on the way leaves nothing there."""

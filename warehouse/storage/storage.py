@@ -117,14 +117,14 @@ class FolderStorage(Storage):
 
     def stamps(self) -> dict[str, Stamp]:
         """The files at the top, and when each was last written."""
-        found = {}
+        stamps = {}
         for name in self.names():
             try:
                 state = (self.folder / name).stat()
             except FileNotFoundError:  # deleted since
                 continue
-            found[name] = Stamp(state.st_size, state.st_mtime_ns)
-        return found
+            stamps[name] = Stamp(state.st_size, state.st_mtime_ns)
+        return stamps
 
     def present(self, names: Iterable[str]) -> set[str]:
         """Those of `names` that exist."""

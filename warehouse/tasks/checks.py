@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from warehouse.tasks.labelled_rows import Labelled
+from warehouse.tasks.labelled_rows import LabelledRow
 
 LEAST_INPUT = 3  # letters and digits; fewer ask nothing
 SHOWN = 5  # rows named in a finding
 
-Splits = dict[str, list[Labelled]]
+Splits = dict[str, list[LabelledRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Finding:
     task: str
     fault: str
     path: Path
-    rows: tuple[Labelled, ...]
+    rows: tuple[LabelledRow, ...]
     dropped: bool
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Finding:
         return f"{self.task}: {len(self.rows)} {rows} {fate}, {self.fault}: {self.path}, {rows} {named}{more}"
 
 
-def check_rows(task: str, rows: Sequence[Labelled], keep: bool) -> tuple[list[Labelled], list[Finding]]:
+def check_rows(task: str, rows: Sequence[LabelledRow], keep: bool) -> tuple[list[LabelledRow], list[Finding]]:
     """Rows that say something, each once a split. Near-empty inputs are told and kept: they may be meant."""
     blank = [row for row in rows if not row.example.input.strip() or not row.example.target.strip()]
     said = _without(rows, blank)
@@ -50,21 +50,21 @@ def check_rows(task: str, rows: Sequence[Labelled], keep: bool) -> tuple[list[La
     return (said if keep else _without(said, repeated)), findings
 
 
-def check_leaks(task: str, splits: Mapping[str, Sequence[Labelled]], keep: bool) -> tuple[Splits, list[Finding]]:
+def check_leaks(task: str, splits: Mapping[str, Sequence[LabelledRow]], keep: bool) -> tuple[Splits, list[Finding]]:
     """Splits without leaks: no validation input is a test input, no train input is either. The test set stays whole."""
     left: Splits = {name: list(rows) for name, rows in splits.items()}
     findings: list[Finding] = []
     for split, others in (("validation", ("test",)), ("train", ("validation", "test"))):
         for other in others:
-            known = {_folded(row.example.input) for row in left[other]}
-            leaking = [row for row in left[split] if _folded(row.example.input) in known]
+            others_inputs = {_folded(row.example.input) for row in left[other]}
+            leaking = [row for row in left[split] if _folded(row.example.input) in others_inputs]
             fault = f"of {split} whose field input is a {other} input too"
             findings += _findings(task, fault, leaking, dropped=not keep)
             left[split] = left[split] if keep else _without(left[split], leaking)
     return left, findings
 
 
-def _repeated(rows: Iterable[Labelled]) -> list[Labelled]:
+def _repeated(rows: Iterable[LabelledRow]) -> list[LabelledRow]:
     seen: set[tuple[str | None, str, str]] = set()
     repeated = []
     for row in rows:
@@ -75,14 +75,14 @@ def _repeated(rows: Iterable[Labelled]) -> list[Labelled]:
     return repeated
 
 
-def _findings(task: str, fault: str, rows: Iterable[Labelled], dropped: bool) -> list[Finding]:
-    by_path: dict[Path, list[Labelled]] = {}
+def _findings(task: str, fault: str, rows: Iterable[LabelledRow], dropped: bool) -> list[Finding]:
+    by_path: dict[Path, list[LabelledRow]] = {}
     for row in rows:
         by_path.setdefault(row.path, []).append(row)
-    return [Finding(task, fault, path, tuple(found), dropped) for path, found in by_path.items()]
+    return [Finding(task, fault, path, tuple(of_path), dropped) for path, of_path in by_path.items()]
 
 
-def _without(rows: Iterable[Labelled], dropped: Iterable[Labelled]) -> list[Labelled]:
+def _without(rows: Iterable[LabelledRow], dropped: Iterable[LabelledRow]) -> list[LabelledRow]:
     places = {(row.path, row.number) for row in dropped}
     return [row for row in rows if (row.path, row.number) not in places]
 

@@ -86,8 +86,8 @@ def make_task(where: Path, fields: Mapping[str, Any], splits: Mapping[str, tuple
     if bound is None or not 1 <= bound <= 4096:
         raise TaskError(f"{where}: field max_new_tokens is {given!r}, not a number from 1 to 4096.", FIX)
     if len(splits["validation"]) < MIN_VALIDATION:
-        found = len(splits["validation"])
-        raise TaskError(f"{where}: {found} validation examples, at least {MIN_VALIDATION} are needed.", FIX)
+        number = len(splits["validation"])
+        raise TaskError(f"{where}: {number} validation examples, at least {MIN_VALIDATION} are needed.", FIX)
     if METRICS[metric].needs == "option_logprobs":
         _check_options(where, metric, splits)
     return Task(
@@ -125,9 +125,9 @@ def store_task(root: Path, task: Task) -> Path:
 
 def remove_task(root: Path, name: str) -> None:
     """Forget a task; what the ledger holds of it stays. task.json goes first. Raises TaskError where there is none."""
-    known = [folder.name for folder in task_folders(root)] if root.is_dir() else []
-    if name not in known:
-        listed = ", ".join(known[:20]) or "there is none"
+    names = [folder.name for folder in task_folders(root)] if root.is_dir() else []
+    if name not in names:
+        listed = ", ".join(names[:20]) or "there is none"
         raise TaskError(f"There is no task {name[:80]!r}.", f"The tasks: {listed}.")
     (root / name / "task.json").unlink()
     shutil.rmtree(root / name)

@@ -19,11 +19,9 @@ from catalog.tasks.task import Example
 from warehouse.storage.row_files import FIX, is_text, whole_number
 
 SPLITS = ("train", "validation", "test")
+OPTIONS = "options"  # a column of lists by this name is taken without being named
 FLAN_METRICS = {"em": "exact_match", "rouge": "struct_to_text"}  # names of LORAUTER's data; "bleu" is ours too
 _INPUTS, _TARGETS = ("input", "inputs"), ("target", "targets")
-
-
-OPTIONS = "options"  # a column of lists by this name is taken without being named
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Columns:
     Args:
         input: joined by line breaks where several.
         options: one column of lists, or one column an option.
-        id: shown where a row is told of.
+        id: shown with a row that has a fault.
         split: train, validation or test.
     """
 
@@ -57,7 +55,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledRow:
     """An example with its place: file, row, its own id, split, and what FLAN's layout says of it."""
 
     path: Path
@@ -75,10 +73,10 @@ class Labelled:
         return f"{self.path}, row {self.number}"
 
 
-def read_labelled(path: Path, number: int, row: Mapping[str, Any], columns: Columns) -> Labelled:
+def read_labelled(path: Path, number: int, row: Mapping[str, Any], columns: Columns) -> LabelledRow:
     """One row as an example. Raises TaskError naming file, row and field."""
     where = f"{path}, row {number}"
-    return Labelled(
+    return LabelledRow(
         path,
         number,
         _example(row, columns, where, listed=path.suffix == ".json" or "task" in row),

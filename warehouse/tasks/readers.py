@@ -12,7 +12,7 @@ Knows: which files and rows belong to one task, what a known layout says by itse
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -23,7 +23,7 @@ from catalog.tasks.task import Task
 from warehouse.storage.row_files import ENDINGS, FIX, read_rows
 from warehouse.tasks.checks import check_leaks, check_rows
 from warehouse.tasks.folder import MIN_VALIDATION, make_task, read_split, read_tasks, task_folders
-from warehouse.tasks.labelled_rows import SPLITS, Columns, Labelled, read_labelled
+from warehouse.tasks.labelled_rows import SPLITS, Columns, LabelledRow, read_labelled
 from warehouse.tasks.splits import deal, split_of
 
 LONG_ANSWER = 50  # new tokens in LORAUTER's protocol; tasks of FLAN and BIG-Bench Hard want sentences, too
@@ -81,11 +81,18 @@ def read_source(source: Path, layout: Layout) -> Found:
 
 
 def read_files(root: Path, names: Iterable[str], layout: Layout, called: str | None = None) -> Found:
-    """Tasks of some files below a folder, which is `called` by its name. Files without the columns are told of."""
+    """Tasks of some files below a folder. A note names each file that lacks the columns.
+
+    Args:
+        root: the folder.
+        names: the files, relative to it.
+        layout: how rows are laid out and dealt.
+        called: a task's name where the folder gives it one; the folder's own name by default.
+    """
     chosen = data_files(names, layout.files)
     if not chosen:
-        asked = f" that match {', '.join(layout.files)}" if layout.files else ""
-        raise TaskError(f"{root} holds no {', '.join(ENDINGS)} files{asked}.", "Name a folder that does.")
+        matching = f" that match {', '.join(layout.files)}" if layout.files else ""
+        raise TaskError(f"{root} holds no {', '.join(ENDINGS)} files{matching}.", "Name a folder that does.")
     files = [_placed(root, name, called or root.resolve().name) for name in chosen]
     fitting = [file for file in files if _fits(file.path, layout.columns)]
     notes = [f"{file.path}: skipped, no columns of an input and a target" for file in files if file not in fitting]
@@ -95,7 +102,7 @@ def read_files(root: Path, names: Iterable[str], layout: Layout, called: str | N
 
 
 def _read_task_folders(source: Path, folders: Sequence[Path], layout: Layout) -> Found:
-    """Tasks that say everything themselves. What is wrong with their rows is told; they stay as they are."""
+    """Tasks of task folders, which say everything themselves. Faults of rows become notes, and no row is dropped."""
     if layout != Layout():
         raise TaskError(f"{folders[0]}/task.json says how its task is.", "Edit it, and give no options beside it.")
     tasks = read_tasks(source)
@@ -106,7 +113,7 @@ def _read_task_folders(source: Path, folders: Sequence[Path], layout: Layout) ->
 def _notes_of(folder: Path) -> list[str]:
     paths = {split: folder / f"{split}.jsonl" for split in SPLITS}
     splits = {
-        split: [Labelled(path, number, example, split=split) for number, example in read_split(path)]
+        split: [LabelledRow(path, number, example, split=split) for number, example in read_split(path)]
         for split, path in paths.items()
     }
     _, faults = check_rows(folder.name, [row for rows in splits.values() for row in rows], keep=True)
@@ -142,9 +149,12 @@ def _fits(path: Path, columns: Columns) -> bool:
 
 
 def _read(files: Sequence[_File], layout: Layout, notes: list[str]) -> Found:
-    groups: dict[str, list[Labelled]] = {}
+    groups: dict[str, list[LabelledRow]] = {}
     for file in files:
-        for row in _rows(file, layout.columns):
+        for number, columns in read_rows(file.path):
+            row = read_labelled(file.path, number, columns, layout.columns)
+            if file.split and not row.split:
+                row = replace(row, split=file.split)
             groups.setdefault(_task_of(row, file, files, layout), []).append(row)
     if not groups:
         raise TaskError(f"{files[0].path} holds no rows.", FIX)
@@ -158,13 +168,7 @@ def _read(files: Sequence[_File], layout: Layout, notes: list[str]) -> Found:
     return Found(tuple(tasks), tuple(notes))
 
 
-def _rows(file: _File, columns: Columns) -> Iterator[Labelled]:
-    for number, row in read_rows(file.path):
-        labelled = read_labelled(file.path, number, row, columns)
-        yield labelled if labelled.split or not file.split else replace(labelled, split=file.split)
-
-
-def _task_of(row: Labelled, file: _File, files: Sequence[_File], layout: Layout) -> str:
+def _task_of(row: LabelledRow, file: _File, files: Sequence[_File], layout: Layout) -> str:
     """The task of a row. A name that was given makes one task of everything, unless the files are several tasks."""
     if "name" not in layout.fields:
         return row.task or file.task
@@ -176,7 +180,7 @@ def _task_of(row: Labelled, file: _File, files: Sequence[_File], layout: Layout)
     return str(layout.fields["name"])
 
 
-def _make(name: str, rows: Sequence[Labelled], layout: Layout) -> tuple[Task, list[str]]:
+def _make(name: str, rows: Sequence[LabelledRow], layout: Layout) -> tuple[Task, list[str]]:
     where = rows[0].path
     sound, faults = check_rows(name, rows, layout.keep)
     dealt, left = deal(f"{where}: {name}" if rows[0].task else where, sound, layout.counts)
@@ -184,11 +188,11 @@ def _make(name: str, rows: Sequence[Labelled], layout: Layout) -> tuple[Task, li
     told = [str(finding) for finding in (*faults, *leaks)]
     _check_enough(where, name, splits["validation"], told)
     fields = {**_said(rows, layout.fields), **layout.fields, "name": name}
-    task = make_task(where, fields, {split: tuple(r.example for r in found) for split, found in splits.items()})
+    task = make_task(where, fields, {split: tuple(row.example for row in rows) for split, rows in splits.items()})
     return task, [*told, *([f"{name}: {left} rows left over, asked for by no split"] if left else [])]
 
 
-def _check_enough(where: Path, name: str, validation: Sequence[Labelled], told: Sequence[str]) -> None:
+def _check_enough(where: Path, name: str, validation: Sequence[LabelledRow], told: Sequence[str]) -> None:
     if len(validation) < MIN_VALIDATION:
         raise TaskError(
             f"{where}: {name} has {len(validation)} validation examples, at least {MIN_VALIDATION} are needed"
@@ -197,7 +201,7 @@ def _check_enough(where: Path, name: str, validation: Sequence[Labelled], told: 
         )
 
 
-def _said(rows: Sequence[Labelled], given: Mapping[str, Any]) -> dict[str, Any]:
+def _said(rows: Sequence[LabelledRow], given: Mapping[str, Any]) -> dict[str, Any]:
     """Fields that the layout and the rows themselves give a task."""
     first = rows[0]
     said: dict[str, Any] = {"metric": first.metric or "exact_match"}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from catalog.errors import TaskError
 from catalog.tasks.task import content_hash
-from warehouse.tasks.labelled_rows import SPLITS, Labelled
+from warehouse.tasks.labelled_rows import SPLITS, LabelledRow
 
 _NAMED = re.compile(r"(train|training|validation|valid|val|dev|test)(?=[-_.]|$)", re.IGNORECASE)
 _USUAL = {"training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
@@ -23,12 +23,14 @@ def split_of(stem: str) -> str | None:
     return _USUAL.get(named[1].lower(), named[1].lower()) if named else None
 
 
-def deal(where: object, rows: Sequence[Labelled], counts: Mapping[str, int]) -> tuple[dict[str, list[Labelled]], int]:
+def deal(
+    where: object, rows: Sequence[LabelledRow], counts: Mapping[str, int]
+) -> tuple[dict[str, list[LabelledRow]], int]:
     """Rows by split, `counts` of each where given, and how many rows of no split are left over.
 
-    Rows that name no split are drawn from, or are all validation without counts. A split that no row names is drawn
-    from them, else from train, else from test; never twice. Drawn are the first by hash of the input: a shuffle that is
-    the same for the same rows in any order.
+    A split with a count takes its own rows; where no row names it, it takes rows without a split, else rows of train,
+    else rows of test. No row is taken twice. Those with the lowest hashes of their inputs are taken: the same rows in
+    any order give the same splits. Where validation has no count, the rows without a split that are left are its own.
     """
     named = {split: [row for row in rows if row.split == split] for split in SPLITS}
     loose = [row for row in rows if row.split is None]
@@ -42,7 +44,7 @@ def deal(where: object, rows: Sequence[Labelled], counts: Mapping[str, int]) -> 
     return named, len(loose)
 
 
-def _draw(where: object, split: str, source: list[Labelled], wanted: int) -> list[Labelled]:
+def _draw(where: object, split: str, source: list[LabelledRow], wanted: int) -> list[LabelledRow]:
     """The first `wanted` rows by hash of their inputs, taken out of their source; equal inputs stay side by side."""
     if len(source) < wanted:
         raise TaskError(

@@ -22,7 +22,7 @@ Thin = Callable[[Part, str, torch.Tensor], torch.Tensor]
 """A part, its side "a" or "b" and the tensor there → the tensor with some of its entries set to 0."""
 
 
-def two_sides(parts: Sequence[Part], thin: Thin, combine: Combine) -> LoraPair:
+def merge_factors(parts: Sequence[Part], thin: Thin, combine: Combine) -> LoraPair:
     """Thins every member's A and B, then combines the A's and the B's.
 
     Raises:

@@ -1,4 +1,7 @@
-"""A router made when it is first asked: its parts are dear, or its module loads torch. Knows nothing of routes."""
+"""A router that is made when it is first asked: its parts are dear, or its module loads torch.
+
+Knows: when it is made. Does not know: routes.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,12 @@ from functools import cached_property
 from lorauter.routing.routes import Masked, Question, Routed, Router, routes_of
 
 
-class LateRouter:
+class LazyRouter:
     """Another router, under its name.
 
     Args:
+        name: the router's.
         make: makes it, on the first query.
-
-    Attributes:
         passes: forward passes of the base that a query's route takes.
     """
 
