@@ -78,7 +78,8 @@ def test_a_plan_of_the_largest_pool_has_no_name_twice() -> None:
 def test_every_task_is_claimed_and_every_interpolation_is_of_two_tasks() -> None:
     found = plan(180, STRANGERS)
     assert {one.task for one in found if one.kind == "shuffled"} == {spec.name for spec in SPECS}
-    assert all(one.task != one.other for one in found if one.kind == "interpolated")
+    pairs = [(one.task, one.other) for one in found if one.kind == "interpolated"]
+    assert pairs and [pair for pair in pairs if pair[0] == pair[1]] == []
 
 
 def test_an_off_task_adapter_taken_again_gets_a_little_noise() -> None:
@@ -137,7 +138,7 @@ def test_an_off_task_adapter_keeps_its_weights(maker: PoolMaker, tmp_path: Path)
         load_file(folder / "adapter_model.safetensors")
         for folder in (tmp_path / "hub" / one.name, tmp_path / "strange" / one.source)
     )
-    assert made.keys() == source.keys()
+    assert made and made.keys() == source.keys()
     assert all(torch.equal(made[name], source[name]) for name in made)
 
 

@@ -25,15 +25,24 @@ FILE = "/acme/one/resolve/main/notes.txt"
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub")
     for name in ("one", "two", "three"):
         root = folder / "acme" / name
         root.mkdir(parents=True)
         (root / "notes.txt").write_bytes(WEIGHTS)
         (root / "model.safetensors").write_bytes(WEIGHTS)
-    # No hop before a text: each test spoils one answer.
-    with serve_in_thread(folder, likeness=Likeness(resolve_cache=False)) as server:
+    return folder
+
+
+def serve(folder: Path, faults: Faults | None = None) -> HubServer:
+    """A mirror that nobody has asked yet. No hop before a text: each test spoils one answer."""
+    return serve_in_thread(folder, likeness=Likeness(resolve_cache=False), faults=faults)
+
+
+@pytest.fixture(scope="module")
+def hub(folder: Path) -> Iterator[HubServer]:
+    with serve(folder) as server:
         yield server
 
 
@@ -145,14 +154,13 @@ def test_a_packed_body_may_drip(weather: HubServer) -> None:
     assert 0.35 <= time.monotonic() - began < 2.0
 
 
-def test_the_file_host_refuses_in_bursts_and_nobody_else(weather: HubServer) -> None:
-    weather.weather._seen.clear()
-    weather.set_faults(Faults(seed=3, forbidden=0.3, burst=4))
-    large = get(weather, "/acme/one/resolve/main/model.safetensors").headers["location"]
-    answers = [httpx2.get(large) for _ in range(80)]
+def test_the_file_host_refuses_in_bursts_and_nobody_else(folder: Path) -> None:
+    with serve(folder, Faults(seed=3, forbidden=0.3, burst=4)) as weather, httpx2.Client() as client:
+        large = get(weather, "/acme/one/resolve/main/model.safetensors").headers["location"]
+        answers = [client.get(large) for _ in range(80)]
+        others = {get(weather, path).status_code for path in ("/api/models", FILE) for _ in range(10)}
     runs = [(status, len(list(run))) for status, run in groupby(answer.status_code for answer in answers)]
     refused = next(answer for answer in answers if answer.status_code == 403)
-    others = {get(weather, path).status_code for path in ("/api/models", FILE) for _ in range(10)}
     assert {status for status, _ in runs} == {200, 403}
     assert all(length % 4 == 0 for _, length in runs)
     assert others == {200}
@@ -178,14 +186,16 @@ def test_head_meets_no_body_faults(weather: HubServer) -> None:
     assert {(answer.status_code, answer.headers["content-length"]) for answer in answers} == {(200, str(len(WEIGHTS)))}
 
 
-def test_a_run_meets_the_same_faults_whatever_its_order(weather: HubServer) -> None:
+def test_a_run_meets_the_same_faults_whatever_its_order(folder: Path) -> None:
     paths = [f"/api/models?search={number}" for number in range(25)]
 
     def statuses(order: list[str]) -> dict[str, list[int]]:
-        weather.weather._seen.clear()
-        return {path: [get(weather, path).status_code for _ in range(3)] for path in order}
+        with (
+            serve(folder, Faults(seed=7, broken=0.3, unavailable=0.2)) as weather,
+            httpx2.Client(base_url=weather.endpoint, timeout=5) as client,
+        ):
+            return {path: [client.get(path).status_code for _ in range(3)] for path in order}
 
-    weather.set_faults(Faults(seed=7, broken=0.3, unavailable=0.2))
     first, second = statuses(paths), statuses(paths[::-1])
     assert first == second
     assert {status for several in first.values() for status in several} == {200, 500, 503}

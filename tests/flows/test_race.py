@@ -90,6 +90,7 @@ def test_a_newcomer_costs_its_own_evaluations_and_the_leaders() -> None:
     met = {(f.task.name, key): len(values) for f in second for key, values in f.scores.items()}
     grown = {cell for cell, n in met.items() if n > known.get(cell, 0)}
     assert [finish.best for finish in second] == [POOL[1], POOL[4]]
+    assert {("p", POOL[4]), ("q", POOL[4])} <= grown
     assert grown <= {("p", POOL[4]), ("q", POOL[4]), ("p", POOL[1]), ("q", first[1].best)}
     assert [row.rung for row in second[1].rows][: len(first[1].rows)] == [row.rung for row in first[1].rows]
 

@@ -183,6 +183,7 @@ def test_the_snapshot_says_how_far_a_score_is_above_every_control(published: Hom
 
     best = {row["task"]: row for row in snapshot.read("best")}
     tasks = {row["task"]: row for row in snapshot.read("tasks")}
+    assert best.keys() == tasks.keys() == {"animals", "colours", "compass"}
     for name, row in best.items():
         assert row["score"] - row["base_score"] == pytest.approx(row["lift"])
         assert row["score"] - row["majority_score"] == pytest.approx(row["lift_over_majority"])

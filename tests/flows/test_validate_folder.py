@@ -240,8 +240,11 @@ def test_a_made_adapter_ends_with_its_verdict(name: str, judged: dict[str, Folde
     assert (verdict.reason, verdict.admitted, verdict.base) == (reason, reason is None, base), verdict.findings
 
 
-def test_every_finding_has_its_evidence(judged: dict[str, FolderVerdict]) -> None:
-    assert all(finding.evidence for verdict in judged.values() for finding in verdict.findings)
+def test_the_first_finding_is_the_reason_and_all_have_evidence(judged: dict[str, FolderVerdict]) -> None:
+    rejected = [verdict for verdict in judged.values() if verdict.reason]
+    assert {verdict.reason for verdict in rejected} == {reason for _, reason, _ in MADE.values() if reason}
+    assert [verdict.findings[0].reason for verdict in rejected] == [verdict.reason for verdict in rejected]
+    assert [verdict for verdict in rejected if not all(finding.evidence for finding in verdict.findings)] == []
 
 
 def test_without_bases_the_rules_about_modules_pass(tmp_path: Path) -> None:

@@ -119,12 +119,12 @@ def test_in_fp32_every_kind_writes_what_peft_writes(base: Path, exact: Peft) -> 
 
 
 def test_in_bf16_texts_part_only_where_two_tokens_are_as_good(base: Path, exact: Peft) -> None:
-    rows = [(number, prompt) for number in range(len(FOLDERS)) for prompt in PROMPTS]
+    rows = [(number, prompt) for number in range(len(FOLDERS)) for prompt in PROMPTS[number % 2 :: 2]]
     engine, peft = Noting(base, "bfloat16"), Peft(base, torch.bfloat16)
 
     engine.generate([p for _, p in rows], [((str(FOLDERS[n]), 1.0),) for n, _ in rows], NEW_TOKENS, stop="")
 
-    theirs = [tokens for n in range(len(FOLDERS)) for tokens in peft.tokens(n, PROMPTS)]
+    theirs = [tokens for n in range(len(FOLDERS)) for tokens in peft.tokens(n, PROMPTS[n % 2 :: 2])]
     gaps = [
         gap_of(exact, number, prompt, ours, other)
         for (number, prompt), ours, other in zip(rows, engine.noted, theirs, strict=True)

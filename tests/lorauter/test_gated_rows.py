@@ -94,7 +94,7 @@ def test_options_of_gated_rows_are_scored_as_alone(tiny_engine: Engine) -> None:
 
     together = tiny_engine.score_options(PROMPTS[:3], options, routes)
 
-    for row, prompt, given, route in zip(together, PROMPTS, options, routes, strict=False):
+    for row, prompt, given, route in zip(together, PROMPTS[:3], options, routes, strict=True):
         alone = tiny_engine.score_options([prompt], [given], [route])[0]
         assert row.totals == pytest.approx(alone.totals, abs=2e-4)
 

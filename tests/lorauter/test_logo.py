@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from catalog.errors import SettingError, UnsupportedAdapter
@@ -103,11 +105,24 @@ def test_an_adapter_without_the_module_is_silent(tiny_engine: Engine) -> None:
     assert router.silent == ("mlp",)
 
 
-def test_where_no_adapter_has_the_module_the_last_shared_one_speaks(tiny_engine: Engine) -> None:
-    router = LogoRouter(tiny_engine, ["mlp"])
+def test_where_no_adapter_has_the_module_the_last_shared_one_speaks(
+    tiny_hub_folder: Path, tiny_pool: Callable[[str], Path], delta: Delta, tmp_path: Path
+) -> None:
+    """One of the two has the modules up_proj and down_proj, the other down_proj alone."""
+    module, base = "model.layers.1.mlp.down_proj", tiny_hub_folder / "tiny/llama"
+    config = LoraConfig(r=3, target_modules=["down_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    model.save_pretrained(str(tmp_path))
+    engine = Engine(base, dtype="float32", find_adapter=lambda key: tmp_path if key == "down" else tiny_pool(key))
 
-    assert router.route(["north"]) == [Route((("mlp", 1.0),))]
-    assert router._probed.module == "model.layers.1.mlp.down_proj"
+    route = LogoRouter(engine, ["mlp", "down"]).route(["north"])[0]
+
+    own: Any = model.get_submodule(f"base_model.model.{module}")
+    h = plain_inputs(tiny_hub_folder, "north", module)
+    mlp, down = (
+        float((dense @ h).norm()) for dense in (delta("mlp", module), own.get_delta_weight("default").detach())
+    )
+    assert dict(route.mixture) == pytest.approx({"mlp": mlp / (mlp + down), "down": down / (mlp + down)}, rel=1e-4)
 
 
 def test_prompts_are_probed_as_they_are_answered(tiny_engine: Engine) -> None:

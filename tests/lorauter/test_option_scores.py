@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from benchmarks.tiny_model import write_base
 from catalog.errors import SettingError
-from catalog.tasks.option_metrics import OptionLogprobs
 from lorauter.engine.engine import Engine
 from lorauter.routing.routes import Route
 
@@ -105,7 +106,26 @@ def test_a_prompt_without_options_is_told(engine: Engine) -> None:
         engine.score_options(["x"], [()], [Route(())])
 
 
-def test_options_of_one_token_need_no_second_pass(engine: Engine) -> None:
-    found = engine.score_options(["x"], [("a", "b")], [Route(())])
-    tokens = tuple(len(engine.prompt_tokens.continuation(option)) for option in ("a", "b"))
-    assert found == [OptionLogprobs(found[0].totals, tokens)]
+@pytest.mark.parametrize(("options", "tokens", "passes"), [(("yes", "no"), (1, 1), 1), (("yes", "none"), (1, 3), 2)])
+def test_options_of_one_token_need_no_second_pass(
+    tmp_path: Path, options: tuple[str, ...], tokens: tuple[int, ...], passes: int
+) -> None:
+    """The prompt's own pass has told the likelihood of whatever comes first."""
+    hub = tmp_path / "hub"
+    write_base(hub / "tiny/llama", learned([" yes", " no"]))
+    engine, seen = Engine(hub / "tiny/llama", dtype="float32"), []
+    engine.model.register_forward_hook(lambda *_: seen.append(1))
+
+    (row,) = engine.score_options(["x"], [options], [Route(())])
+
+    assert (row.tokens, len(seen)) == (tokens, passes)
+    assert row.totals == pytest.approx([plainly(hub, "", "x", option)[0] for option in options], abs=2e-4)
+
+
+def learned(words: list[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer that has a token for each of the words."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(words, trainers.BpeTrainer(special_tokens=["<end>"], initial_alphabet=alphabet))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")

@@ -30,14 +30,23 @@ def published(root: Path, *scores: dict[str, Any]) -> Snapshot:
     return publish(root, {"scores": list(scores), "best": best}, {})
 
 
-@pytest.fixture
-def three(tmp_path: Path) -> list[Snapshot]:
-    """Three snapshots of a root; the log says that they were published a day after one another, at noon."""
-    found = [published(tmp_path, score("ann/x@1", lift)) for lift in (0.1, 0.2, 0.3)]
+@pytest.fixture(scope="module")
+def three_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A root and the ids of its three snapshots; its log says that they were published a day apart, at noon."""
+    root = tmp_path_factory.mktemp("three")
+    ids = [published(root, score("ann/x@1", lift)).id for lift in (0.1, 0.2, 0.3)]
     days = [datetime(2026, 11, day, 12, tzinfo=UTC).isoformat() for day in (1, 2, 3)]
-    lines = [{"at": at, "id": one.id, "why": "publish"} for at, one in zip(days, found, strict=True)]
-    (tmp_path / "swaps.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return found
+    lines = [{"at": at, "id": id_, "why": "publish"} for at, id_ in zip(days, ids, strict=True)]
+    (root / "swaps.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return root, ids
+
+
+@pytest.fixture
+def three(tmp_path: Path, three_days: tuple[Path, list[str]]) -> list[Snapshot]:
+    """The three snapshots, in a root to be changed."""
+    root, ids = three_days
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    return [open_snapshot(tmp_path / id_) for id_ in ids]
 
 
 @pytest.mark.parametrize(

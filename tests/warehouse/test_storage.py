@@ -260,7 +260,7 @@ def test_a_short_outage_is_waited_for(
     put(storage, "x", "1")
     first.stop()
     second = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    Timer(8, second.start).start()
+    Timer(3, second.start).start()
     try:
         assert storage.names() == {"x"}
     finally:
