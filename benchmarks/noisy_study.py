@@ -41,7 +41,7 @@ from flows.demo.world import ENCODER_ID, build_world, demo_tasks
 from flows.evaluate.evaluate import EvaluateOptions
 from flows.evaluate.figures import report_of
 from flows.home.home import Home, open_home
-from flows.home.parts import open_outputs
+from flows.home.parts import conditions_on, open_outputs
 from flows.mirror.server import serve_in_thread
 from flows.prefect_runtime.setup import prepare_prefect, start_prefect
 from flows.stages import evaluate
@@ -50,7 +50,7 @@ from lorauter.routing.task_index import load_index
 from warehouse.plans.plan import Work
 from warehouse.snapshots.snapshot import Snapshot, current_snapshot
 from warehouse.storage.files import write_text
-from warehouse.tasks.folder import store_task
+from warehouse.tasks.folder import store_task, stored_tasks
 
 SIZES = "20,60,200"
 ROUTERS = "lorauter,discriminant,uniform,random,base"
@@ -153,7 +153,7 @@ def _picks(home: Home, kinds: Mapping[str, str], items: int | None) -> list[Figu
     """Each task's published and declared adapter with their kinds and means on the test examples."""
     snapshot = current_snapshot(home.snapshots)
     index = load_index(snapshot, home.settings.base)
-    tasks = {task.name: replace(task, test=task.test[:items]) for task in home.tasks()}
+    tasks = {task.name: replace(task, test=task.test[:items]) for task in stored_tasks(home.task_folder)}
     pairs = [(tasks[name], keys) for name, *keys in zip(index.tasks, index.best, index.declared, strict=True)]
     score = _test_scores(home, snapshot, [(task, key or "") for task, keys in pairs for key in keys])
     return [
@@ -177,7 +177,7 @@ def _test_scores(home: Home, snapshot: Snapshot, wanted: Sequence[tuple[Task, st
         for task, key in wanted
         for e in task.test
     ]
-    conditions = home.conditions(index.base, index.base_sha)
+    conditions = conditions_on(home, index.base, index.base_sha)
     answers, _ = open_outputs(home).ensure(work, conditions, lambda _: None)
     left, found = iter(answers), {}
     for task, key in wanted:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of
 from flows.stages import write_page
 from warehouse.snapshots.snapshot import Snapshot, publish
 
@@ -77,8 +78,10 @@ def generate(home: Home, adapters: int, tasks: int) -> Snapshot:
         _add_task(tables, task, keys[:adapters], truth, random)
     tables["adapters"] = [_verdict(key, n, n < adapters, random) for n, key in enumerate(keys)]
     now = datetime.now(UTC)
-    home.ledger.append("cards", [{"adapter": key, "text": _words(random, 60), "at": now} for key in keys[:adapters]])
-    home.ledger.append("repos", [_repo(name, now) for name in names])
+    ledger_of(home).append(
+        "cards", [{"adapter": key, "text": _words(random, 60), "at": now} for key in keys[:adapters]]
+    )
+    ledger_of(home).append("repos", [_repo(name, now) for name in names])
     return publish(home.snapshots, tables, {"bases": {}})
 
 

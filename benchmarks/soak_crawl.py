@@ -186,13 +186,14 @@ def _start(home: Path, endpoint: str) -> _Child:
 def crawl_once(home: Path, endpoint: str) -> int:
     """Crawl and validate; 0 where nothing was left for another try."""
     from catalog.rules.table import Policy
+    from flows.home import parts
     from flows.home.home import open_home
     from flows.stages import crawl, validate
 
     opened = open_home(home=home, endpoint=endpoint, base=BASE, page_size=15, policy=Policy(max_rank=8))
     done = crawl(opened)
     validate(opened)
-    left = any(row["reason"] == "unreachable" for row in opened.ledger.current("verdicts"))
+    left = any(row["reason"] == "unreachable" for row in parts.ledger_of(opened).current("verdicts"))
     return 1 if done.failed or left else 0
 
 

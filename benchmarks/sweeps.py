@@ -25,6 +25,7 @@ import numpy.typing as npt
 from flows.evaluate.evaluate import Alter, EvaluateOptions
 from flows.evaluate.figures import report_of
 from flows.home.home import Home, open_home
+from flows.home.parts import model_folder
 from flows.stages import evaluate
 from lorauter.evaluation.settings import SETTINGS
 from lorauter.routers import RouterParts
@@ -87,7 +88,7 @@ def base_encoder(home: Home, parts: RouterParts) -> Encoder:
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer import modules
 
-        source = str(home.fetch_model(parts.index.base, parts.index.base_sha))
+        source = str(model_folder(home, parts.index.base, parts.index.base_sha))
         states = modules.Transformer(source, max_seq_length=256)
         states.tokenizer.pad_token = states.tokenizer.pad_token or states.tokenizer.eos_token
         pooled = modules.Pooling(states.get_embedding_dimension(), "mean")

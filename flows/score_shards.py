@@ -11,7 +11,7 @@ from typing import Any
 from prefect import flow
 
 from flows.home.home import open_home
-from flows.home.parts import loaded_engine
+from flows.home.parts import ledger_of, loaded_engine, plans_of
 from flows.outputs.outputs import run_shard
 
 
@@ -25,4 +25,4 @@ def score_shard(reference: dict[str, Any], plan: str, shard: int) -> None:
         shard: number of the shard.
     """
     home = open_home(**reference)
-    run_shard(home.ledger, home.plans, partial(loaded_engine, home), plan, shard)
+    run_shard(ledger_of(home), plans_of(home), partial(loaded_engine, home), plan, shard)

@@ -8,8 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from flows.home.parts import (
+    adapter_folder,
+    conditions_on,
+    hub_of,
+    ledger_of,
+    model_folder,
+    snapshot_of,
+    storage_of,
+)
 
 if TYPE_CHECKING:
     from catalog.bases.base import Base
@@ -40,8 +51,8 @@ def crawl(home: Home, full: bool = False, with_bases: bool = True) -> Crawled:
     from flows.crawl import listings
     from warehouse.ledger.migrations import begin
 
-    begin(home.storage)
-    return listings.crawl(home.ledger, home.hub, home.wanted, home.settings.sweep_days, full, with_bases)
+    begin(storage_of(home))
+    return listings.crawl(ledger_of(home), hub_of(home), home.wanted, home.settings.sweep_days, full, with_bases)
 
 
 def validate(home: Home, download: bool = True) -> Judged:
@@ -49,7 +60,7 @@ def validate(home: Home, download: bool = True) -> Judged:
     from flows.validate import verdicts
 
     options = verdicts.ValidateOptions(home.settings.policy, home.settings.sweep_days, download)
-    return verdicts.validate(home.ledger, home.hub, home.fetch_adapter, home.wanted, options)
+    return verdicts.validate(ledger_of(home), hub_of(home), partial(adapter_folder, home), home.wanted, options)
 
 
 def read_base(home: Home, id_: str | None = None) -> Base:
@@ -57,7 +68,7 @@ def read_base(home: Home, id_: str | None = None) -> Base:
     from flows.validate import bases
 
     id_ = id_ or home.settings.base
-    return bases.read_base(home.ledger, home.hub, id_, home.wanted.revision_of(id_))
+    return bases.read_base(ledger_of(home), hub_of(home), id_, home.wanted.revision_of(id_))
 
 
 def score(home: Home, base: Base) -> Scores:
@@ -70,11 +81,11 @@ def score(home: Home, base: Base) -> Scores:
     return scoring.score(
         base,
         tasks_on(home, base.id, base.sha),
-        admitted_of_pool(home.ledger, home.wanted, base),
+        admitted_of_pool(ledger_of(home), home.wanted, base),
         racetrack(home, base),
-        home.ledger,
+        ledger_of(home),
         open_outputs(home),
-        Cards(home.ledger, home.hub, home.wanted, home.settings.readers),
+        Cards(ledger_of(home), hub_of(home), home.wanted, home.settings.readers),
         open_embeddings(home),
         keep_unconfirmed=home.settings.unconfirmed == "publish",
     )
@@ -85,7 +96,7 @@ def racetrack(home: Home, base: Base) -> Racetrack:
     from flows.score.score import Racetrack
 
     settings = home.settings
-    return Racetrack(home.conditions(base.id, base.sha), settings.chosen_strategy, settings.report)
+    return Racetrack(conditions_on(home, base.id, base.sha), settings.chosen_strategy, settings.report)
 
 
 def publish(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -> Snapshot:
@@ -96,14 +107,14 @@ def publish(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -
     from warehouse.records.verdicts import PoolVerdicts
 
     settings = home.settings
-    weights_of = home.fetch_adapter if settings.with_weights else None
+    weights_of = partial(adapter_folder, home) if settings.with_weights else None
     return publish_catalog(
         base,
         scores,
         run,
         racetrack(home, base),
-        JudgedPool(PoolVerdicts(home.ledger, home.wanted, base), settings.policy),
-        home.ledger,
+        JudgedPool(PoolVerdicts(ledger_of(home), home.wanted, base), settings.policy),
+        ledger_of(home),
         open_embeddings(home),
         home.snapshots,
         PublishOptions(settings.gate, whoami(settings.author), settings.keep_snapshots, weights_of),
@@ -118,8 +129,8 @@ def answer(
     from flows.answer.batch import answer_queries
     from flows.home.parts import open_outputs
 
-    published = published_base(home, home.snapshot(snapshot))
-    conditions = home.conditions(published.index.base, published.index.base_sha)
+    published = published_base(home, snapshot_of(home, snapshot))
+    conditions = conditions_on(home, published.index.base, published.index.base_sha)
     make, rows = open_outputs(home).ensure, home.settings.answer_rows
     return answer_queries(published, queries, out, options, make, conditions, rows)
 
@@ -130,7 +141,7 @@ def export(
     """Write a file of queries as requests to another engine. As `flows.answer.export.export_requests`."""
     from flows.answer.export import export_requests
 
-    published = published_base(home, home.snapshot(snapshot))
+    published = published_base(home, snapshot_of(home, snapshot))
     return export_requests(published, queries, out, options, home.settings.answer_rows)
 
 
@@ -140,7 +151,7 @@ def route(
     """Write the routes of texts by a snapshot. As `flows.answer.route_texts.tell_routes`."""
     from flows.answer.route_texts import tell_routes
 
-    opened = home.snapshot(snapshot)
+    opened = snapshot_of(home, snapshot)
     explainer = explainer_of(home, opened, options.router) if options.explained else None
     tell_routes(published_base(home, opened), texts, options, out, home.settings.answer_rows, explainer)
 
@@ -151,7 +162,7 @@ def explainer_of(home: Home, snapshot: Snapshot, router: str) -> Explainer:
     from warehouse.records.repos import gone_repos
 
     settings = home.settings
-    return Explainer(snapshot, settings.base, router, settings.routing, gone_repos(home.ledger), settings.endpoint)
+    return Explainer(snapshot, settings.base, router, settings.routing, gone_repos(ledger_of(home)), settings.endpoint)
 
 
 def evaluate(
@@ -165,10 +176,10 @@ def evaluate(
     from flows.evaluate import evaluate as evaluation
     from flows.home.parts import open_outputs, router_parts, tasks_on
 
-    opened = home.snapshot(snapshot)
+    opened = snapshot_of(home, snapshot)
     parts = router_parts(home, opened)
     parts = altered(parts) if altered else parts
-    conditions = home.conditions(parts.index.base, parts.index.base_sha)
+    conditions = conditions_on(home, parts.index.base, parts.index.base_sha)
     tasks = tasks_on(home, parts.index.base, parts.index.base_sha)
     return evaluation.evaluate(options, opened, parts, tasks, open_outputs(home).ensure, conditions)
 
@@ -190,7 +201,7 @@ def page_beside(home: Home, snapshot: Snapshot) -> Path | None:
 def _page_sources(home: Home) -> PageSources:
     from flows.page.write import PageSources
 
-    return PageSources(home.ledger, home.root / "evaluations", home.settings.endpoint)
+    return PageSources(ledger_of(home), home.root / "evaluations", home.settings.endpoint)
 
 
 def published_base(home: Home, snapshot: Snapshot) -> PublishedBase:
@@ -205,8 +216,8 @@ def published_base(home: Home, snapshot: Snapshot) -> PublishedBase:
         index=index,
         routing=home.settings.routing,
         open_router=lambda name, gone: open_router(home, snapshot, name, gone),
-        fetch_adapter=home.fetch_adapter,
-        fetch_base=lambda: home.fetch_model(index.base, index.base_sha),
+        fetch_adapter=partial(adapter_folder, home),
+        fetch_base=lambda: model_folder(home, index.base, index.base_sha),
     )
 
 
@@ -216,7 +227,7 @@ def forecast(home: Home) -> list[Figure]:
     from flows.plan.counts import counts_of
 
     settings = home.settings
-    counts = counts_of(home.ledger, home.wanted, home.task_folder, home.root / "hub", settings.encoder)
+    counts = counts_of(ledger_of(home), home.wanted, home.task_folder, home.root / "hub", settings.encoder)
     way = plan.Way(settings.page_size, bool(settings.hub_token), settings.strategy)
     return plan.forecast(counts, settings.plan, way)
 
@@ -225,11 +236,11 @@ def add_tasks(home: Home, source: Source, say: Say) -> list[Task]:
     """Store the tasks of a source. As `flows.tasks.add.add_tasks`; clusters are those of the settings' encoder."""
     from flows.tasks import add
 
-    def open_encoder() -> Encoder:
-        sha, _ = home.hub.repo_files(home.settings.encoder, home.settings.encoder_revision)
-        return home.encoder(sha)
+    def encoder() -> Encoder:
+        sha, _ = hub_of(home).repo_files(home.settings.encoder, home.settings.encoder_revision)
+        return open_encoder(home, sha)
 
-    return add.add_tasks(home.task_folder, source, say, lambda: home.hub, open_encoder)
+    return add.add_tasks(home.task_folder, source, say, lambda: hub_of(home), encoder)
 
 
 def curate(
@@ -241,7 +252,7 @@ def curate(
 
     author = author or curating.whoami(home.settings.author)
     act = Act(kind, adapter, task, base, author, reason.strip(), datetime.now(UTC))
-    curating.curate(home.ledger, act, home.wanted.bases, home.task_folder)
+    curating.curate(ledger_of(home), act, home.wanted.bases, home.task_folder)
     return act
 
 
@@ -249,7 +260,7 @@ def copies(home: Home, act: Act) -> list[str]:
     """Names under which the weights lie too that an act is about. As `flows.tasks.curate.copies`."""
     from flows.tasks import curate as curating
 
-    return curating.copies(home.ledger, act)
+    return curating.copies(ledger_of(home), act)
 
 
 def curation(home: Home, everything: bool = False) -> Iterator[Act]:
@@ -257,19 +268,21 @@ def curation(home: Home, everything: bool = False) -> Iterator[Act]:
     from flows.tasks import curate as curating
     from warehouse.records.curation import acts
 
-    return iter(acts(home.ledger)) if everything else curating.holding(home.ledger, home.wanted.bases)
+    return iter(acts(ledger_of(home))) if everything else curating.holding(ledger_of(home), home.wanted.bases)
 
 
 def why(home: Home, repo: str) -> Iterator[str]:
     """Lines about every adapter of a repo. As `flows.tasks.why.tell`."""
     from flows.tasks.why import tell
 
-    return tell(home.ledger, home.snapshots, repo)
+    return tell(ledger_of(home), home.snapshots, repo)
 
 
 def examine(home: Home) -> list[Check]:
     """What a run needs, looked at one by one. As `flows.home.doctor.examine`."""
     from flows.home import doctor
 
-    opened = doctor.Opened(home.settings, lambda: home.storage, lambda: home.hub, home.snapshots, home.task_folder)
+    opened = doctor.Opened(
+        home.settings, lambda: storage_of(home), lambda: hub_of(home), home.snapshots, home.task_folder
+    )
     return doctor.examine(opened)

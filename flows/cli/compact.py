@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from flows.home.parts import ledger_of
+
 
 @click.command("compact")
 @click.argument("tables", nargs=-1)
@@ -30,7 +32,7 @@ def compact_command(home: Path | None, tables: tuple[str, ...], dry_run: bool) -
     unknown = sorted(set(tables) - set(LEDGER))
     if unknown:
         raise SettingError(f"There is no table {', '.join(unknown)}.", f"Choose from: {', '.join(LEDGER)}.")
-    ledger = open_home(home=home).ledger
+    ledger = ledger_of(open_home(home=home))
     wanted = tables or tuple(LEDGER)
     compactions = []
     with stage("compact", len(wanted), "tables") as advance:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from flows.home.parts import snapshot_of
+
 _SHOWN = ("task", "change", "adapter", "lift_before", "lift", "mean_before", "mean", "chosen_before", "chosen")
 
 
@@ -36,7 +38,7 @@ def diff_command(home: Path | None, /, before: str, now: str, task: str | None, 
     from warehouse.snapshots.diff import changes
 
     opened = open_home(home=home)
-    old, new = (opened.snapshot(which) for which in (before, now))
+    old, new = (snapshot_of(opened, which) for which in (before, now))
     rows = changes(old.folder, new.folder, least).to_pylist()
     tasks = {row["task"] for snapshot in (old, new) for row in snapshot.read("tasks")}
     if task and task not in tasks:

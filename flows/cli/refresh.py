@@ -10,6 +10,7 @@ import click
 
 from flows.cli.options import bases_given, bases_option, endpoint_option, force_option, strategy_option
 from flows.cli.running import begin_with_prefect
+from warehouse.tasks.folder import stored_tasks
 
 
 @click.command("refresh")
@@ -43,7 +44,7 @@ def refresh_command(
     from flows.home.home import open_home
 
     opened = open_home(home=home, **bases_given(bases), **flags)
-    opened.tasks()  # a missing task is better told before an hour of crawling
+    stored_tasks(opened.task_folder)  # a missing task is better told before an hour of crawling
     begin_with_prefect(opened.root)
     from flows.refresh import refresh as flow
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from flows.cli.options import PATH, snapshot_option
+from flows.home.parts import snapshot_of
 
 
 @click.command("report")
@@ -25,6 +26,6 @@ def report_command(home: Path | None, /, out: Path, snapshot: str | None) -> Non
     from flows.stages import write_page
 
     opened = open_home(home=home)
-    shown = opened.snapshot(snapshot)
+    shown = snapshot_of(opened, snapshot)
     write_page(opened, shown, out)
     click.echo(f"{out}: snapshot {shown.id}, {out.stat().st_size / 1e6:.2f} MB.", err=True)

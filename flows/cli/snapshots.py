@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from flows.cli.options import snapshot_option
+from flows.home.parts import hub_of, snapshot_of
 
 
 @click.group("snapshots")
@@ -117,7 +118,7 @@ def snapshots_upload(home: Path | None, repo: str, snapshot: str | None, private
     from warehouse.snapshots.manifest import verify
 
     opened = open_home(home=home)
-    chosen = opened.snapshot(snapshot)
+    chosen = snapshot_of(opened, snapshot)
     verify(chosen.folder)
     click.echo(
         f"{chosen.folder}: {size_of(chosen.folder):,} bytes to the data set {repo} at {opened.settings.endpoint}.",
@@ -125,4 +126,4 @@ def snapshots_upload(home: Path | None, repo: str, snapshot: str | None, private
     )
     if not yes:
         click.confirm("What that data set holds now is replaced. Upload?", abort=True, err=True)
-    click.echo(upload_folder(opened.hub.options, chosen.folder, repo, private, f"Snapshot {chosen.id}"))
+    click.echo(upload_folder(hub_of(opened).options, chosen.folder, repo, private, f"Snapshot {chosen.id}"))

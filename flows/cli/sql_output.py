@@ -22,6 +22,7 @@ import click
 
 from catalog.errors import SettingError
 from flows.home.home import Home
+from flows.home.parts import ledger_of, snapshot_of
 from flows.screen.screen import Screen, printable
 from flows.screen.tables import Column, Table
 from warehouse.snapshots.pointer import is_published
@@ -78,8 +79,10 @@ def list_names(home: Home, options: SqlOptions) -> None:
 
 def _session(home: Home, options: SqlOptions) -> Any:
     """Over the published snapshot, or that of another day; before the first one the ledger alone can be asked."""
-    snapshot = home.snapshot(options.as_of) if options.as_of or is_published(home.snapshots) else None
-    return connect_to_write(snapshot, home.ledger, Path.cwd()) if options.write else connect(snapshot, home.ledger)
+    snapshot = snapshot_of(home, options.as_of) if options.as_of or is_published(home.snapshots) else None
+    return (
+        connect_to_write(snapshot, ledger_of(home), Path.cwd()) if options.write else connect(snapshot, ledger_of(home))
+    )
 
 
 def _rows(result: Any) -> Iterator[Row]:

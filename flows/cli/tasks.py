@@ -10,6 +10,7 @@ import click
 
 from flows.cli.options import endpoint_option
 from flows.cli.package_names import metric_option
+from warehouse.tasks.folder import stored_tasks
 
 
 @click.group("tasks")
@@ -72,7 +73,7 @@ def tasks_list(home: Path | None) -> None:
     """List the tasks, one a line: name, metric, examples, content hash."""
     from flows.home.home import open_home
 
-    for task in open_home(home=home).tasks():
+    for task in stored_tasks(open_home(home=home).task_folder):
         click.echo(f"{task.name}\t{task.metric}\t{len(task.validation)}\t{len(task.test)}\t{task.hash}")
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from flows.home.parts import storage_of
+
 
 @click.command("upgrade")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
@@ -23,7 +25,7 @@ def upgrade_command(home: Path | None, dry_run: bool) -> None:
     from flows.screen.progress import stage
     from warehouse.ledger.migrations import migrate, pending
 
-    storage = open_home(home=home).storage
+    storage = storage_of(open_home(home=home))
     waiting = pending(storage)
     if not waiting:
         click.echo("Nothing to do: the home is of today's format.")

@@ -21,6 +21,7 @@ from flows.demo.base import BASE_ID
 from flows.demo.peak_memory import PeakMemory
 from flows.demo.world import ENCODER_ID, build_world, demo_tasks
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of
 from flows.prefect_runtime.setup import prepare_prefect, start_prefect
 from flows.screen.progress import SECONDS, say, stage
 from warehouse.ledger.ledger import Ledger
@@ -96,9 +97,9 @@ def _run_flows(home: Home, settings: dict[str, Any], small: bool) -> dict[str, A
     answered = answer_batch(str(queries), str(answers), ROUTERS, settings=settings)
     evaluations = refreshed["evaluations"]
     return {
-        "funnel": funnel(Path(refreshed["folder"]), home.ledger),
+        "funnel": funnel(Path(refreshed["folder"]), ledger_of(home)),
         "evaluations": {**evaluations, "answers": answered["new"]},
-        "quality": quality(answers, home.ledger),
+        "quality": quality(answers, ledger_of(home)),
         "snapshot": refreshed["snapshot"],
         "answers": str(answers),
     }

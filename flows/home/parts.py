@@ -1,4 +1,4 @@
-"""Parts that are opened from a home: outputs, embeddings, the engine that this process holds, routers over a snapshot.
+"""Parts that are opened from a home: ledger, hub, adapters, encoder, engine, outputs, routers over a snapshot.
 
 Knows: which settings make which part. Does not know: stages.
 """
@@ -7,20 +7,99 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog.tasks.task import CHAT, Task
+from flows.home.adapter_files import AdapterFiles
 from flows.home.home import Home
+from warehouse.ledger.ledger import Ledger
+from warehouse.ledger.migrations import check_format
+from warehouse.plans.plan import Conditions
+from warehouse.storage.opening import open_storage
+from warehouse.storage.storage import FolderStorage, Storage
+from warehouse.tasks.folder import stored_tasks
 
 if TYPE_CHECKING:
+    from catalog.hub.client import Hub
     from flows.home.settings import Settings
     from flows.outputs.outputs import Outputs
     from flows.score.embeddings import Embeddings
     from lorauter.engine.engine import Engine
     from lorauter.routers import RouterParts
+    from lorauter.routing.encoder import Encoder
     from lorauter.routing.routes import Router
     from warehouse.snapshots.snapshot import Snapshot
+
+
+@lru_cache(maxsize=8)
+def storage_of(home: Home) -> Storage:
+    """What all machines share: the setting's storage, or the home itself; opened once.
+
+    Raises SnapshotError where a newer version wrote it.
+    """
+    where = home.settings.storage
+    opened = open_storage(where, home.root / "cache") if where else FolderStorage(home.root)
+    check_format(opened)
+    return opened
+
+
+def ledger_of(home: Home) -> Ledger:
+    """Everything ever seen."""
+    return Ledger(storage_of(home).sub("ledger"))
+
+
+def plans_of(home: Home) -> Storage:
+    """Plans, and the heartbeats of those who work on them."""
+    return storage_of(home).sub("plans")
+
+
+@lru_cache(maxsize=8)
+def hub_of(home: Home) -> Hub:
+    """The hub of the settings, opened once: what it allows is remembered from stage to stage."""
+    from catalog.hub.client import Hub, HubOptions
+
+    settings = home.settings
+    endpoint, cache = settings.endpoint.rstrip("/"), home.root / "hub"
+    return Hub(HubOptions(endpoint, cache, settings.hub_token, page_size=settings.page_size, readers=settings.readers))
+
+
+def adapter_folder(home: Home, key: str) -> Path:
+    """Folder of an adapter's files: here, in a snapshot published with weights, or downloaded."""
+    return AdapterFiles(hub_of(home), home.snapshots).fetch(key)
+
+
+def model_folder(home: Home, repo: str, sha: str) -> Path:
+    """Folder of a base model's or encoder's files, downloaded if need be."""
+    from catalog.hub.models import fetch_model
+
+    return fetch_model(hub_of(home), repo, sha)
+
+
+def snapshot_of(home: Home, which: str | Path | None = None) -> Snapshot:
+    """A snapshot: the published one, or what `warehouse.snapshots.history.resolve` understands."""
+    from warehouse.snapshots.history import resolve
+    from warehouse.snapshots.snapshot import open_snapshot
+
+    return open_snapshot(resolve(home.snapshots, which))
+
+
+def open_encoder(home: Home, sha: str) -> Encoder:
+    """The settings' sentence encoder at a commit, loaded, in float32: for vectors that are kept."""
+    from lorauter.routing.encoder import Encoder
+
+    settings = home.settings
+    return Encoder(model_folder(home, settings.encoder, sha), prompt=settings.encoder_prompt, device=settings.device)
+
+
+def conditions_on(home: Home, base: str, base_sha: str) -> Conditions:
+    """What decides outputs here: base, dtype, engine version."""
+    from lorauter.device import choose_device, choose_dtype
+    from lorauter.engine.version import ENGINE_VERSION
+
+    device = choose_device(home.settings.device)
+    return Conditions(base, base_sha, choose_dtype(home.settings.dtype, device), ENGINE_VERSION)
 
 
 def open_router(
@@ -45,7 +124,7 @@ def open_router(
         base=home.settings.base,
         router=name,
         options=home.settings.routing,
-        encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
+        encoder=lambda wanted: model_folder(home, wanted.id, wanted.sha),
         gone=gone,
         engine=engine,
         encoder_dtype=home.settings.encoder_dtype,
@@ -60,7 +139,7 @@ def router_parts(home: Home, snapshot: Snapshot) -> RouterParts:
         snapshot,
         base=home.settings.base,
         options=home.settings.routing,
-        encoder=lambda wanted: home.fetch_model(wanted.id, wanted.sha),
+        encoder=lambda wanted: model_folder(home, wanted.id, wanted.sha),
         encoder_dtype=home.settings.encoder_dtype,
     )
     return replace(parts, engine=lambda: engine_here(home, parts.index.base, parts.index.base_sha))
@@ -71,10 +150,10 @@ def open_outputs(home: Home) -> Outputs:
     from flows.outputs.outputs import Outputs, choose_runner, run_shard
     from flows.outputs.workers import Workers
 
-    make = partial(run_shard, home.ledger, home.plans, partial(loaded_engine, home))
-    workers = Workers(home.ledger, home.plans, home.worker_reference)
+    make = partial(run_shard, ledger_of(home), plans_of(home), partial(loaded_engine, home))
+    workers = Workers(ledger_of(home), plans_of(home), home.worker_reference)
     run = choose_runner(home.settings.scoring, make, workers, home.root)
-    return Outputs(home.ledger, home.plans, home.settings.shard_rows, run)
+    return Outputs(ledger_of(home), plans_of(home), home.settings.shard_rows, run)
 
 
 def open_embeddings(home: Home) -> Embeddings:
@@ -86,25 +165,25 @@ def open_embeddings(home: Home) -> Embeddings:
         home.root / "embeddings",
         settings.encoder,
         settings.encoder_prompt,
-        lambda: home.hub.repo_files(settings.encoder, settings.encoder_revision)[0],
-        home.encoder,
+        lambda: hub_of(home).repo_files(settings.encoder, settings.encoder_revision)[0],
+        partial(open_encoder, home),
     )
 
 
 def tasks_on(home: Home, base: str, base_sha: str) -> list[Task]:
     """All tasks as a base is asked them: the template `chat` is the base's own. Raises as `Home.tasks`."""
-    tasks = home.tasks()
+    tasks = stored_tasks(home.task_folder)
     if all(task.template != CHAT for task in tasks):
         return tasks
     from lorauter.engine.chat import chat_as_template
 
-    own = chat_as_template(home.fetch_model(base, base_sha))
+    own = chat_as_template(model_folder(home, base, base_sha))
     return [replace(task, template=own) if task.template == CHAT else task for task in tasks]
 
 
 def engine_here(home: Home, base: str, base_sha: str) -> Engine:
     """The engine that this process answers with: whoever else needs the base loads it no second time."""
-    return loaded_engine(home, base, base_sha, home.conditions(base, base_sha).dtype)
+    return loaded_engine(home, base, base_sha, conditions_on(home, base, base_sha).dtype)
 
 
 def loaded_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
@@ -112,8 +191,23 @@ def loaded_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
     wanted = (home.settings, base, base_sha, dtype)
     if not _loaded or _loaded[0][0] != wanted:
         _loaded.clear()
-        _loaded.append((wanted, home.engine(base, base_sha, dtype)))
+        _loaded.append((wanted, _open_engine(home, base, base_sha, dtype)))
     return _loaded[0][1]
+
+
+def _open_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
+    from lorauter.adapters.weights import JUDGED
+    from lorauter.engine.engine import Engine
+
+    settings = home.settings
+    return Engine(
+        model_folder(home, base, base_sha),
+        device=settings.device,
+        dtype=dtype,
+        capacity=settings.capacity,
+        find_adapter=partial(adapter_folder, home),
+        passing=JUDGED,
+    )
 
 
 _loaded: list[tuple[tuple[Settings, str, str, str], Engine]] = []

@@ -24,12 +24,14 @@ from flows.answer_batch import answer_batch
 from flows.cli.main import cli
 from flows.cli.options import stops_given
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of, model_folder, open_engine
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
 from lorauter.engine.stopping import cut_at_stop
 from tests.processes import ended, kill_when, start_command
 from warehouse.queries.queries import read_queries
 from warehouse.snapshots.snapshot import current_snapshot
+from warehouse.tasks.folder import stored_tasks
 
 BASE = "tiny/llama"
 
@@ -56,7 +58,7 @@ def settings_of(home: Home) -> dict[str, Any]:
 def queries_of(home: Home, path: Path, extra: list[dict[str, Any]] | None = None) -> Path:
     rows = [
         {"id": f"{task.name}-{n}", "input": e.input, "task": task.name, "max_new_tokens": 3}
-        for task in home.tasks()
+        for task in stored_tasks(home.task_folder)
         for n, e in enumerate(task.test)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *(extra or [])]))
@@ -141,7 +143,7 @@ def test_a_plain_prompt_is_the_input_itself(published: Home, tmp_path: Path) -> 
 
     answer_batch(str(queries), str(out), ["base"], template="plain", settings=settings_of(published))
 
-    prompts = {row["prompt"] for row in published.ledger.read("outputs").to_pylist()}
+    prompts = {row["prompt"] for row in ledger_of(published).read("outputs").to_pylist()}
     inputs = {row["input"] for row in rows_of(out)}
     assert len(inputs) == 12 and inputs <= prompts
 
@@ -328,7 +330,7 @@ def test_a_composition_serves_the_route_its_own_way_and_the_row_says_which(publi
         assert {(json.loads(row["composition"] or '["mixture"]')[0], row["error"]) for row in rows} == {(name, None)}
 
     assert texts["cat"] == texts["mixture"]
-    kept = {row["composition"] for row in published.ledger.read("outputs", ["composition"]).to_pylist()}
+    kept = {row["composition"] for row in ledger_of(published).read("outputs", ["composition"]).to_pylist()}
     assert len(kept) == 3
 
 
@@ -375,9 +377,9 @@ def test_a_gates_answers_are_stored_and_are_those_of_the_gate_itself(published: 
     pool = sorted(row["adapter"] for row in verdicts if row["admitted"] and not row["dora"])
     assert {row["composition"] for row in rows} == {'["gate:spectr", {}]'}
     assert all(row["adapters"] == [{"adapter": key, "weight": None} for key in pool] for row in rows)
-    engine = published.engine(BASE, verdicts[0]["base_sha"])
+    engine = open_engine(published, BASE, verdicts[0]["base_sha"])
     gate = GatedRoute(SpectrGate(pool, singular_rows_of(engine.weights_of)))
-    templates = {task.name: task.template for task in published.tasks()}
+    templates = {task.name: task.template for task in stored_tasks(published.task_folder)}
     prompts = [templates[row["task"]].replace("{input}", row["input"]) for row in rows]
     assert [row["text"] for row in rows] == engine.answer(prompts, [gate] * len(rows), 3)
 
@@ -503,8 +505,8 @@ def test_a_gate_is_not_composed(published: Home, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("router", ["logo", "lorahub"])
 def test_a_router_that_asks_the_base_is_loaded_with_an_engine(published: Home, tmp_path: Path, router: str) -> None:
-    snapshot, task = current_snapshot(published.snapshots), published.tasks()[0]
-    engine = published.engine(BASE, snapshot.read("tasks")[0]["base_sha"])
+    snapshot, task = current_snapshot(published.snapshots), stored_tasks(published.task_folder)[0]
+    engine = open_engine(published, BASE, snapshot.read("tasks")[0]["base_sha"])
     query, made = task.test[0].input, []
 
     def loaded() -> Any:
@@ -514,7 +516,7 @@ def test_a_router_that_asks_the_base_is_loaded_with_an_engine(published: Home, t
     opened = lorauter.load(
         snapshot.folder,
         router=router,
-        encoder=lambda wanted: published.fetch_model(wanted.id, wanted.sha),
+        encoder=lambda wanted: model_folder(published, wanted.id, wanted.sha),
         engine=loaded,
         prompt_of=task.prompt,
     )

@@ -12,10 +12,12 @@ from click.testing import CliRunner
 from catalog.errors import SettingError
 from flows.cli.main import cli
 from flows.home.home import open_home
+from flows.home.parts import ledger_of
 from flows.mirror.server import serve_in_thread
 from flows.publish.run_record import Run
 from flows.stages import crawl, publish, score, validate
 from lorauter.engine.chat import chat_as_template
+from warehouse.tasks.folder import stored_tasks
 
 BASE = "tiny/llama"
 CHAT = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</>{% endfor %}{{ '<me>' if add_generation_prompt }}"
@@ -49,10 +51,10 @@ def test_such_a_task_is_scored_and_published_under_the_bases_own_template(
         base = validate(home).bases[0]
         snapshot = publish(home, base, score(home, base), Run.begin("publish"))
 
-    assert (added.exit_code, [task.template for task in home.tasks()]) == (0, ["chat"])
+    assert (added.exit_code, [task.template for task in stored_tasks(home.task_folder)]) == (0, ["chat"])
     assert [row["template"] for row in snapshot.read("tasks")] == [PROMPT]
-    inputs = [example.input for example in home.tasks()[0].validation]
-    asked = {row["prompt"] for row in home.ledger.read("outputs").to_pylist()}
+    inputs = [example.input for example in stored_tasks(home.task_folder)[0].validation]
+    asked = {row["prompt"] for row in ledger_of(home).read("outputs").to_pylist()}
     assert asked == {PROMPT.replace("{input}", text) for text in inputs}
 
 

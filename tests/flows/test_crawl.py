@@ -20,6 +20,7 @@ from catalog.hub.client import COUNT, Hub
 from flows.cli.main import cli
 from flows.crawl.listings import Crawled
 from flows.home.home import Home
+from flows.home.parts import hub_of, ledger_of
 from flows.home.settings import load_settings
 from flows.mirror import faults
 from flows.mirror.accounts import Account
@@ -62,14 +63,14 @@ def open_home(tmp_path: Path, hub: HubServer, page_size: int = 4, **settings: An
     home = Home(
         load_settings(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE, page_size=page_size, **settings)
     )
-    options = replace(home.hub.options, attempts=2)
+    options = replace(hub_of(home).options, attempts=2)
     home.__dict__["hub"] = Hub(options)
     return home
 
 
 def repos(home: Home) -> dict[str, str | None]:
     """Every repo of the ledger: why it is gone, None while it is there."""
-    return {row["repo"]: row["gone"] for row in home.ledger.current("repos")}
+    return {row["repo"]: row["gone"] for row in ledger_of(home).current("repos")}
 
 
 def requests(hub: HubServer) -> tuple[int, int]:
@@ -85,19 +86,19 @@ def test_a_first_crawl_lists_every_page(tmp_path: Path, hub: HubServer) -> None:
 def test_an_unchanged_hub_costs_one_page_and_no_row(tmp_path: Path, hub: HubServer) -> None:
     crawl(open_home(tmp_path, hub))
     home = open_home(tmp_path, hub)
-    before, rows = requests(hub), home.ledger.read("repos").num_rows
+    before, rows = requests(hub), ledger_of(home).read("repos").num_rows
     crawl(home)
-    assert (requests(hub)[0] - before[0], requests(hub)[1], rows) == (1, 0, home.ledger.read("repos").num_rows)
+    assert (requests(hub)[0] - before[0], requests(hub)[1], rows) == (1, 0, ledger_of(home).read("repos").num_rows)
 
 
 def test_a_changed_repo_is_all_that_is_written(tmp_path: Path, hub: HubServer, folder: Path) -> None:
     crawl(open_home(tmp_path, hub))
     write_repo(folder / NAMES[3], BASE, day=20)
     home = open_home(tmp_path, hub)
-    rows = home.ledger.read("repos").num_rows
+    rows = ledger_of(home).read("repos").num_rows
     crawl(home)
-    new = home.ledger.read("repos").num_rows - rows
-    days = {row["repo"]: row["last_modified"][:10] for row in home.ledger.current("repos")}
+    new = ledger_of(home).read("repos").num_rows - rows
+    days = {row["repo"]: row["last_modified"][:10] for row in ledger_of(home).current("repos")}
     assert (new, days[NAMES[3]]) == (1, "2026-01-20")
 
 
@@ -138,7 +139,7 @@ def test_a_sweep_tells_what_became_of_the_missing(tmp_path: Path, hub: HubServer
     write_repo(folder / untagged, "tiny/other", day=5)
     home = open_home(tmp_path, hub)
     done = crawl(home, full=True)
-    rows = {row["repo"]: (row["gone"], row["gone_to"]) for row in home.ledger.current("repos")}
+    rows = {row["repo"]: (row["gone"], row["gone_to"]) for row in ledger_of(home).current("repos")}
     assert rows == {
         deleted: ("deleted or private", None),
         renamed: ("renamed", "ann/new-name"),
@@ -149,7 +150,7 @@ def test_a_sweep_tells_what_became_of_the_missing(tmp_path: Path, hub: HubServer
         **dict.fromkeys(rest, (None, None)),
     }
     assert done == Crawled(7, 4, ())
-    assert {row["repo"]: row["gated"] for row in home.ledger.current("repos")}[gated]
+    assert {row["repo"]: row["gated"] for row in ledger_of(home).current("repos")}[gated]
 
 
 def test_what_comes_back_is_there_again(tmp_path: Path, hub: HubServer, folder: Path) -> None:
@@ -166,7 +167,7 @@ def test_sweeps_have_a_schedule_of_their_own(tmp_path: Path, hub: HubServer) -> 
     crawl(open_home(tmp_path, hub))
     home = open_home(tmp_path, hub, sweep_days=0)
     crawl(home)
-    assert [row["kind"] for row in home.ledger.current("pages") if row["target"] == f"base:{BASE}"] == ["sweep"] * 8
+    assert [row["kind"] for row in ledger_of(home).current("pages") if row["target"] == f"base:{BASE}"] == ["sweep"] * 8
 
 
 def test_a_time_in_the_future_does_not_hide_what_changes(tmp_path: Path, hub: HubServer, folder: Path) -> None:
@@ -176,7 +177,7 @@ def test_a_time_in_the_future_does_not_hide_what_changes(tmp_path: Path, hub: Hu
     write_repo(folder / NAMES[3], BASE, day=20)
     home = open_home(tmp_path, hub)
     crawl(home)
-    days = {row["repo"]: row["last_modified"][:10] for row in home.ledger.current("repos")}
+    days = {row["repo"]: row["last_modified"][:10] for row in ledger_of(home).current("repos")}
     assert days[NAMES[3]] == "2026-01-20"
 
 
@@ -205,14 +206,14 @@ def test_a_twins_adapters_are_listed_with_those_of_its_base(tmp_path: Path, hub:
     write_repo(folder / "dan/quantised", "unsloth/llama-bnb-4bit", day=6)
     home = open_home(tmp_path, hub)
     crawl(home)
-    assert {row["repo"]: row["target"] for row in home.ledger.current("repos")}["dan/quantised"] == (
+    assert {row["repo"]: row["target"] for row in ledger_of(home).current("repos")}["dan/quantised"] == (
         "base:unsloth/llama-bnb-4bit"
     )
 
 
 def test_a_hub_that_nobody_answers_at_ends_the_crawl(tmp_path: Path, hub: HubServer) -> None:
     home = open_home(tmp_path, hub)
-    home.__dict__["hub"] = Hub(replace(home.hub.options, endpoint="http://127.0.0.1:9", attempts=1))
+    home.__dict__["hub"] = Hub(replace(hub_of(home).options, endpoint="http://127.0.0.1:9", attempts=1))
     with pytest.raises(HubDown, match="cannot be reached"):
         crawl(home)
 

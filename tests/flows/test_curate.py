@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from catalog.adapters.adapter import AdapterId
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of
 from warehouse.snapshots.pointer import swaps
 from warehouse.snapshots.snapshot import Snapshot, current_snapshot
 
@@ -66,7 +67,7 @@ def test_a_pin_is_published_with_its_own_score_until_it_is_lifted(home: Home, ru
     assert best["score"] < row_of(before, "best", task="colours")["score"] == 1.0
     assert [(row["kind"], row["reason"]) for row in pinned.read("curation")] == [("pin", "we like it")]
     assert current_snapshot(home.snapshots).id == before.id
-    assert {row["kind"] for row in home.ledger.read("curation").to_pylist()} == {"pin", "unpin", "force"}
+    assert {row["kind"] for row in ledger_of(home).read("curation").to_pylist()} == {"pin", "unpin", "force"}
 
 
 def test_a_banned_adapter_is_published_for_no_task(home: Home, run: Run) -> None:
@@ -154,7 +155,7 @@ def test_why_says_first_where_it_is_published_and_who_decided_what(home: Home, r
 
 
 def _runs(home: Home) -> list[dict[str, Any]]:
-    return sorted(home.ledger.read("runs").to_pylist(), key=lambda row: row["at"])
+    return sorted(ledger_of(home).read("runs").to_pylist(), key=lambda row: row["at"])
 
 
 def test_a_ban_from_one_task_leaves_the_others_alone(home: Home, run: Run) -> None:
@@ -210,7 +211,7 @@ def test_an_act_that_cannot_be_meant_is_refused(home: Home, run: Run, words: lis
     result = run("curate", *words)
 
     assert str(result.exception).startswith(told)
-    assert home.ledger.read("curation").num_rows == 0
+    assert ledger_of(home).read("curation").num_rows == 0
 
 
 def test_a_banned_adapter_cannot_be_pinned(home: Home, run: Run) -> None:

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from flows.home.home import open_home
+from flows.home.parts import ledger_of
 from warehouse.snapshots.snapshot import current_snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +168,7 @@ def test_every_command_of_the_document_does_what_it_says(
     best = current_snapshot(tmp_path / "default/home/snapshots").read("best")
     assert [(row["task"], row["repo"], row["score"]) for row in best] == [("animals", "bob/animals", 1.0)]
     shared = open_home(home=tmp_path / "mine", storage="s3://lorauter/catalog")
-    assert shared.ledger.read("outputs").num_rows > 0
+    assert ledger_of(shared).read("outputs").num_rows > 0
     assert {path.name for path in (tmp_path / "gpu/home").iterdir()} == {"cache", "hub"}
     assert [(text.split()[:2], "is Failed." in text) for text in texts] == [(["lorauter:", "refresh"], True)]
     assert (tmp_path / "server/prefect.dump").stat().st_size > 10_000

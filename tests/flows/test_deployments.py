@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of, open_engine
 from flows.stages import crawl, validate
 from lorauter.engine.decoding import Decoding
 from warehouse.snapshots.snapshot import current_snapshot
@@ -84,7 +85,7 @@ def test_refresh_and_batch_run_as_deployments_with_their_shards_on_the_queue_gpu
     assert (refreshed, answered) == ("COMPLETED", "COMPLETED")
     _check_drawn(home, tmp_path)
     assert [row["repo"] for row in current_snapshot(home.snapshots).read("best")] != ["bob/animals"]
-    whys = [row["why"] for row in home.ledger.current("rungs") if row["adapter"].startswith("bob/animals@")]
+    whys = [row["why"] for row in ledger_of(home).current("rungs") if row["adapter"].startswith("bob/animals@")]
     assert [why.partition("@")[0] for why in whys] == ["quarantined: bob/animals"]
     runs = _flow_runs(server, began)
     assert (runs["refresh"], runs["answer-batch"]) == (["COMPLETED default"], ["COMPLETED default"])
@@ -108,7 +109,7 @@ def _check_drawn(home: Home, tmp_path: Path) -> None:
     """The workers drew what the engine draws here, row by row."""
     rows = pq.read_table(tmp_path / "answers.parquet").to_pylist()
     best = current_snapshot(home.snapshots).read("best")[0]
-    engine = home.engine(best["base"], best["base_sha"])
+    engine = open_engine(home, best["base"], best["base_sha"])
     routes = [tuple((part["adapter"], part["weight"]) for part in row["adapters"]) for row in rows]
     prompts, names = [f"{row['input']}\nAnswer:" for row in rows], [row["id"] for row in rows]
     drawn = engine.generate(prompts, routes, 7, STOPS, Decoding(**SAMPLING), names)
@@ -147,7 +148,7 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
     assert state == "COMPLETED"
     best = current_snapshot(home.snapshots).read("best")
     assert [(row["task"], row["repo"], row["score"]) for row in best] == [("animals", "bob/animals", 1.0)]
-    keys = home.ledger.read("outputs", ["key"])["key"].to_pylist()
+    keys = ledger_of(home).read("outputs", ["key"])["key"].to_pylist()
     assert len(keys) == len(set(keys)), "no output was stored twice"
     assert {path.name for path in home.root.iterdir()}.isdisjoint({"ledger", "plans"})
     assert {path.name for path in (tmp_path / "survivor").iterdir()} == {"cache", "hub"}

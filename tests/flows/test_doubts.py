@@ -14,13 +14,14 @@ from catalog.tasks.answer import Endings, Text, endings_of
 from catalog.tasks.task import DEFAULT_TEMPLATE, Example, Task
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of, snapshot_of
 from flows.mirror.server import serve_in_thread
 from flows.publish.run_record import Run
 from flows.stages import crawl, publish, read_base, score, validate
 from lorauter.engine import Engine
 from lorauter.racing.selection import split_examples
 from warehouse.sql.session import connect
-from warehouse.tasks.folder import store_task
+from warehouse.tasks.folder import store_task, stored_tasks
 
 BASE, OWN = "tiny/llama", "ann/colours"
 HALF = "8"  # of all content hashes, in hex
@@ -38,7 +39,7 @@ class World:
         home = open_home(home=self.home.root, endpoint=self.endpoint, base=BASE, **settings)
         base = read_base(home)
         snapshot = publish(home, base, score(home, base), Run.begin("publish"), force="a test")
-        connection = connect(snapshot, home.ledger)
+        connection = connect(snapshot, ledger_of(home))
         rows = connection.execute(
             "SELECT task, split_part(best.adapter, '@', 1), confirmed, split_part(set_aside, '@', 1), status "
             "FROM best JOIN coverage USING (base, task) ORDER BY task"
@@ -90,7 +91,7 @@ def _mute(engine: Engine, inputs: Sequence[str]) -> Task:
 
 
 def test_the_tasks_are_what_they_are_called(world: World) -> None:
-    tasks = {task.name: task for task in world.home.tasks()}
+    tasks = {task.name: task for task in stored_tasks(world.home.task_folder)}
 
     assert [(name, len(tasks[name].validation)) for name in sorted(tasks)] == [("gain", 20), ("loss", 20), ("mute", 20)]
     assert [one.id < HALF for one in split_examples(tasks["loss"], 0.4)[0]] == [True] * 12
@@ -141,15 +142,17 @@ def test_empty_and_cut_answers_are_counted_as_the_ledger_has_them(world: World) 
     world.catalog()
     home = world.home
 
-    rows = connect(home.snapshot(), home.ledger).execute("SELECT task, adapter, empty, cut, n FROM scores ORDER BY ALL")
+    rows = connect(snapshot_of(home), ledger_of(home)).execute(
+        "SELECT task, adapter, empty, cut, n FROM scores ORDER BY ALL"
+    )
     counted = {(task, key): Endings(n, empty, cut) for task, key, empty, cut, n in rows.fetchall()}
     made = {
         (row["adapters"][0] if row["adapters"] else "", row["prompt"], row["max_new_tokens"]): Text(
             row["text"], row["cut"]
         )
-        for row in home.ledger.read("outputs").to_pylist()
+        for row in ledger_of(home).read("outputs").to_pylist()
     }  # tasks that ask the same share an output
-    tasks = {task.name: task for task in home.tasks()}
+    tasks = {task.name: task for task in stored_tasks(home.task_folder)}
     stored = {}
     for (name, key), told in counted.items():
         task = tasks[name]

@@ -15,6 +15,7 @@ from flows.cli.main import main
 from flows.home.home import Home, open_home
 from lorauter.routers import ROUTERS
 from warehouse.snapshots.snapshot import current_snapshot
+from warehouse.tasks.folder import stored_tasks
 
 BASE = "tiny/llama"
 Told = Callable[..., str]
@@ -156,13 +157,13 @@ def test_task_file_with_a_bad_line(home: Home, told: Told, tmp_path: Path) -> No
     path = tmp_path / "mine.jsonl"
     good = json.dumps({"input": "a", "target": "b"})
     path.write_text("\n".join([good] * 9 + ['{"input": "a", "target": ']) + "\n")
-    before = [task.name for task in home.tasks()]
+    before = [task.name for task in stored_tasks(home.task_folder)]
 
     said = told("--home", home.root, "tasks", "add", path)
 
     assert said.startswith(f"Error: {path}, line 10 is not JSON (")
     assert said.endswith("Mend the file and add it again; nothing was stored.")
-    assert [task.name for task in home.tasks()] == before
+    assert [task.name for task in stored_tasks(home.task_folder)] == before
 
 
 def test_task_file_with_a_missing_field(home: Home, told: Told, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from flows.home.home import Home, open_home
 from flows.stages import evaluate
 from warehouse.schemas.answers import EVALUATION_ITEMS
 from warehouse.snapshots.snapshot import current_snapshot
-from warehouse.tasks.folder import store_task
+from warehouse.tasks.folder import store_task, stored_tasks
 
 BASE = "tiny/llama"
 
@@ -32,7 +32,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, refreshed: Path) -> Home
     """A home with a published snapshot. Its hub is gone: nothing here may ask it."""
     root = shutil.copytree(refreshed, tmp_path_factory.mktemp("home") / "home", symlinks=True)
     home = open_home(home=root, endpoint="http://127.0.0.1:9", base=BASE)
-    for task in home.tasks():
+    for task in stored_tasks(home.task_folder):
         store_task(home.task_folder, replace(task, domain="sights" if task.name != "compass" else None))
     return home
 
@@ -159,7 +159,7 @@ def test_compositions_that_come_to_the_same_share_answers(published: Home) -> No
 
 def test_options_are_weighed_where_the_metric_wants_that(published: Home, tmp_path: Path) -> None:
     home = published
-    stored = next(task for task in home.tasks() if task.name == "animals")
+    stored = next(task for task in stored_tasks(home.task_folder) if task.name == "animals")
     choices = (Example("Which pet barks?", "dog", ("cat", "dog")), Example("Which pet purrs?", "cat", ("cat", "dog")))
     store_task(home.task_folder, replace(stored, metric="option_loglikelihood", validation=choices, test=choices))
     try:

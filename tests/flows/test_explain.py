@@ -18,6 +18,7 @@ from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of
 from flows.mirror.server import serve_in_thread
 from flows.screen.explained_route import show_explanation
 from flows.stages import explainer_of
@@ -36,7 +37,7 @@ def home(tmp_path: Path) -> Home:
         home=tmp_path / "home", base="org/base", endpoint="http://hub/", routing={"not_authors": ["cleo"]}
     )
     row = {"target": "base:org/base", "repo": "bob/second", "sha": "b2", "gone": "renamed"}
-    opened.ledger.append("repos", [row, {**row, "repo": "ann/won", "gone": None}])
+    ledger_of(opened).append("repos", [row, {**row, "repo": "ann/won", "gone": None}])
     return opened
 
 

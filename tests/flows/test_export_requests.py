@@ -17,6 +17,7 @@ from flows.answer.export import ExportOptions
 from flows.answer_batch import answer_batch
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
+from flows.home.parts import adapter_folder, model_folder
 from flows.mirror.server import serve_in_thread
 from lorauter.engine.engine import Engine
 from lorauter.routing.routes import Route
@@ -89,7 +90,7 @@ def test_vllm_gets_a_line_a_query_and_the_command_that_serves_its_adapters(
     ]
     served = list(dict.fromkeys(adapter for _, adapter in chosen if adapter))
     assert served
-    modules = [f"{adapter}={published.fetch_adapter(adapter).resolve()}" for adapter in served]
+    modules = [f"{adapter}={adapter_folder(published, adapter).resolve()}" for adapter in served]
     start = ["vllm", "serve", BASE, "--enable-lora", "--max-lora-rank", "16", "--lora-modules"]
     assert shlex.split(run.stdout) == start + modules
     assert run.stderr.splitlines()[-1] == (
@@ -115,7 +116,7 @@ def test_a_mixture_becomes_a_cat_folder_that_answers_as_the_mixture_does(
     told = [line.split("\t") for line in run.stdout.splitlines()]
     assert [(Path(folder), name[:4]) for name, folder, _ in told] == [(folder, "cat:") for folder in folders]
     assert {folder.parent for folder in folders} == {tmp_path / "out"}
-    engine = Engine(published.fetch_model(BASE, base_sha(published)), dtype="float32", find_adapter=Path)
+    engine = Engine(model_folder(published, BASE, base_sha(published)), dtype="float32", find_adapter=Path)
     prompts, limits = [line["body"]["inputs"] for line in lines], [3, 5, 5]
     merged = engine.answer(prompts, [Route(((str(folder), 1.0),)) for folder in folders], limits)
     queries, out = tmp_path / "queries.jsonl", tmp_path / "a.parquet"

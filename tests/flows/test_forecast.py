@@ -13,12 +13,13 @@ from catalog.errors import SettingError
 from catalog.tasks.task import Task
 from flows.cli.main import cli
 from flows.home.home import Home
+from flows.home.parts import ledger_of
 from flows.home.presets import config_file
 from flows.home.settings import load_settings
 from flows.plan.counts import tokens_of
 from flows.plan.forecast import Figure
 from flows.stages import forecast
-from warehouse.tasks.folder import read_tasks, store_task
+from warehouse.tasks.folder import read_tasks, store_task, stored_tasks
 
 BASE = "tiny/llama"
 NOWHERE = "http://127.0.0.1:9"
@@ -73,8 +74,10 @@ def test_after_a_refresh_all_is_counted_and_nothing_is_left_to_do(refreshed: Pat
     figures = forecast(home)
 
     values = _values(figures)
-    admitted = sum(row["admitted"] for row in home.ledger.current("verdicts"))
-    assert values["exhaustive, for comparison"] == (admitted + 1) * sum(len(t.validation) for t in home.tasks())
+    admitted = sum(row["admitted"] for row in ledger_of(home).current("verdicts"))
+    assert values["exhaustive, for comparison"] == (admitted + 1) * sum(
+        len(t.validation) for t in stored_tasks(home.task_folder)
+    )
     left = ("file requests", "configs and headers", "adapter weights", "base and encoder", "evaluations", "GPU hours")
     assert [values[name] for name in left] == [0] * 6
     assert all(figure.counted for figure in figures)
@@ -89,8 +92,8 @@ def test_a_further_task_is_new_for_every_adapter(refreshed: Path, tmp_path: Path
 
     evaluations = _values(forecast(home))["evaluations"]
 
-    admitted = sum(row["admitted"] for row in home.ledger.current("verdicts"))
-    every = (admitted + 1) * sum(len(task.validation) for task in home.tasks())
+    admitted = sum(row["admitted"] for row in ledger_of(home).current("verdicts"))
+    every = (admitted + 1) * sum(len(task.validation) for task in stored_tasks(home.task_folder))
     assert evaluations == pytest.approx(every / 4, abs=1)  # one of four tasks
 
 

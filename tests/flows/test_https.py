@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from flows.home.home import open_home
+from flows.home.parts import ledger_of
 from flows.mirror.accounts import Account
 from flows.mirror.server import HubServer, serve_in_thread
 
@@ -58,7 +59,7 @@ def test_a_dead_token_ends_the_run_and_no_repo_is_buried(served: Served, tmp_pat
     before = served.run("crawl", "--repos", str(tmp_path / "ids.txt"), token="hf_ann")
     served.hub.expire_tokens("hf_ann")
     after = served.run("crawl", "--repos", str(tmp_path / "ids.txt"), token="hf_ann")
-    rows = open_home(home=tmp_path / "home").ledger.current("repos")
+    rows = ledger_of(open_home(home=tmp_path / "home")).current("repos")
     assert before[:2] == (0, "2 repos listed.\n")
     assert (after[0], after[1]) == (1, "")
     assert f"{served.hub.endpoint} refused the token" in after[2] and "Set LORAUTER_TOKEN" in after[2]

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of
 from lorauter.routing.task_index import load_index
 from warehouse.records.pool import Pool
 from warehouse.snapshots.snapshot import current_snapshot, open_snapshot, publish
@@ -46,7 +47,7 @@ def test_its_tables_and_ledger_answer_sql(home: Home) -> None:
 
 
 def test_its_repos_make_a_pool_whose_dates_nobody_kept(home: Home) -> None:
-    listings = {member.listing.repo: member.listing.created for member in Pool(home.ledger, home.wanted).members()}
+    listings = {member.listing.repo: member.listing.created for member in Pool(ledger_of(home), home.wanted).members()}
 
     assert listings == {"ann/colours": "", "bob/animals": ""}
 

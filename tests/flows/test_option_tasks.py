@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from catalog.adapters.adapter import AdapterId
 from flows.cli.main import cli
 from flows.home.home import open_home
+from flows.home.parts import ledger_of
 from flows.stages import crawl, score, validate
 from lorauter.engine.engine import Engine
 from lorauter.routing.routes import Route
@@ -51,7 +52,7 @@ def test_the_adapter_that_finds_the_right_options_likeliest_is_chosen(
     crawl(home)
     scores = score(home, validate(home).bases[0])
     again = score(home, validate(home).bases[0])
-    outputs = home.ledger.read("outputs").to_pylist()
+    outputs = ledger_of(home).read("outputs").to_pylist()
     assert (added.exit_code, added.output) == (0, "choice: 20 validation, 0 test examples\n")
     assert [(AdapterId.parse(s.best).name, set(s.report.own)) for s in scores.tasks] == [(OWN, {1.0})]
     assert again.new == 0

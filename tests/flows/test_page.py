@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of
 from flows.page.render import render
 from flows.page.text import script_json
 from flows.page.write import linkable
@@ -55,7 +56,7 @@ def _rung(task: str, adapter: str, rung: int, kept: bool) -> dict[str, Any]:
 def home(tmp_path: Path) -> Home:
     """A home whose ledger knows a card with a script."""
     opened = open_home(home=tmp_path / "home", base="org/base", endpoint="https://hub.example")
-    opened.ledger.append("cards", [{"adapter": ANN, "text": f"Reads letters. {SCRIPT}"}])
+    ledger_of(opened).append("cards", [{"adapter": ANN, "text": f"Reads letters. {SCRIPT}"}])
     return opened
 
 
@@ -100,7 +101,7 @@ def _data(page: Path) -> dict[str, Any]:
 
 def test_the_numbers_of_the_page_are_those_of_sql(home: Home, snapshot: Snapshot, page: Path) -> None:
     world = _data(page)["bases"][0]
-    with connect(snapshot, home.ledger) as connection:
+    with connect(snapshot, ledger_of(home)) as connection:
         asked = "SELECT task, adapter, round(1000 * mean), round(1000 * lift), n FROM scores ORDER BY task, adapter"
         wanted = run(connection, asked).fetchall()
         seen, rejected, *_ = run(connection, "FROM funnel").fetchall()[0]
@@ -231,7 +232,7 @@ def test_in_a_browser_nothing_fails_and_nothing_is_asked(browse: Browse, page: P
 def test_in_a_browser_the_heatmap_shows_the_lifts_of_sql(
     browse: Browse, page: Path, home: Home, snapshot: Snapshot
 ) -> None:
-    with connect(snapshot, home.ledger) as connection:
+    with connect(snapshot, ledger_of(home)) as connection:
         asked = "SELECT round(lift, 3) FROM scores WHERE adapter <> '' ORDER BY adapter, task"
         wanted = [f"{lift:+.3f}" for (lift,) in run(connection, asked).fetchall()]
 

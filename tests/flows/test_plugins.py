@@ -18,12 +18,13 @@ import pytest
 
 from catalog.errors import SettingError
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of
 from flows.mirror.server import serve_in_thread
 from lorauter.compositions import read_spelled
 from lorauter.gates.named import read_spelled as read_gate
 from warehouse.queries.queries import read_queries
 from warehouse.snapshots.snapshot import current_snapshot
-from warehouse.tasks.folder import store_task
+from warehouse.tasks.folder import store_task, stored_tasks
 
 ROOT = Path(__file__).parents[2]
 BASE = "tiny/llama"
@@ -73,7 +74,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, refreshed: Path) -> Home:
     """A home with a published snapshot; one of its tasks is scored by the package's metric."""
     root = shutil.copytree(refreshed, tmp_path_factory.mktemp("home") / "home", symlinks=True)
     home = open_home(home=root, base=BASE)
-    task = next(task for task in home.tasks() if task.name == "colours")
+    task = next(task for task in stored_tasks(home.task_folder) if task.name == "colours")
     store_task(home.task_folder, replace(task, metric="same_length"))
     query = {"input": "Which pet barks?", "target": "x", "metric": "same_length", "max_new_tokens": 3}
     (root / "q.jsonl").write_text(json.dumps(query) + "\n")
@@ -111,7 +112,7 @@ def test_a_packages_composition_answers_and_is_stored_under_its_name(ran: dict[s
 
     assert (ran["composition"].code, row["error"], row["score"] in (0.0, 1.0)) == (0, None, True)
     assert json.loads(row["composition"]) == ["heaviest_two", {**DEFAULTS, "package": PACKAGE}]
-    assert row["composition"] in {stored["composition"] for stored in home.ledger.current("outputs")}
+    assert row["composition"] in {stored["composition"] for stored in ledger_of(home).current("outputs")}
 
 
 DEFAULTS = {"density": 0.5, "majority": "total", "seed": 0}
@@ -123,7 +124,7 @@ def test_a_packages_gate_answers_and_is_stored_under_its_name(ran: dict[str, Ran
     assert (ran["gate"].code, row["error"], row["router"]) == (0, None, "even")
     assert {one["weight"] for one in row["adapters"]} == {None}
     assert json.loads(row["composition"]) == ["gate:even", {"package": PACKAGE}]
-    assert row["composition"] in {stored["composition"] for stored in home.ledger.current("outputs")}
+    assert row["composition"] in {stored["composition"] for stored in ledger_of(home).current("outputs")}
 
 
 def test_a_packages_router_gate_metric_and_composition_are_evaluated(ran: dict[str, Ran]) -> None:
@@ -135,7 +136,7 @@ def test_a_packages_router_gate_metric_and_composition_are_evaluated(ran: dict[s
 
 
 def test_a_packages_strategy_scores(ran: dict[str, Ran], home: Home) -> None:
-    races = {row["task"] for row in home.ledger.current("rungs") if row["why"] == "three examples were met"}
+    races = {row["task"] for row in ledger_of(home).current("rungs") if row["why"] == "three examples were met"}
 
     assert (ran["strategy"].code, races) == (0, {"animals", "colours", "compass"})
 

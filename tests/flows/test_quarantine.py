@@ -11,7 +11,7 @@ from catalog.adapters.adapter import AdapterId
 from catalog.errors import DiskError, SettingError
 from catalog.tasks.answer import Failed
 from flows.home.home import Home, open_home
-from flows.home.parts import open_outputs
+from flows.home.parts import conditions_on, ledger_of, model_folder, open_engine, open_outputs
 from flows.score.score import Scores
 from flows.stages import crawl, score, validate
 from lorauter.compositions import spelled
@@ -43,7 +43,7 @@ def scores_of(home: Home) -> Scores:
 
 def test_a_hopeless_adapter_is_quarantined_with_its_reason(home: Home) -> None:
     scores_of(home)
-    rows = [row for row in home.ledger.current("rungs") if AdapterId.parse(row["adapter"]).name == HOPELESS]
+    rows = [row for row in ledger_of(home).current("rungs") if AdapterId.parse(row["adapter"]).name == HOPELESS]
     assert {(row["task"], row["rung"], row["n"], row["kept"]) for row in rows} == {
         (task, 1, 0, False) for task in ("animals", "colours", "compass")
     }
@@ -59,7 +59,7 @@ def test_the_others_are_scored_as_ever(home: Home) -> None:
 
 def test_what_failed_is_kept_and_not_tried_again(home: Home) -> None:
     first = scores_of(home)
-    failed = [row for row in home.ledger.read("outputs").to_pylist() if row["error"]]
+    failed = [row for row in ledger_of(home).read("outputs").to_pylist() if row["error"]]
     again = scores_of(home)
     assert (first.new > 0, again.new) == (True, 0)
     assert {(row["text"], AdapterId.parse(row["adapters"][0]).name) for row in failed} == {(None, HOPELESS)}
@@ -77,7 +77,7 @@ def test_a_bug_of_ours_is_no_fault_of_the_adapter(home: Home, monkeypatch: pytes
     monkeypatch.setattr(Engine, "answer", broken)
     with pytest.raises(KeyError, match="a slip of the pen"):
         scores_of(home)
-    errors = [row["error"] for row in home.ledger.read("outputs").to_pylist() if row["error"]]
+    errors = [row["error"] for row in ledger_of(home).read("outputs").to_pylist() if row["error"]]
     assert [error for error in errors if HOPELESS not in error] == []
 
     monkeypatch.setattr(Engine, "answer", answer)
@@ -91,7 +91,9 @@ def test_what_an_older_engine_could_not_run_is_tried_again_by_a_newer_one(
 ) -> None:
     """The weights are sound again as if the newer engine could read them."""
     first = scores_of(home)
-    assert {row["refused_by"] for row in home.ledger.read("outputs").to_pylist() if row["error"]} == {SERVING_VERSION}
+    assert {row["refused_by"] for row in ledger_of(home).read("outputs").to_pylist() if row["error"]} == {
+        SERVING_VERSION
+    }
     weights = next((home.root / "hub").glob("models--bob--animals/snapshots/*/adapter_model.safetensors"))
     weights.resolve().unlink()
     weights.unlink()
@@ -115,30 +117,30 @@ def test_a_disk_that_fails_is_no_fault_of_the_adapter(home: Home) -> None:
     with pytest.raises(DiskError, match="cannot be read"):
         scores_of(home)
 
-    assert not [row for row in home.ledger.read("outputs").to_pylist() if row["error"]]
+    assert not [row for row in ledger_of(home).read("outputs").to_pylist() if row["error"]]
 
 
 def test_a_base_that_cannot_be_run_is_nobodys_fault_but_its_own(home: Home) -> None:
     """The base is no adapter: without it nothing can be scored, and a person must know."""
-    weights = home.fetch_model(BASE, validate(home).bases[0].sha) / "model.safetensors"
+    weights = model_folder(home, BASE, validate(home).bases[0].sha) / "model.safetensors"
     weights.resolve().write_bytes(b"")
     with pytest.raises(SettingError, match="cannot be read"):
         scores_of(home)
-    assert not [row for row in home.ledger.read("outputs").to_pylist() if row["error"]]
+    assert not [row for row in ledger_of(home).read("outputs").to_pylist() if row["error"]]
 
 
 @pytest.mark.parametrize("composition", ["mixture", "cat"])
 def test_a_mixture_with_a_hopeless_member_fails_alone(home: Home, composition: str) -> None:
     scores_of(home)
-    keys = {AdapterId.parse(row["adapter"]).name: row["adapter"] for row in home.ledger.current("rungs")}
+    keys = {AdapterId.parse(row["adapter"]).name: row["adapter"] for row in ledger_of(home).current("rungs")}
     good, fine, hopeless = keys["ann/colours"], keys["cleo/compass"], keys[HOPELESS]
     mixtures = [((good, 0.5), (hopeless, 0.5)), ((good, 0.5), (fine, 0.5)), ((good, 1.0),), ()]
     work = [Work("red", mixture, 3, composition=spelled(composition)) for mixture in mixtures]
     base = validate(home).bases[0]
-    conditions = home.conditions(base.id, base.sha)
+    conditions = conditions_on(home, base.id, base.sha)
 
     answers, new = open_outputs(home).ensure(work, conditions, lambda _: None)
 
-    engine = home.engine(base.id, base.sha)
+    engine = open_engine(home, base.id, base.sha)
     assert answers[1:] == engine.answer(["red"] * 3, [Route(mixture) for mixture in mixtures[1:]], 3)
     assert (new, isinstance(answers[0], Failed)) == (4, True)

@@ -18,6 +18,7 @@ from catalog.errors import HubDown
 from catalog.hub.client import COUNT
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
+from flows.home.parts import ledger_of
 from flows.mirror.accounts import Account
 from flows.mirror.faults import Faults
 from flows.mirror.likeness import Likeness
@@ -51,7 +52,7 @@ def home_of(tmp_path: Path, hub: HubServer, **settings: Any) -> Home:
 
 
 def reasons(home: Home) -> dict[str, str | None]:
-    return {AdapterId.parse(row["adapter"]).repo: row["reason"] for row in home.ledger.current("verdicts")}
+    return {AdapterId.parse(row["adapter"]).repo: row["reason"] for row in ledger_of(home).current("verdicts")}
 
 
 def admitted(home: Home) -> set[str]:
@@ -59,7 +60,7 @@ def admitted(home: Home) -> set[str]:
 
 
 def gone(home: Home) -> dict[str, str]:
-    return {row["repo"]: row["gone"] for row in home.ledger.current("repos") if row["gone"]}
+    return {row["repo"]: row["gone"] for row in ledger_of(home).current("repos") if row["gone"]}
 
 
 # Tokens that die
@@ -71,7 +72,7 @@ def test_a_token_that_expires_in_the_middle_stops_the_run_and_is_no_verdict(tmp_
     command = ["--home", str(tmp_path / "home"), "validate", "--base", BASE, "--endpoint", hub.endpoint]
     result = CliRunner().invoke(cli, command, env={"LORAUTER_TOKEN": "hf_ann"})
     stopped = home_of(tmp_path, hub, token="hf_bob")
-    before = (reasons(stopped), stopped.ledger.read("raw").num_rows)
+    before = (reasons(stopped), ledger_of(stopped).read("raw").num_rows)
     validate(stopped)
     assert isinstance(result.exception, HubDown)
     assert result.exception.cause == f"{hub.endpoint} refused the token: it has expired."
@@ -110,10 +111,10 @@ def test_what_the_file_host_refused_is_read_again(tmp_path: Path, hub: HubServer
 def test_what_an_older_version_took_for_good_is_read_again(tmp_path: Path, hub: HubServer, error: str) -> None:
     home = home_of(tmp_path, hub)
     crawl(home)
-    (row,) = (row for row in home.ledger.current("repos") if row["repo"] == "bob/animals")
+    (row,) = (row for row in ledger_of(home).current("repos") if row["repo"] == "bob/animals")
     read = {"repo": "bob/animals", "path": "", "sha": row["sha"], "config": None, "header": None, "size": None}
     problem = {"reason": "unreadable", "evidence": f"adapter_config.json: {error}"}
-    home.ledger.stamp("raw", [{**read, "sha256": None, "problems": [problem]}])
+    ledger_of(home).stamp("raw", [{**read, "sha256": None, "problems": [problem]}])
     validate(home_of(tmp_path, hub))
     assert admitted(home_of(tmp_path, hub)) == SOUND
 
@@ -242,9 +243,9 @@ def test_what_was_listed_before_a_broken_page_is_kept(tmp_path: Path) -> None:
     with Odd(answer) as odd:
         settings = {"home": tmp_path / "home", "endpoint": odd.endpoint, "base": BASE}
         first = crawl(open_home(**settings))
-        kept = [row["repo"] for row in open_home(**settings).ledger.current("repos")]
+        kept = [row["repo"] for row in ledger_of(open_home(**settings)).current("repos")]
         broken = False
         crawl(open_home(**settings))
-        later = sorted(row["repo"] for row in open_home(**settings).ledger.current("repos"))
+        later = sorted(row["repo"] for row in ledger_of(open_home(**settings)).current("repos"))
     assert ([key for key, _ in first.failed], kept) == ([f"base:{BASE}"], ["ann/a"])
     assert later == ["ann/a", "ann/b"]

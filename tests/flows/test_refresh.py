@@ -21,14 +21,14 @@ from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
 from catalog.tasks.task import Example
 from flows.home.home import Home, open_home
-from flows.home.parts import open_router
+from flows.home.parts import ledger_of, open_encoder, open_router
 from flows.mirror.server import serve_in_thread
 from lorauter.engine.version import ENGINE_VERSION
 from lorauter.racing.selection import split_examples
 from lorauter.routing.task_index import load_index
 from tests.processes import ended, kill_when, start_command
 from warehouse.snapshots.snapshot import current_snapshot, open_snapshot
-from warehouse.tasks.folder import read_tasks, store_task
+from warehouse.tasks.folder import read_tasks, store_task, stored_tasks
 
 BASE = "tiny/llama"
 REASONS = {
@@ -102,7 +102,7 @@ def test_a_second_refresh_asks_for_no_file_and_makes_no_output(home: Home) -> No
     assert second["evaluations"] == {**first["evaluations"], "new": 0}
     assert COUNT.file - files_before == 0
     assert second["snapshot"] == first["snapshot"]
-    runs = sorted(home.ledger.read("runs").to_pylist(), key=lambda row: row["started"])
+    runs = sorted(ledger_of(home).read("runs").to_pylist(), key=lambda row: row["started"])
     assert [(run["command"], run["new"]) for run in runs] == [
         ("refresh", first["evaluations"]["new"]),
         ("refresh", 0),
@@ -123,7 +123,7 @@ def test_a_further_task_costs_only_its_own_evaluations(home: Home, tiny_tasks: P
 
     second = refresh(home.reference)
 
-    table = home.ledger.read("outputs").to_pylist()
+    table = ledger_of(home).read("outputs").to_pylist()
     assert second["evaluations"]["new"] == sum(row["task"] == "animals" for row in table) > 0
 
 
@@ -140,12 +140,12 @@ def test_a_new_adapter_costs_its_own_evaluations_and_what_the_leaders_need_again
             store_task(home.task_folder, task)
         first = refresh(home.reference)
         leaders = {row["adapter"] for row in current_snapshot(home.snapshots).read("best")}
-        before = set(home.ledger.read("outputs")["key"].to_pylist())
+        before = set(ledger_of(home).read("outputs")["key"].to_pylist())
         write_adapter(folder / BASE, folder / "dora/newcomer", seed=5, rank=4)
 
         second = refresh(home.reference)
 
-    made = [row for row in home.ledger.read("outputs").to_pylist() if row["key"] not in before]
+    made = [row for row in ledger_of(home).read("outputs").to_pylist() if row["key"] not in before]
     by = {AdapterId.parse(row["adapters"][0]).name for row in made if set(row["adapters"]) - leaders}
     assert second["evaluations"]["new"] == len(made) > 0
     assert by == {"dora/newcomer"}
@@ -159,7 +159,7 @@ def test_an_exhaustive_run_meets_every_selection_example(home: Home) -> None:
     outcome = refresh({**home.reference, "strategy": "exhaustive"})
 
     scores = open_snapshot(Path(outcome["folder"])).read("scores")
-    sizes = {task.name: len(split_examples(task, 0.4)[0]) for task in home.tasks()}
+    sizes = {task.name: len(split_examples(task, 0.4)[0]) for task in stored_tasks(home.task_folder)}
     adapters = {key for key, reason in REASONS.items() if reason is None}
     assert {(row["task"], row["n"]) for row in scores} == set(sizes.items())
     assert len(scores) == len(sizes) * (len(adapters) + 1)
@@ -168,13 +168,13 @@ def test_an_exhaustive_run_meets_every_selection_example(home: Home) -> None:
 def test_a_changed_task_costs_only_its_own_evaluations(published: Home) -> None:
     from flows.refresh import refresh
 
-    before = set(published.ledger.read("outputs")["key"].to_pylist())
-    task = published.tasks()[0]
+    before = set(ledger_of(published).read("outputs")["key"].to_pylist())
+    task = stored_tasks(published.task_folder)[0]
     store_task(published.task_folder, replace(task, template="Question: {input}\nAnswer:"))
 
     refresh(published.reference)
 
-    made = [row for row in published.ledger.read("outputs").to_pylist() if row["key"] not in before]
+    made = [row for row in ledger_of(published).read("outputs").to_pylist() if row["key"] not in before]
     assert {row["task"] for row in made} == {task.name}
 
 
@@ -219,7 +219,7 @@ def test_whoever_watches_prefect_sees_rungs_and_winners(home: Home) -> None:
 
 
 def test_the_ledger_holds_raw_text_with_all_that_decided_it(published: Home) -> None:
-    rows = published.ledger.read("outputs").to_pylist()
+    rows = ledger_of(published).read("outputs").to_pylist()
     assert {(r["base"], r["dtype"], r["engine"], r["decoding"]) for r in rows} == {
         (BASE, "float32", ENGINE_VERSION, "greedy")
     }
@@ -258,7 +258,7 @@ def test_a_task_that_no_adapter_improves_publishes_the_base_and_routing_honours_
     from flows.refresh import refresh
     from lorauter.engine.engine import Engine
 
-    task = home.tasks()[0]
+    task = stored_tasks(home.task_folder)[0]
     engine = Engine(tiny_hub_folder / BASE, dtype="float32")
     texts = engine.generate([task.prompt(e.input) for e in task.validation], [()] * len(task.validation), 3)
     known = tuple(Example(e.input, text) for e, text in zip(task.validation, texts, strict=True))
@@ -275,7 +275,7 @@ def test_a_task_that_no_adapter_improves_publishes_the_base_and_routing_honours_
 
 def test_a_router_is_fitted_on_the_inputs_that_refresh_published(published: Home) -> None:
     snapshot = current_snapshot(published.snapshots)
-    tasks = published.tasks()
+    tasks = stored_tasks(published.task_folder)
 
     routes = open_router(published, snapshot, "discriminant").route([task.test[0].input for task in tasks])
 
@@ -293,7 +293,7 @@ def test_an_encoders_prompt_is_published_and_put_before_queries_too(published: H
     snapshot = open_snapshot(Path(refresh({**published.reference, "encoder_prompt": prompt})["folder"]))
 
     router = open_router(published, snapshot, "lorauter")
-    encoder = published.encoder(snapshot.read("tasks")[0]["encoder_sha"])
+    encoder = open_encoder(published, snapshot.read("tasks")[0]["encoder_sha"])
     first = snapshot.read("inputs")[0]
     assert {row["encoder_prompt"] for row in snapshot.read("tasks")} == {prompt}
     assert {row["encoder_prompt"] for row in plain.read("tasks")} == {""}

@@ -13,6 +13,7 @@ from rich.text import Text
 from catalog.errors import HubTrouble
 from flows.cli import main as cli
 from flows.home.home import Home, open_home
+from flows.home.parts import hub_of
 from flows.screen import tables as described
 from flows.screen.progress import say
 from flows.screen.screen import Screen
@@ -69,14 +70,14 @@ def test_a_listing_that_fails_with_brackets_in_its_error_ends_no_crawl(
     tmp_path: Path, tiny_hub: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home: Home = open_home(home=tmp_path, endpoint=tiny_hub, base="tiny/llama", targets=["tag:a[/b]"])
-    pages = home.hub.page
+    pages = hub_of(home).page
 
     def page(target: object, position: str | None = None) -> object:
         if "a[/b]" in str(target):
             raise HubTrouble("The hub said: no tag a[/b].")
         return pages(target, position)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(home.hub, "page", page)
+    monkeypatch.setattr(hub_of(home), "page", page)
 
     assert crawl(home).listed > 0
 

@@ -10,6 +10,7 @@ import sqlite3
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
-from flows.home.parts import engine_here, loaded_engine
+from flows.home.parts import adapter_folder, conditions_on, engine_here, hub_of, ledger_of, loaded_engine, plans_of
 from flows.home.settings import Settings, load_settings
 from flows.mirror.accounts import Account
 from flows.mirror.server import serve_in_thread
@@ -74,7 +75,7 @@ def stored_parameters(endpoint: str) -> list[dict[str, dict[str, str]]]:
 
 def test_shards_run_on_an_engine_of_the_homes_own_settings(refreshed: Path, tiny_hub: str) -> None:
     home = open_home(home=refreshed, endpoint=tiny_hub, base=BASE, **GIVEN)
-    base_sha = home.ledger.current("bases")[0]["base_sha"]
+    base_sha = ledger_of(home).current("bases")[0]["base_sha"]
 
     engine = engine_here(home, BASE, base_sha)
 
@@ -85,12 +86,13 @@ def test_shards_run_on_an_engine_of_the_homes_own_settings(refreshed: Path, tiny
 
 def test_one_engine_at_a_time_is_held_and_its_home_opened_once(refreshed: Path, tiny_hub: str) -> None:
     home = open_home(home=refreshed, endpoint=tiny_hub, base=BASE, **GIVEN)
-    base_sha = home.ledger.current("bases")[0]["base_sha"]
+    base_sha = ledger_of(home).current("bases")[0]["base_sha"]
     engine = loaded_engine(home, BASE, base_sha, "float32")
     held = weakref.ref(engine)
 
     assert loaded_engine(home, BASE, base_sha, "float32") is engine
-    assert engine.find_adapter == home.fetch_adapter
+    assert isinstance(engine.find_adapter, partial)
+    assert (engine.find_adapter.func, engine.find_adapter.args) == (adapter_folder, (home,))
     del engine
     other = loaded_engine(home, BASE, base_sha, "bfloat16")
 
@@ -184,13 +186,13 @@ def test_a_worker_opens_a_gated_base_by_the_token_of_its_own_environment(
     tmp_path: Path, gated_hub: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     home = open_home(home=tmp_path / "home", endpoint=gated_hub, base=BASE, token=TOKEN, **GIVEN)
-    conditions = home.conditions(BASE, home.hub.repo_files(BASE)[0])
-    plan = make_plan(home.plans, home.ledger, [Work("red", (), 3)], conditions, 8)
+    conditions = conditions_on(home, BASE, hub_of(home).repo_files(BASE)[0])
+    plan = make_plan(plans_of(home), ledger_of(home), [Work("red", (), 3)], conditions, 8)
     monkeypatch.setenv("LORAUTER_TOKEN", TOKEN)
 
     score_shard(home.worker_reference, plan.name, 0)
 
-    assert [row["error"] for row in home.ledger.read("outputs").to_pylist()] == [None]
+    assert [row["error"] for row in ledger_of(home).read("outputs").to_pylist()] == [None]
     kept = [parameters["reference"] for parameters in stored_parameters(gated_hub) if "reference" in parameters]
     assert [(told["capacity"], told["dtype"], "token" in told) for told in kept] == [(3, "float32", False)]
     databases = [path for path in Path(os.environ["PREFECT_HOME"]).rglob("*") if path.is_file()]

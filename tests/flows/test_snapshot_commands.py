@@ -18,6 +18,7 @@ from huggingface_hub import DatasetCard
 
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
+from flows.home.parts import adapter_folder, ledger_of
 from warehouse.snapshots.dataset_card import written
 from warehouse.snapshots.snapshot import current_snapshot, publish
 
@@ -107,7 +108,7 @@ def test_a_snapshot_says_what_it_was_made_from(home: Home) -> None:
     sources = current_snapshot(home.snapshots).read("sources")
 
     made = {(row["table"], row["fragment"]) for row in sources}
-    assert {name for table, name in made if table == "outputs"} <= home.ledger.names("outputs")
+    assert {name for table, name in made if table == "outputs"} <= ledger_of(home).names("outputs")
     assert {table for table, _ in made} >= {"repos", "raw", "verdicts", "outputs"}
 
 
@@ -120,7 +121,7 @@ def test_weights_travel_to_a_machine_without_hub(home: Home, tiny_hub: str, tmp_
 
     shutil.rmtree(home.root / "hub")
 
-    assert {key: home.fetch_adapter(key).parent for key in keys} == dict.fromkeys(keys, snapshot.folder / "weights")
+    assert {key: adapter_folder(home, key).parent for key in keys} == dict.fromkeys(keys, snapshot.folder / "weights")
 
 
 def test_the_folder_is_a_data_set_with_a_card(home: Home) -> None:

@@ -20,6 +20,7 @@ from catalog.hub.client import COUNT
 from catalog.rules.table import Policy
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
+from flows.home.parts import hub_of, ledger_of, open_engine
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
 from flows.stages import crawl, curate, validate
@@ -52,7 +53,7 @@ def run(tmp_path: Path, hub: HubServer, **settings: Any) -> tuple[Home, Judged]:
 
 
 def reasons(home: Home, base: str = BASE) -> dict[str, str | None]:
-    rows = [row for row in home.ledger.current("verdicts") if row["base"] == base]
+    rows = [row for row in ledger_of(home).current("verdicts") if row["base"] == base]
     return {AdapterId.parse(row["adapter"]).name: row["reason"] for row in rows}
 
 
@@ -69,16 +70,16 @@ def test_admitted_and_rejected_are_all_that_was_seen(tmp_path: Path, hub: HubSer
 
 def test_nothing_is_asked_for_or_written_twice(tmp_path: Path, hub: HubServer) -> None:
     home, _ = run(tmp_path, hub)
-    rows, files = home.ledger.read("verdicts").num_rows, hub.counts.resolvers
+    rows, files = ledger_of(home).read("verdicts").num_rows, hub.counts.resolvers
     run(tmp_path, hub)
-    assert (home.ledger.read("verdicts").num_rows, hub.counts.resolvers) == (rows, files)
+    assert (ledger_of(home).read("verdicts").num_rows, hub.counts.resolvers) == (rows, files)
 
 
 def test_another_policy_judges_what_is_stored_without_a_file_request(tmp_path: Path, hub: HubServer) -> None:
     run(tmp_path, hub)
     files = COUNT.file
     home, _ = run(tmp_path, hub, policy=Policy(max_rank=4, licences=("mit",)))
-    verdicts = {row["repo"]: row for row in home.ledger.current("verdicts")}
+    verdicts = {row["repo"]: row for row in ledger_of(home).current("verdicts")}
     assert COUNT.file == files
     assert [finding["reason"] for finding in verdicts["bob/animals"]["findings"]] == ["rank", "licence"]
     assert [finding["reason"] for finding in verdicts["ann/colours"]["findings"]] == ["licence"]
@@ -106,16 +107,16 @@ def test_another_rank_than_the_configs_is_served_where_the_policy_lets_the_heade
 
     home, judged = run(tmp_path, hub, policy=Policy(rank_mismatch=True))
 
-    row = next(row for row in home.ledger.current("verdicts") if row["repo"] == "ann/colours")
+    row = next(row for row in ledger_of(home).current("verdicts") if row["repo"] == "ann/colours")
     assert (row["reason"], row["rank"], row["rank_mismatches"]) == (None, 4, 4)
-    engine = home.engine(BASE, judged.bases[0].sha)
+    engine = open_engine(home, BASE, judged.bases[0].sha)
     assert len(engine.generate(["red"], [((row["adapter"], 1.0),)], 2)) == 1
 
 
 def test_an_adapter_of_a_revision_is_for_the_base_at_that_revision_alone(
     tmp_path: Path, folder: Path, hub: HubServer
 ) -> None:
-    sha = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE).hub.repo_files(BASE, "main")[0]
+    sha = hub_of(open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)).repo_files(BASE, "main")[0]
     change(folder, "ann/colours", revision=sha)
     change(folder, "bob/animals", revision="step1000")
 
@@ -129,8 +130,8 @@ def test_weights_that_an_older_version_checked_are_judged_by_their_norms(
     tmp_path: Path, hub: HubServer, norm: float, reason: str | None
 ) -> None:
     home, _ = run(tmp_path, hub)
-    row = next(row for row in home.ledger.current("weights") if row["adapter"].startswith("ann/colours@"))
-    home.ledger.changes("weights").append([{**row, "mean_norm": norm}])
+    row = next(row for row in ledger_of(home).current("weights") if row["adapter"].startswith("ann/colours@"))
+    ledger_of(home).changes("weights").append([{**row, "mean_norm": norm}])
 
     validate(home)
 
@@ -139,17 +140,17 @@ def test_weights_that_an_older_version_checked_are_judged_by_their_norms(
 
 def test_every_failing_rule_is_kept_with_its_evidence(tmp_path: Path, hub: HubServer) -> None:
     home, _ = run(tmp_path, hub, policy=Policy(blocked=("wild",)))
-    row = next(row for row in home.ledger.current("verdicts") if row["repo"] == "wild/pickle-only")
+    row = next(row for row in ledger_of(home).current("verdicts") if row["repo"] == "wild/pickle-only")
     assert row["findings"] == [{"reason": "blocked_author", "evidence": "author 'wild' is blocked"}]
     home, _ = run(tmp_path, hub, policy=Policy(licences=("mit",)))
-    row = next(row for row in home.ledger.current("verdicts") if row["repo"] == "wild/pickle-only")
+    row = next(row for row in ledger_of(home).current("verdicts") if row["repo"] == "wild/pickle-only")
     assert [finding["reason"] for finding in row["findings"]] == ["pickle_only", "licence"]
     assert all(finding["evidence"] for finding in row["findings"])
 
 
 def test_a_verdict_tells_what_the_adapter_is(tmp_path: Path, hub: HubServer) -> None:
     home, _ = run(tmp_path, hub)
-    row = next(row for row in home.ledger.current("verdicts") if row["repo"] == "bob/animals")
+    row = next(row for row in ledger_of(home).current("verdicts") if row["repo"] == "bob/animals")
     wanted = {
         "base_named": BASE,
         "base_source": "config",
@@ -164,7 +165,7 @@ def test_a_verdict_tells_what_the_adapter_is(tmp_path: Path, hub: HubServer) -> 
 
 def test_a_duplicate_is_linked_and_not_downloaded(tmp_path: Path, hub: HubServer) -> None:
     home, _ = run(tmp_path, hub)
-    row = next(row for row in home.ledger.current("verdicts") if row["repo"] == "wild/copycat")
+    row = next(row for row in ledger_of(home).current("verdicts") if row["repo"] == "wild/copycat")
     assert (AdapterId.parse(row["duplicate_of"]).name, row["downloaded"]) == ("ann/colours", False)
     assert not list((home.root / "hub").glob("models--wild--copycat"))
 
@@ -178,7 +179,7 @@ def made(folder: Path, at: float, downloads: int = 0) -> None:
 
 def originals(home: Home) -> dict[str, str | None]:
     """Whose weights the original and its copy are said to be."""
-    rows = [row for row in home.ledger.current("verdicts") if row["repo"] in ("ann/colours", "wild/copycat")]
+    rows = [row for row in ledger_of(home).current("verdicts") if row["repo"] in ("ann/colours", "wild/copycat")]
     return {row["repo"]: row["duplicate_of"] and AdapterId.parse(row["duplicate_of"]).name for row in rows}
 
 
@@ -189,7 +190,7 @@ def test_a_copy_that_came_later_does_not_displace_the_original(tmp_path: Path, h
     home, _ = run(tmp_path, hub)
 
     assert originals(home) == {"ann/colours": None, "wild/copycat": "ann/colours"}
-    listed = {row["repo"]: row["created"] for row in home.ledger.current("repos")}
+    listed = {row["repo"]: row["created"] for row in ledger_of(home).current("repos")}
     assert (listed["ann/colours"], listed["wild/copycat"]) == ("2020-09-13T12:26:40.000Z", "2023-11-14T22:13:20.000Z")
 
 
@@ -306,10 +307,10 @@ def test_several_bases_are_judged_in_one_run(tmp_path: Path, hub: HubServer) -> 
 def test_an_adapter_of_a_base_and_of_an_author_is_seen_once(tmp_path: Path, hub: HubServer) -> None:
     _, alone = run(tmp_path, hub)
     home, both = run(tmp_path, hub, targets=("author:ann",))
-    rows = home.ledger.read("verdicts").num_rows
+    rows = ledger_of(home).read("verdicts").num_rows
     run(tmp_path, hub, targets=("author:ann",))
     assert (both.seen, both.admitted) == (alone.seen, alone.admitted)
-    assert home.ledger.read("verdicts").num_rows == rows
+    assert ledger_of(home).read("verdicts").num_rows == rows
 
 
 def test_adapters_of_an_author_are_judged_for_the_base_they_name(tmp_path: Path, hub: HubServer) -> None:
@@ -325,7 +326,7 @@ def test_a_quantised_twin_is_judged_for_its_base_and_recorded(
 ) -> None:
     write_adapter(folder / BASE, folder / "eve/quick", seed=7, rank=2, base_id="unsloth/llama-bnb-4bit")
     home, _ = run(tmp_path, hub)
-    row = next(row for row in home.ledger.current("verdicts") if row["repo"] == "eve/quick")
+    row = next(row for row in ledger_of(home).current("verdicts") if row["repo"] == "eve/quick")
     assert (row["admitted"], row["base"], row["base_named"], row["base_twin"]) == (
         True,
         BASE,
@@ -405,7 +406,7 @@ def test_every_wild_adapter_ends_with_its_verdict(tmp_path: Path) -> None:
         home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, targets=targets)
         crawl(home, with_bases=False)
         judged = validate(home)
-    rows = home.ledger.current("verdicts")
+    rows = ledger_of(home).current("verdicts")
     assert {row["repo"]: row["reason"] for row in rows} == expected
     assert (judged.seen, judged.admitted) == (109, 2)
     assert {row["base"]: row["matched"] for row in rows if row["admitted"]} == {
@@ -421,6 +422,6 @@ def test_a_wait_for_the_window_while_weights_come_is_told(
         home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
         crawl(home)
         validate(home, download=False)
-        home.hub.transport.budget.refused("resolvers", 2.0)
+        hub_of(home).transport.budget.refused("resolvers", 2.0)
         validate(home)
     assert "The hub's window for resolvers requests is spent; going on in 2 s." in capsys.readouterr().err

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from catalog.errors import SnapshotError
 from flows.cli.main import cli
 from flows.home.home import open_home
+from flows.home.parts import ledger_of, storage_of
 from warehouse.ledger.compaction import compact
 from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.migrations import MIGRATIONS, begin, check_format, migrate, pending, read_format
@@ -103,11 +104,11 @@ def test_the_command_tells_what_it_does_and_is_done_once(old: Path) -> None:
 def test_a_new_home_needs_no_upgrade(tmp_path: Path) -> None:
     home = open_home(home=tmp_path / "new")
 
-    begin(home.storage)
-    home.ledger.append("cards", [{"adapter": "ann/x@1"}])
-    begin(home.storage)
+    begin(storage_of(home))
+    ledger_of(home).append("cards", [{"adapter": "ann/x@1"}])
+    begin(storage_of(home))
 
-    assert (read_format(home.storage), pending(home.storage)) == (NEWEST, [])
+    assert (read_format(storage_of(home)), pending(storage_of(home))) == (NEWEST, [])
 
 
 @pytest.mark.parametrize(
