@@ -18,6 +18,7 @@ from flows.home.parts import (
     hub_of,
     ledger_of,
     model_folder,
+    open_encoder,
     snapshot_of,
     storage_of,
 )
