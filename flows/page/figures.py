@@ -33,6 +33,10 @@ class TaskLine:
     lift: int | None
     lift_error: int | None
     over_majority: int | None
+    status: str
+    empty: int | None
+    cut: int | None
+    base_empty: int | None
 
 
 def figures(tables: Tables) -> dict[str, Any]:
@@ -80,6 +84,10 @@ def _task(row: TaskRow, anchors: Mapping[str, str]) -> TaskLine:
         lift=row.lift,
         lift_error=row.lift_error,
         over_majority=row.over_majority,
+        status=shown(row.status),
+        empty=row.empty,
+        cut=row.cut,
+        base_empty=row.base_empty,
     )
 
 

@@ -138,6 +138,8 @@ class ScoreRow:
     lift_n: int | None
     rung: int
     chosen: bool | None
+    empty: int | None
+    cut: int | None
     mean: int | None
     error: int | None
     lift: int | None
@@ -158,6 +160,11 @@ class TaskRow:
     embedding: Sequence[float] | None
     adapter: str | None
     n: int | None
+    status: str | None
+    empty: int | None
+    cut: int | None
+    base_empty: int | None
+    base_cut: int | None
     score: int | None
     error: int | None
     base_score: int | None

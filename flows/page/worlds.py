@@ -27,9 +27,22 @@ _TEXTS = (
     "rules_version",
 )
 _PLAIN = ("admitted", "downloaded", "size", "rank", "modules", "matched", "dora", "rslora", "downloads")
-_TASK_NUMBERS = ("n", "score", "error", "base_score", "lift", "lift_error", "over_majority", "over_shuffled")
-_TASK_TEXTS = ("metric", "description", "declared", "majority")
-_SCORE_NUMBERS = ("n", "rung", "mean", "error", "lift", "lift_error", "lift_n")
+_TASK_NUMBERS = (
+    "n",
+    "score",
+    "error",
+    "base_score",
+    "lift",
+    "lift_error",
+    "over_majority",
+    "over_shuffled",
+    "empty",
+    "cut",
+    "base_empty",
+    "base_cut",
+)
+_TASK_TEXTS = ("status", "metric", "description", "declared", "majority")
+_SCORE_NUMBERS = ("n", "rung", "mean", "error", "lift", "lift_error", "lift_n", "empty", "cut")
 _MOST_FINDINGS = 20
 _UNLISTED = RepoRow(repo="", tags=None, likes=None, last_modified=None, gone=None)
 

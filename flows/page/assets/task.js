@@ -22,7 +22,8 @@ function sayTask(task) {
     `Metric ${tasks.metric[task] || "unknown"}, ${count(tasks.examples[task])} validation examples. Published: `, name(published),
     `, score ${thousandths(tasks.score[task])} ± ${thousandths(tasks.error[task])} on ${count(tasks.n[task])} examples that did not choose it, `,
     `lift ${signed(tasks.lift[task])} ± ${thousandths(tasks.lift_error[task])}, over the majority answer ${signed(tasks.over_majority[task])}, `,
-    `over shuffled targets ${signed(tasks.over_shuffled[task])}.`);
+    `over shuffled targets ${signed(tasks.over_shuffled[task])}. Standing: ${tasks.status[task] || "unknown"}.`,
+    ...(tasks.empty[task] === null ? [] : [` Of these answers ${count(tasks.empty[task])} say nothing and ${count(tasks.cut[task])} are cut; of the base's own ${count(tasks.base_empty[task])} and ${count(tasks.base_cut[task])}.`]));
 }
 
 function drawBracket(task) {
@@ -58,7 +59,7 @@ function drawScores(task) {
     ...["mean", "error", "lift", "lift_error"].map((field, place) => ({
       label: ["score", "± s.e.", "lift", "± s.e."][place], className: "number",
       value: (row) => scores[field][row], show: (row) => (field === "lift" ? signed : thousandths)(scores[field][row]) })),
-    ...["lift_n", "n", "rung"].map((field) => ({ label: { lift_n: "n of lift" }[field] || field, className: "number", value: (row) => scores[field][row], show: (row) => count(scores[field][row]) })),
+    ...["lift_n", "n", "empty", "cut", "rung"].map((field) => ({ label: { lift_n: "n of lift" }[field] || field, className: "number", value: (row) => scores[field][row], show: (row) => count(scores[field][row]) })),
     { label: "outcome", className: "told", value: (row) => scores.chosen[row], show: (row) => (scores.chosen[row] ? "published. " : "") + (why.get(scores.adapter[row]) || "") },
   ];
   dataTable(at("scores-table"), `Scores on the examples that chose, all ${count(rows.length)} that were tried`, columns, rows, { size: ROWS, more: at("scores-more"), drawn: drawTop });
