@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from catalog.adapters.adapter import AdapterId
 
@@ -38,11 +37,6 @@ class Act:
     author: str
     reason: str
     at: datetime
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Act:
-        """From a row of the ledger."""
-        return cls(**{name: row[name] for name in cls.__slots__})
 
     def means(self, key: str) -> bool:
         """Whether it is about the adapter of that key; of a name, whether about every adapter that the name means."""

@@ -20,11 +20,13 @@ class Wanted:
         bases: model ids, each once, the run's own first.
         others: targets that are no base.
         aliases: other names of bases, {other: canonical}.
+        revision: of the run's own base.
     """
 
     bases: tuple[str, ...]
     others: tuple[Target, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    revision: str = "main"
 
     @property
     def targets(self) -> list[Target]:
@@ -37,3 +39,7 @@ class Wanted:
         """Key of a base's target → the base that its adapters are judged for; of two, the one named first."""
         named = {base: listed_names(base, self.aliases) for base in self.bases}
         return {Target("base", name).key: base for base, names in reversed(named.items()) for name in names}
+
+    def revision_of(self, base: str) -> str:
+        """The revision that is wanted of a base: main, but for the run's own."""
+        return self.revision if base == self.bases[0] else "main"

@@ -6,12 +6,15 @@ does. Commands, flows, the demo and whoever scripts a home call these; a stage i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from catalog.bases.base import Base
+    from catalog.curation import Act
+    from catalog.tasks.task import Task
     from flows.answer.batch import Answered
     from flows.answer.export import Exported, ExportOptions
     from flows.answer.options import AnswerOptions
@@ -19,11 +22,15 @@ if TYPE_CHECKING:
     from flows.answer.route_texts import RouteOptions
     from flows.crawl.listings import Crawled
     from flows.evaluate.evaluate import Alter, EvaluateOptions, Evaluation
+    from flows.home.doctor import Check
     from flows.home.home import Home
     from flows.page.write import PageSources
+    from flows.plan.forecast import Figure
     from flows.publish.run_record import Run
     from flows.score.score import Racetrack, Scores
+    from flows.tasks.add import Say, Source
     from flows.validate.verdicts import Judged
+    from lorauter.routing.encoder import Encoder
     from lorauter.routing.explain import Explainer
     from warehouse.snapshots.snapshot import Snapshot
 
@@ -31,42 +38,45 @@ if TYPE_CHECKING:
 def crawl(home: Home, full: bool = False, with_bases: bool = True) -> Crawled:
     """Bring the listings of what the settings want up to date. As `flows.crawl.listings.crawl`."""
     from flows.crawl import listings
+    from warehouse.ledger.migrations import begin
 
-    return listings.crawl(home, full, with_bases)
+    begin(home.storage)
+    return listings.crawl(home.ledger, home.hub, home.wanted, home.settings.sweep_days, full, with_bases)
 
 
 def validate(home: Home, download: bool = True) -> Judged:
     """Bring every adapter of the pool to a verdict. As `flows.validate.verdicts.validate`."""
     from flows.validate import verdicts
 
-    return verdicts.validate(home, download)
+    options = verdicts.ValidateOptions(home.settings.policy, home.settings.sweep_days, download)
+    return verdicts.validate(home.ledger, home.hub, home.fetch_adapter, home.wanted, options)
 
 
 def read_base(home: Home, id_: str | None = None) -> Base:
     """A base of the settings, their own by default. As `flows.validate.bases.read_base`."""
     from flows.validate import bases
 
-    return bases.read_base(home, id_)
+    id_ = id_ or home.settings.base
+    return bases.read_base(home.ledger, home.hub, id_, home.wanted.revision_of(id_))
 
 
 def score(home: Home, base: Base) -> Scores:
     """Score the admitted adapters of a base on every task. As `flows.score.score.score`."""
-    from flows.home.parts import open_embeddings, open_outputs
+    from flows.home.parts import open_embeddings, open_outputs, tasks_on
     from flows.score import score as scoring
     from flows.score.cards import Cards
-    from flows.validate.verdicts import verdicts
+    from warehouse.records.verdicts import admitted_of_pool
 
-    index, keys = verdicts(home, base, ["admitted", "downloaded"])
-    columns = {key[2]: index.columns[key] for key in keys}
     return scoring.score(
         base,
-        home.tasks(),
-        {key: downloaded for key, (admitted, downloaded) in columns.items() if admitted},
+        tasks_on(home, base.id, base.sha),
+        admitted_of_pool(home.ledger, home.wanted, base),
         racetrack(home, base),
         home.ledger,
         open_outputs(home),
         Cards(home.ledger, home.hub, home.wanted, home.settings.readers),
         open_embeddings(home),
+        keep_unconfirmed=home.settings.unconfirmed == "publish",
     )
 
 
@@ -83,7 +93,7 @@ def publish(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -
     from flows.home.parts import open_embeddings
     from flows.publish.publish import JudgedPool, PublishOptions, publish_catalog
     from flows.tasks.curate import whoami
-    from flows.validate.verdicts import verdicts
+    from warehouse.records.verdicts import PoolVerdicts
 
     settings = home.settings
     weights_of = home.fetch_adapter if settings.with_weights else None
@@ -92,11 +102,11 @@ def publish(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -
         scores,
         run,
         racetrack(home, base),
-        JudgedPool(*verdicts(home, base), settings.policy),
+        JudgedPool(PoolVerdicts(home.ledger, home.wanted, base), settings.policy),
         home.ledger,
         open_embeddings(home),
         home.snapshots,
-        PublishOptions(settings.gate, whoami(home), settings.keep_snapshots, weights_of),
+        PublishOptions(settings.gate, whoami(settings.author), settings.keep_snapshots, weights_of),
         force,
     )
 
@@ -153,13 +163,14 @@ def evaluate(
         altered: gives other parts to build routers from, for studies: with another encoder, say.
     """
     from flows.evaluate import evaluate as evaluation
-    from flows.home.parts import open_outputs, router_parts
+    from flows.home.parts import open_outputs, router_parts, tasks_on
 
     opened = home.snapshot(snapshot)
     parts = router_parts(home, opened)
     parts = altered(parts) if altered else parts
     conditions = home.conditions(parts.index.base, parts.index.base_sha)
-    return evaluation.evaluate(options, opened, parts, home.tasks(), open_outputs(home).ensure, conditions)
+    tasks = tasks_on(home, parts.index.base, parts.index.base_sha)
+    return evaluation.evaluate(options, opened, parts, tasks, open_outputs(home).ensure, conditions)
 
 
 def write_page(home: Home, snapshot: Snapshot, out: Path) -> None:
@@ -197,3 +208,68 @@ def published_base(home: Home, snapshot: Snapshot) -> PublishedBase:
         fetch_adapter=home.fetch_adapter,
         fetch_base=lambda: home.fetch_model(index.base, index.base_sha),
     )
+
+
+def forecast(home: Home) -> list[Figure]:
+    """What a refresh of the settings' base will take. As `flows.plan.forecast.forecast`; makes no request."""
+    from flows.plan import forecast as plan
+    from flows.plan.counts import counts_of
+
+    settings = home.settings
+    counts = counts_of(home.ledger, home.wanted, home.task_folder, home.root / "hub", settings.encoder)
+    way = plan.Way(settings.page_size, bool(settings.hub_token), settings.strategy)
+    return plan.forecast(counts, settings.plan, way)
+
+
+def add_tasks(home: Home, source: Source, say: Say) -> list[Task]:
+    """Store the tasks of a source. As `flows.tasks.add.add_tasks`; clusters are those of the settings' encoder."""
+    from flows.tasks import add
+
+    def open_encoder() -> Encoder:
+        sha, _ = home.hub.repo_files(home.settings.encoder, home.settings.encoder_revision)
+        return home.encoder(sha)
+
+    return add.add_tasks(home.task_folder, source, say, lambda: home.hub, open_encoder)
+
+
+def curate(
+    home: Home, kind: str, adapter: str, task: str, reason: str, author: str | None = None, base: str = ""
+) -> Act:
+    """Record what a person decided. As `flows.tasks.curate.curate`; the author is the settings' where left out."""
+    from catalog.curation import Act
+    from flows.tasks import curate as curating
+
+    author = author or curating.whoami(home.settings.author)
+    act = Act(kind, adapter, task, base, author, reason.strip(), datetime.now(UTC))
+    curating.curate(home.ledger, act, home.wanted.bases, home.task_folder)
+    return act
+
+
+def copies(home: Home, act: Act) -> list[str]:
+    """Names under which the weights lie too that an act is about. As `flows.tasks.curate.copies`."""
+    from flows.tasks import curate as curating
+
+    return curating.copies(home.ledger, act)
+
+
+def curation(home: Home, everything: bool = False) -> Iterator[Act]:
+    """What people decided and holds for the settings' bases, oldest first; or everything they ever did."""
+    from flows.tasks import curate as curating
+    from warehouse.records.curation import acts
+
+    return iter(acts(home.ledger)) if everything else curating.holding(home.ledger, home.wanted.bases)
+
+
+def why(home: Home, repo: str) -> Iterator[str]:
+    """Lines about every adapter of a repo. As `flows.tasks.why.tell`."""
+    from flows.tasks.why import tell
+
+    return tell(home.ledger, home.snapshots, repo)
+
+
+def examine(home: Home) -> list[Check]:
+    """What a run needs, looked at one by one. As `flows.home.doctor.examine`."""
+    from flows.home import doctor
+
+    opened = doctor.Opened(home.settings, lambda: home.storage, lambda: home.hub, home.snapshots, home.task_folder)
+    return doctor.examine(opened)

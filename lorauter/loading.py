@@ -45,18 +45,19 @@ def load(
     Args:
         folder: a published snapshot (the folder that holds manifest.json).
         base: base model id; may be left out where the snapshot has one only.
-        router: a name of `lorauter.routers.ROUTERS`. options: its constants, and which adapters it may use.
-        encoder: folder of the sentence encoder, or what finds it by its id. Left out, it is looked for in the
-            home that the snapshot lies in, then downloaded from the public Hub at the same commit.
-        truth: query → true task, which the oracle needs. gone: adapters that can no longer be had: their tasks take
-            the next best.
+        router: a name of `lorauter.routers.ROUTERS`.
+        options: its constants, and which adapters it may use.
+        encoder: folder of the sentence encoder, or what finds it by its id. Left out, it is looked for in the home that
+            the snapshot lies in, then downloaded from the public Hub at the same commit.
+        truth: query → true task, which the oracle needs.
+        gone: adapters that can no longer be had: their tasks take the next best.
         engine: gives one on the base, for routers that let the base read the query; called when first needed.
-            prompt_of: for those, query → prompt as it is answered; left out, the query as it is.
+        prompt_of: for those, query → prompt as it is answered; left out, the query as it is.
         encoder_dtype: what queries are embedded in; "auto" is bfloat16 where the machine is fast in it.
 
     Raises:
-        SnapshotError: the folder is no snapshot, or damaged. SettingError: unknown router or base, or another
-            encoder than the one that made the task embeddings.
+        SnapshotError: the folder is no snapshot, or damaged.
+        SettingError: unknown router or base, or another encoder than the one that made the task embeddings.
     """
     ROUTERS.check(router)
     snapshot = open_snapshot(Path(folder))

@@ -16,7 +16,8 @@ TEXTS = ("README.md", "CONTRIBUTING.md", "pyproject.toml", "prefect.yaml")
 TOPS = (*FLOORS, "tests", "benchmarks", "docs")
 PLACE = re.compile(rf"(?<![\w/.$~-])((?:{'|'.join(TOPS)})(?:/[\w-]+)+(?:\.\w+)*)(?![\w*-])")
 MODULE = re.compile(rf"(?<![\w/.$~@:-])((?:{'|'.join(FLOORS)})(?:\.[a-zA-Z_]\w*)+)(?![\w/-])")
-ELSEWHERE = {  # what a reader is to write himself, what lies in other projects, what a program makes
+# What a reader is to write himself, what lies in other projects, what programs make, groups of entry points.
+ELSEWHERE = {
     "lorauter/routers/shared_words.py",
     "docs/features/lora.md",
     "docs/reference/openapi.json",
@@ -24,6 +25,9 @@ ELSEWHERE = {  # what a reader is to write himself, what lies in other projects,
     "lorauter.toml",
     "catalog.sqlite",
     "warehouse.svg",
+    "lorauter.metrics",
+    "lorauter.strategies",
+    "lorauter.tests",
 }
 WRONG = {  # the contract that each of these files breaks
     "catalog/adapters/wrong.py": ("four floors, one direction", "import warehouse.storage.url"),

@@ -37,6 +37,7 @@ from catalog.adapters.safe_names import is_repo_id
 from catalog.bases.base import Base
 from catalog.errors import HubDown, HubError, HubRefusal, HubTrouble, Refused
 from catalog.hub.budget import PUBLIC_ENDPOINT
+from catalog.hub.errors import NO_HUB
 from catalog.hub.fetch import commit_folder, fetch
 from catalog.hub.target import Target
 
@@ -112,7 +113,7 @@ class Hub:
         url = f"{self.options.endpoint}/api/models?{urlsplit(position).query if position else urlencode(query)}"
         page = self._page(url)
         if page.next_url == url:
-            broken = HubError(f"The page {url[:200]} names itself as the next.", "Check the endpoint.")
+            broken = HubError(f"The page {url[:200]} names itself as the next.", NO_HUB)
             return Page(page.repos, None, broken)
         return page
 
@@ -162,7 +163,7 @@ class Hub:
         read = self._read(repo, name, sha, limit + 1)
         if isinstance(read, Problem):
             if read.reason == "unreachable":
-                raise HubTrouble(f"{repo}/{read.evidence}.", "Try again later.")
+                raise HubTrouble(f"{repo}/{read.evidence}.", "Try again later; what was read is kept.")
             return None
         text = _decoded(read.data, "utf-8-sig", name, "") if len(read.data) <= limit else None
         return text if isinstance(text, str) else None
@@ -175,7 +176,7 @@ class Hub:
         read = self._read(repo, name, sha, limit)
         if isinstance(read, Problem):
             if read.reason == "unreachable":
-                raise HubTrouble(f"{repo}/{read.evidence}.", "Try again later.")
+                raise HubTrouble(f"{repo}/{read.evidence}.", "Try again later; what was read is kept.")
             return ""
         return read.data.decode("utf-8-sig", "replace")
 
@@ -200,7 +201,7 @@ class Hub:
         """Commit sha of a revision and the names of its files (one API call)."""
         listing = self._repo(repo, revision)
         if not re.fullmatch(r"[0-9a-f]{40}", listing.sha):
-            raise HubError(f"{repo}: the hub named no commit.", "Check that the endpoint is a Hugging Face hub.")
+            raise HubError(f"{repo}: the hub named no commit.", NO_HUB)
         return listing.sha, listing.files
 
     def download(self, repo: str, names: Iterable[str], sha: str) -> Path:
@@ -239,7 +240,7 @@ class Hub:
         url = f"{self.options.endpoint}/api/models/{repo}{at}?{fields}"
         item = _json(self.transport.get(url, PAGE_LIMIT, json_only=True, what=named), url)
         if not isinstance(item, Mapping):
-            raise HubError(f"{url} sent no repo.", "Check that the endpoint is a Hugging Face hub.")
+            raise HubError(f"{url} sent no repo.", NO_HUB)
         if item.get("disabled") is True:  # the hub still tells of it, and gives no file of it
             raise HubRefusal(f"{named} is disabled by the hub.", "Leave it out; nobody can read it.", "disabled")
         return listing_from_json(item)
@@ -258,7 +259,7 @@ class Hub:
         answer = self.transport.get(url, PAGE_LIMIT, json_only=True)
         items = _json(answer, url)
         if not isinstance(items, list):
-            raise HubError(f"{url} sent no list of repos.", "Check that the endpoint is a Hugging Face hub.")
+            raise HubError(f"{url} sent no list of repos.", NO_HUB)
         repos = tuple(listing_from_json(item) for item in items if isinstance(item, Mapping))
         try:
             return Page(repos, self._next_url(answer.headers))
@@ -337,7 +338,7 @@ class Hub:
         except ValueError:
             query = ""
         if not query:
-            raise HubError(f"The hub names a next page that is none, {match[1][:200]!r}.", "Check the endpoint.")
+            raise HubError(f"The hub names a next page that is none, {match[1][:200]!r}.", NO_HUB)
         return f"{self.options.endpoint}/api/models?{query}"
 
 
@@ -378,7 +379,7 @@ def _json(answer: Answer, url: str) -> Any:
     try:
         return json.loads(answer.data)
     except (ValueError, RecursionError) as error:
-        raise HubError(f"{url} sent no JSON.", "Check that the endpoint is a Hugging Face hub.") from error
+        raise HubError(f"{url} sent no JSON.", NO_HUB) from error
 
 
 def _decoded(data: bytes, encoding: str, what: str, reason: str) -> str | Problem:

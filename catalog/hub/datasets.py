@@ -16,6 +16,7 @@ from huggingface_hub import HfApi
 from catalog.adapters.safe_names import is_repo_id, is_safe_path
 from catalog.errors import HubError
 from catalog.hub.client import HubOptions
+from catalog.hub.errors import NO_HUB
 from catalog.hub.fetch import commit_folder, fetch
 from catalog.hub.transport import Transport
 
@@ -38,7 +39,7 @@ def download_dataset(
     ask = partial(api.dataset_info, repo, revision=revision, timeout=options.timeout, files_metadata=True)
     dataset = transport.call(f"data set {repo}", ask)
     if not re.fullmatch(r"[0-9a-f]{40}", str(dataset.sha)):
-        raise HubError(f"Data set {repo}: the hub named no commit.", "Check that the endpoint is a Hugging Face hub.")
+        raise HubError(f"Data set {repo}: the hub named no commit.", NO_HUB)
     sizes = {str(file.rfilename): file.size for file in dataset.siblings or () if is_safe_path(str(file.rfilename))}
     names = list(choose(sorted(sizes)))
     total = sum(sizes[name] or 0 for name in names)

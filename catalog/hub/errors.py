@@ -30,7 +30,8 @@ _SETTLED = (400, 405, 413, 414, 416, 422)  # refusals that will be the same tomo
 _ON_THE_WAY = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
 _NOBODY = (httpx2.ConnectError, httpx2.ConnectTimeout)
 _PORTS = {"http": ":80", "https": ":443"}  # said or not, they are the same place
-# What the client makes of an answer like no hub's.
+NO_HUB = "Check that LORAUTER_ENDPOINT names a Hugging Face hub."  # the next step where answers are like no hub's
+# What the client makes of such an answer.
 NONSENSE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
@@ -67,7 +68,7 @@ def explain(what: str, error: Exception, endpoint: str, has_token: bool) -> Lora
         return _explain_status(what, error, endpoint, has_token)
     if is_down(error, endpoint):
         if isinstance(error, OfflineModeIsEnabled):
-            return HubDown(f"{what}: HF_HUB_OFFLINE is set, so no hub is asked.", "Unset it.")
+            return HubDown(f"{what}: HF_HUB_OFFLINE is set, so no hub is asked.", "Unset HF_HUB_OFFLINE.")
         return HubDown(f"{endpoint} cannot be reached ({type(error).__name__}).", _CHECK_ADDRESS)
     if isinstance(error, _ON_THE_WAY):
         where = _host_of(error) if _is_elsewhere(error, endpoint) else endpoint
@@ -168,7 +169,7 @@ _CAUSES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], .
     (
         NONSENSE,
         "{endpoint} sent no hub's answer to the question for {what}.",
-        "Check that LORAUTER_ENDPOINT names a Hugging Face hub.",
+        NO_HUB,
     ),
     (httpx2.HTTPError, "{endpoint} cannot be reached ({error}).", _CHECK_ADDRESS),
 )

@@ -19,6 +19,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from catalog.errors import DiskError, HubError
+from catalog.hub.errors import NO_HUB
 
 RepoType = Literal["model", "dataset"]
 
@@ -42,7 +43,7 @@ def fetch(transport: Transport, kind: RepoType, repo: str, name: str, sha: str, 
     transport.download(f"{repo}/{name}", max_bytes, lambda: _download(transport, kind, repo, name, sha))
     _check_inside(folder / name, options.cache_dir)
     if not (folder / name).exists():  # the client puts a file where the answer's commit says
-        raise HubError(f"{repo}/{name}: the hub sent it of another commit than asked for.", "Check the endpoint.")
+        raise HubError(f"{repo}/{name}: the hub sent it of another commit than asked for.", NO_HUB)
     return folder / name
 
 

@@ -38,7 +38,7 @@ from catalog.errors import HubError, HubTrouble
 from catalog.hub.bodies import check_status, take_over
 from catalog.hub.budget import KINDS, Budget, Kind
 from catalog.hub.deadline import Deadline, make_punctual, within
-from catalog.hub.errors import is_passing, origin
+from catalog.hub.errors import NO_HUB, is_passing, origin
 
 BODY_LIMIT = 64 << 20  # bytes of any body that nobody set another bound for
 HTTP_LIMIT = 50_000_000_000  # bytes: the Hub gives no larger file over plain HTTP
@@ -150,7 +150,7 @@ def too_large(name: str, size: int, limit: int) -> HubError:
         )
     return HubError(
         f"{name or 'an answer'} has {size:,} bytes or more, the limit is {limit:,}.",
-        "Leave it out, or raise the limit.",
+        "Leave it out; no setting raises this limit.",
     )
 
 
@@ -215,7 +215,7 @@ def _look_at_download(response: httpx2.Response, bounds: _Bounds) -> None:
         hf_raise_for_status(httpx2.Response(response.status_code, headers=headers, request=response.request))
     for name in ("etag", "x-linked-etag"):
         if not _is_file_name(headers.get(name, "")):
-            raise HubError(f"{bounds.download}: the hub names a path as its version.", "Check the endpoint.")
+            raise HubError(f"{bounds.download}: the hub names a path as its version.", NO_HUB)
     size = headers.get("x-linked-size", "") or (headers.get("content-length", "") if response.is_success else "")
     told = int(size[:19]) if size.isdecimal() else 0
     if response.request.method in ("HEAD", "GET") and told > min(bounds.limit, HTTP_LIMIT):

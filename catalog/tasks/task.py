@@ -17,6 +17,7 @@ ALPACA_TEMPLATE = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{input}\n\n### Response:\n"
 )
+CHAT = "chat"  # in a template's place: the base's own chat template, whichever the base is
 TEMPLATES = {"answer": DEFAULT_TEMPLATE, "alpaca": ALPACA_TEMPLATE, "plain": "{input}"}
 
 
@@ -52,7 +53,7 @@ class Task:
         metric: a name from `catalog.tasks.metrics.METRICS`.
         validation: labelled examples that score adapters and represent the task for routing.
         test: held-back examples; scoring and routing never see them.
-        template: prompt template with one `{input}` field.
+        template: prompt template with one `{input}` field, or CHAT until it is known which base is asked.
         max_new_tokens: bound on generated tokens of an answer.
         adapter: the repo id of the task's own declared adapter, if it has one (the oracle of
             LORAUTER's protocol, arXiv 2601.21795, section on settings).
@@ -71,8 +72,8 @@ class Task:
     domain: str | None = None
 
     def prompt(self, text: str) -> str:
-        """The prompt for an input: the template with `{input}` replaced, and nothing else."""
-        return self.template.replace("{input}", text)
+        """The prompt for an input: the template with `{input}` replaced, and nothing else; under CHAT the input."""
+        return text if self.template == CHAT else self.template.replace("{input}", text)
 
     @property
     def hash(self) -> str:

@@ -48,15 +48,15 @@ def _command(kind: str) -> Callable[..., None]:
     @click.option("--base", default="", help="Base model id.  [default: all]")
     @click.pass_obj
     def command(home: Path | None, /, adapter: str, **flags: Any) -> None:
+        from flows import stages
         from flows.home.home import open_home
         from flows.screen.screen import printable
-        from flows.tasks.curate import copies, curate
 
         opened = open_home(home=home)
-        act = curate(opened, kind, adapter, **flags)
+        act = stages.curate(opened, kind, adapter, **flags)
         about = f" on {act.task}" if act.task else ""
         click.echo(printable(f"{act.adapter}{about} {act}. The next `lorauter publish` honours it."), err=True)
-        if kind in ("ban", "unban") and not act.task and (others := copies(opened, act)):
+        if kind in ("ban", "unban") and not act.task and (others := stages.copies(opened, act)):
             told = f"The same weights lie under {', '.join(others[:3])}{' and others' if len(others) > 3 else ''}."
             click.echo(printable(f"{told} `lorauter validate` judges those anew."), err=True)
 
@@ -73,12 +73,10 @@ for _kind in _HELP:
 @click.pass_obj
 def curate_list(home: Path | None, everything: bool) -> None:
     """List what holds, oldest first: kind, adapter, task, base, author, day, reason; columns by tabs."""
+    from flows import stages
     from flows.home.home import open_home
     from flows.screen.screen import printable
-    from flows.tasks.curate import holding
-    from warehouse.records.curation import acts
 
-    opened = open_home(home=home)
-    for act in acts(opened.ledger) if everything else holding(opened):
+    for act in stages.curation(open_home(home=home), everything):
         fields = (act.kind, act.adapter, act.task or "*", act.base or "*", act.author, f"{act.at:%Y-%m-%d}", act.reason)
         click.echo("\t".join(printable(field).replace("\t", " ").replace("\n", " ") for field in fields))

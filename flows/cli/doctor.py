@@ -12,11 +12,11 @@ import click
 @click.pass_obj
 def doctor_command(home: Path | None) -> None:
     """Check endpoint, token, disk, devices and versions, and say what to do. Exit code 1 if anything fails."""
-    from flows.home.doctor import examine
+    from flows import stages
     from flows.home.home import open_home
 
-    findings = examine(open_home(home=home))
-    for finding in findings:
-        click.echo(f"{'ok  ' if finding.fine else 'FAIL'} {finding.name}: {finding.said}")
-    if not all(finding.fine for finding in findings):
+    checks = stages.examine(open_home(home=home))
+    for check in checks:
+        click.echo(f"{'ok  ' if check.fine else 'FAIL'} {check.name}: {check.said}")
+    if not all(check.fine for check in checks):
         sys.exit(1)

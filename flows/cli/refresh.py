@@ -52,14 +52,14 @@ def refresh_command(
 
 
 def _tell_forecast(home: Path | None, overrides: dict[str, Any], form: str) -> None:
+    from flows import stages
     from flows.home.home import Home
     from flows.home.settings import load_settings
-    from flows.plan.forecast import forecast
     from flows.plan.table import as_json, show
     from flows.screen.screen import Screen
 
     opened = Home(load_settings(home=home, **overrides))  # not open_home: a folder would be made
-    figures = forecast(opened)
+    figures = stages.forecast(opened)
     if form == "json":
         click.echo(as_json(opened.settings.base, figures))
     else:

@@ -21,7 +21,9 @@ def tasks_group() -> None:
 @click.argument("source")
 @click.option("--name", help="One task of this name.  [default: the file's, the folder's or the rows' own]")
 @metric_option("--metric", help="Metric.  [default: the rows' own, else exact_match]")
-@click.option("--template", help="Prompt template with {input}, or alpaca or plain.  [default: {input} and Answer:]")
+@click.option(
+    "--template", help="Prompt with {input}, or alpaca, plain, or chat: the base's own.  [default: {input} and Answer:]"
+)
 @click.option("--max-new-tokens", type=int, help="Longest answer.  [default: 8; 50 for FLAN and BIG-Bench Hard]")
 @click.option("--domain", help="Group of like tasks that figures are averaged over.")
 @click.option("--adapter", help="Repo of the task's own adapter, its oracle.")
@@ -53,13 +55,14 @@ def tasks_add(home: Path | None, /, source: str, **flags: Any) -> None:
     metric if you like. In a folder each file is a task, but those named by a split (validation.jsonl,
     test-00000-of-00001.parquet) make one together. Near-empty, repeated and leaking rows are told on stderr.
     """
+    from flows import stages
     from flows.home.home import open_home
-    from flows.tasks.add import add_tasks, layout_of
+    from flows.tasks.add import Source, layout_of
 
     opened = open_home(home=home, endpoint=flags.pop("endpoint"))
     revision, clusters = flags.pop("revision"), flags.pop("clusters")
-    added = add_tasks(opened, source, layout_of(flags), partial(click.echo, err=True), revision, clusters)
-    for task in added:
+    asked = Source(source, layout_of(flags), revision, clusters)
+    for task in stages.add_tasks(opened, asked, partial(click.echo, err=True)):
         click.echo(f"{task.name}: {len(task.validation)} validation, {len(task.test)} test examples")
 
 

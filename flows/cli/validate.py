@@ -41,10 +41,10 @@ def validate_command(
         from flows.validate.folder import judge_folder, write_verdicts
 
         settings = load_settings(home=home)
-        rows = judge_folder(folder, settings.policy, base_configs, settings.aliases)
-        write_verdicts(rows, out or Path("-"))
-        admitted = sum(row["admitted"] for row in rows)
-        click.echo(f"{len(rows)} adapters seen: {admitted} admitted, {len(rows) - admitted} rejected.", err=True)
+        verdicts = judge_folder(folder, settings.policy, base_configs, settings.aliases)
+        write_verdicts(verdicts, out or Path("-"))
+        seen, admitted = len(verdicts), sum(verdict.admitted for verdict in verdicts)
+        click.echo(f"{seen} adapters seen: {admitted} admitted, {seen - admitted} rejected.", err=True)
         return
     if out or base_configs:
         raise click.UsageError("--json and --base-configs belong to --folder.")

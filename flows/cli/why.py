@@ -12,8 +12,8 @@ import click
 @click.pass_obj
 def why_command(home: Path | None, repo: str) -> None:
     """Tell why REPO (org/name or org/name:folder) was admitted or rejected, with the evidence."""
+    from flows import stages
     from flows.home.home import open_home
-    from flows.tasks.why import tell
 
-    for line in tell(open_home(home=home), repo):
+    for line in stages.why(open_home(home=home), repo):
         click.echo(line)

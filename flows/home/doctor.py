@@ -6,16 +6,20 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from catalog.errors import LorauterError
+from catalog.hub.client import Hub
 from catalog.hub.probe import tell_listing, tell_text, tell_weights, tell_windows
 from catalog.hub.target import Target
 from catalog.plugins import Registry
-from flows.home.home import Home
+from flows.home.settings import Settings
 from warehouse.ledger.migrations import pending
 from warehouse.storage.files import write_text
+from warehouse.storage.storage import Storage
+from warehouse.tasks.folder import stored_tasks
 
 _LEAST_GIB = 5
 _PACKAGES = ("torch", "transformers", "peft", "huggingface_hub", "prefect", "duckdb", "pyarrow")
@@ -30,71 +34,75 @@ class Check:
     said: str
 
 
-def examine(home: Home) -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is looked at. Storage and hub are opened by the look that needs them: what fails then fails that look."""
+
+    settings: Settings
+    storage: Callable[[], Storage]
+    hub: Callable[[], Hub]
+    snapshots: Path
+    task_folder: Path
+
+
+def examine(opened: Opened) -> list[Check]:
     """All checks, in the order a run needs them."""
-    looks: dict[str, Callable[[Home], str]] = {
-        "home": _home,
-        "disk": _disk,
-        "storage": _storage,
-        "token": _token,
-        "listing": lambda home: tell_listing(home.hub, Target("base", home.settings.base)),
-        "text": lambda home: tell_text(home.hub, home.settings.base),
-        "weights": lambda home: tell_weights(home.hub, home.settings.base),
-        "windows": lambda home: tell_windows(home.hub),
-        "tasks": _tasks,
-        "snapshot": _snapshot,
+    base = opened.settings.base
+    looks: dict[str, Callable[[], str]] = {
+        "home": lambda: _home(opened),
+        "disk": lambda: _disk(opened.settings.home),
+        "storage": lambda: _storage(opened),
+        "token": lambda: opened.hub().whoami(),
+        "listing": lambda: tell_listing(opened.hub(), Target("base", base)),
+        "text": lambda: tell_text(opened.hub(), base),
+        "weights": lambda: tell_weights(opened.hub(), base),
+        "windows": lambda: tell_windows(opened.hub()),
+        "tasks": lambda: f"{len(stored_tasks(opened.task_folder))} tasks",
+        "snapshot": lambda: _snapshot(opened.snapshots),
         "packages": _packages,
-        "device": _device,
-        "versions": lambda _: ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
+        "device": lambda: _device(opened.settings),
+        "versions": lambda: ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
     }
-    return [_look(name, look, home) for name, look in looks.items()]
+    return [_look(name, look) for name, look in looks.items()]
 
 
-def _look(name: str, look: Callable[[Home], str], home: Home) -> Check:
+def _look(name: str, look: Callable[[], str]) -> Check:
     try:
-        return Check(name, True, look(home))
+        return Check(name, True, look())
     except LorauterError as error:
         return Check(name, False, str(error))
 
 
-def _home(home: Home) -> str:
-    waiting = pending(home.storage)
-    return f"{home.root}{', of an older layout: lorauter upgrade makes it quicker' if waiting else ''}"
+def _home(opened: Opened) -> str:
+    waiting = pending(opened.storage())
+    return f"{opened.settings.home}{', of an older layout: lorauter upgrade makes it quicker' if waiting else ''}"
 
 
-def _disk(home: Home) -> str:
-    free = shutil.disk_usage(home.root).free / 2**30
+def _disk(root: Path) -> str:
+    free = shutil.disk_usage(root).free / 2**30
     if free < _LEAST_GIB:
         raise LorauterError(f"{free:.1f} GiB are free.", f"Free {_LEAST_GIB} GiB or set LORAUTER_HOME elsewhere.")
     return f"{free:.0f} GiB free"
 
 
-def _storage(home: Home) -> str:
-    if not home.settings.storage:
+def _storage(opened: Opened) -> str:
+    if not opened.settings.storage:
         return "in the home"
-    name = f"doctor-{uuid4().hex}.txt"
-    home.storage.put(name, lambda path: write_text(path, name))
-    home.storage.local(name)
-    home.storage.delete(name)
-    return f"{home.settings.storage} takes, shows and deletes a file"
+    name, storage = f"doctor-{uuid4().hex}.txt", opened.storage()
+    storage.put(name, lambda path: write_text(path, name))
+    storage.local(name)
+    storage.delete(name)
+    return f"{opened.settings.storage} takes, shows and deletes a file"
 
 
-def _token(home: Home) -> str:
-    return home.hub.whoami()
-
-
-def _tasks(home: Home) -> str:
-    return f"{len(home.tasks())} tasks"
-
-
-def _snapshot(home: Home) -> str:
+def _snapshot(root: Path) -> str:
     from warehouse.snapshots.snapshot import current_snapshot
 
-    opened = current_snapshot(home.snapshots)
-    return f"{opened.id}, published {opened.created}"
+    snapshot = current_snapshot(root)
+    return f"{snapshot.id}, published {snapshot.created}"
 
 
-def _packages(_home: Home) -> str:
+def _packages() -> str:
     """What installed packages bring, each of them loaded."""
     from catalog.tasks.metrics import METRICS
     from lorauter.compositions import COMPOSITIONS
@@ -113,8 +121,8 @@ def _packages(_home: Home) -> str:
     return ", ".join(told) or "none bring a router, gate, composition, metric or strategy"
 
 
-def _device(home: Home) -> str:
+def _device(settings: Settings) -> str:
     from lorauter.device import choose_device, choose_dtype
 
-    device = choose_device(home.settings.device)
-    return f"{device}, {choose_dtype(home.settings.dtype, device)}"
+    device = choose_device(settings.device)
+    return f"{device}, {choose_dtype(settings.dtype, device)}"

@@ -16,27 +16,24 @@ Knows: the layout, how settings become the floors' options. Does not know: stage
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalog.adapters.adapter import AdapterId
-from catalog.adapters.facts import CONFIG_NAME, WEIGHTS_NAME
-from catalog.errors import DiskError, TaskError
+from catalog.errors import DiskError
 from catalog.hub.target import Target
 from catalog.tasks.task import Task
 from catalog.wanted import Wanted
+from flows.home.adapter_files import AdapterFiles
 from flows.home.settings import Settings, load_settings
 from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.migrations import check_format
 from warehouse.plans.plan import Conditions
-from warehouse.snapshots.manifest import weights_folder
 from warehouse.storage.opening import open_storage
 from warehouse.storage.storage import FolderStorage, Storage
 from warehouse.storage.url import is_url
-from warehouse.tasks.folder import read_tasks
+from warehouse.tasks.folder import stored_tasks
 
 if TYPE_CHECKING:
     from catalog.hub.client import Hub
@@ -121,7 +118,8 @@ class Home:
         """The bases of the settings, each once, and what else they want crawled."""
         settings = self.settings
         bases = tuple(dict.fromkeys((settings.base, *settings.bases)))
-        return Wanted(bases, tuple(map(Target.parse, settings.targets)), settings.aliases)
+        targets = tuple(map(Target.parse, settings.targets))
+        return Wanted(bases, targets, settings.aliases, settings.base_revision)
 
     def ensure(self) -> None:
         """Make the home folder. Raises DiskError where that is not possible."""
@@ -141,21 +139,11 @@ class Home:
 
     def tasks(self) -> list[Task]:
         """All tasks, by name. Raises TaskError where there are none."""
-        if not any(self.task_folder.glob("*/task.json")):
-            raise TaskError("There are no tasks yet.", "Add some: lorauter tasks add FOLDER_OR_FILE.")
-        return read_tasks(self.task_folder)
+        return stored_tasks(self.task_folder)
 
     def fetch_adapter(self, key: str) -> Path:
         """Folder of an adapter's files: here, in a snapshot published with weights, or downloaded."""
-        adapter = AdapterId.parse(key)
-        folder = self.hub.local(adapter.repo, adapter.sha, adapter.path)
-        names = [f"{adapter.path}/{n}" if adapter.path else n for n in (CONFIG_NAME, WEIGHTS_NAME)]
-        if all((folder / Path(name).name).exists() for name in names):
-            return folder
-        published = next(self.snapshots.glob(f"*/{glob.escape(weights_folder(key))}"), None)
-        if published is None:
-            self.hub.download(adapter.repo, names, adapter.sha)
-        return published or folder
+        return AdapterFiles(self.hub, self.snapshots).fetch(key)
 
     def fetch_model(self, repo: str, sha: str) -> Path:
         """Folder of a base model's or encoder's files, downloaded if need be."""

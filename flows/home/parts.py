@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from catalog.tasks.task import CHAT, Task
 from flows.home.home import Home
 
 if TYPE_CHECKING:
@@ -88,6 +89,17 @@ def open_embeddings(home: Home) -> Embeddings:
         lambda: home.hub.repo_files(settings.encoder, settings.encoder_revision)[0],
         home.encoder,
     )
+
+
+def tasks_on(home: Home, base: str, base_sha: str) -> list[Task]:
+    """All tasks as a base is asked them: the template `chat` is the base's own. Raises as `Home.tasks`."""
+    tasks = home.tasks()
+    if all(task.template != CHAT for task in tasks):
+        return tasks
+    from lorauter.engine.chat import chat_as_template
+
+    own = chat_as_template(home.fetch_model(base, base_sha))
+    return [replace(task, template=own) if task.template == CHAT else task for task in tasks]
 
 
 def engine_here(home: Home, base: str, base_sha: str) -> Engine:

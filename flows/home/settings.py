@@ -31,9 +31,9 @@ from catalog.errors import SettingError
 from catalog.hub.budget import PUBLIC_ENDPOINT
 from catalog.publish_gate import Gate
 from catalog.rules.table import Policy
-from flows.home.assumptions import Assumptions
 from flows.home.byte_size import bytes_of
 from flows.home.presets import config_file
+from flows.plan.assumptions import Assumptions
 from lorauter.racing.halving import HalvingOptions
 from lorauter.racing.strategies import STRATEGIES, Racing, Strategy, StrategyOptions, open_strategy
 from lorauter.routing.routes import RouterOptions
@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     strategy: str = Field("racing", description="which evaluations scoring runs: see lorauter/racing/strategies")
     report: float = Field(
         0.4, gt=0, lt=1, description="share of a task's validation set that chooses nothing and scores the winner"
+    )
+    unconfirmed: Literal["publish", "base"] = Field(
+        "publish", description="what a task publishes where held-back examples do not confirm the race's choice"
     )
     racing: Racing = Racing()
     halving: Annotated[HalvingOptions, BeforeValidator(_split_lists(HalvingOptions))] = HalvingOptions()

@@ -1,7 +1,7 @@
 """Forecast: what a refresh will take before anything starts: requests, bytes, evaluations, GPU hours, disk.
 
-Knows: how counts and assumptions become figures. Does not know: where counts come from (flows/plan/known), what is
-assumed (flows/home/assumptions), how figures are told (flows/plan/table). Makes no request and changes nothing.
+Knows: how counts and assumptions become figures. Does not know: where counts come from (flows/plan/counts), what is
+assumed (flows.plan.assumptions), how figures are told (flows/plan/table). Makes no request and changes nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from catalog.hub.budget import DOCUMENTED, WINDOW_S
-from flows.home.assumptions import Assumptions
-from flows.home.home import Home
-from flows.plan.known import Known, known_of, tokens_of
+from flows.plan.assumptions import Assumptions
+from flows.plan.counts import Counts, tokens_of
 
 MODEL_FILES = 10  # of a base or an encoder: config, tokenizer, a few shards
 OUTPUT_BYTES = 200  # of an answer in the ledger: 160 measured on 22,000 short ones
@@ -26,8 +25,13 @@ class Figure:
     """One line of a forecast.
 
     Args:
-        name, unit: what is told. value: the expected amount; low, high: its range, where there is one.
-        made_of: what it was computed from, in words. counted: whether nothing in it was assumed.
+        name: what is told.
+        value: the expected amount.
+        unit: of the amount.
+        made_of: what it was computed from, in words.
+        counted: whether nothing in it was assumed.
+        low: the least amount, where there is a range.
+        high: the largest.
     """
 
     name: str
@@ -48,24 +52,38 @@ class _Amount:
     counted: bool
 
 
-def forecast(home: Home) -> list[Figure]:
-    """The figures of the settings' base, in the order of the work."""
-    return list(_Forecast(known_of(home), home.settings.plan, home).figures())
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the run goes that is forecast.
+
+    Args:
+        page_size: repos a listing page.
+        has_token: whether requests carry a token: the hub grants more then.
+        strategy: which evaluations scoring runs.
+    """
+
+    page_size: int
+    has_token: bool
+    strategy: str
+
+
+def forecast(counts: Counts, assumed: Assumptions, way: Way) -> list[Figure]:
+    """The figures of a base, in the order of the work."""
+    return list(_Forecast(counts, assumed, way).figures())
 
 
 class _Forecast:
-    def __init__(self, known: Known, assumed: Assumptions, home: Home) -> None:
-        self._known, self._assumed, self._settings = known, assumed, home.settings
-        found, a = known, assumed
-        listed = found.listed if found.listed is not None else a.adapters
-        self.listed = _Amount(listed, f"{listed:,} adapters", found.listed is not None)
-        admitted = found.admitted if found.admitted is not None else math.ceil(listed * a.admitted)
-        share = "" if found.admitted is not None else f" ({a.admitted:.0%} of those listed)"
-        self.admitted = _Amount(admitted, f"{admitted:,} admitted{share}", found.admitted is not None)
-        tasks = len(found.tasks) or a.tasks
-        examples = found.selection or a.tasks * a.examples
-        self.tasks = _Amount(tasks, f"{tasks:,} tasks of {examples:,} validation examples in all", bool(found.tasks))
-        self.examples = examples
+    def __init__(self, counts: Counts, assumed: Assumptions, way: Way) -> None:
+        self._counts, self._assumed, self._way = counts, assumed, way
+        listed = counts.listed if counts.listed is not None else assumed.adapters
+        self.listed = _Amount(listed, f"{listed:,} adapters", counts.listed is not None)
+        admitted = counts.admitted if counts.admitted is not None else math.ceil(listed * assumed.admitted)
+        share = "" if counts.admitted is not None else f" ({assumed.admitted:.0%} of those listed)"
+        self.admitted = _Amount(admitted, f"{admitted:,} admitted{share}", counts.admitted is not None)
+        tasks = len(counts.tasks) or assumed.tasks
+        self.examples = counts.selection or assumed.tasks * assumed.examples
+        told = f"{tasks:,} tasks of {self.examples:,} validation examples in all"
+        self.tasks = _Amount(tasks, told, bool(counts.tasks))
 
     def figures(self) -> Iterator[Figure]:
         """Every line."""
@@ -86,19 +104,19 @@ class _Forecast:
         yield self._disk(weights, models, evaluations)
 
     def _listing(self) -> Figure:
-        pages = max(1, math.ceil(self.listed.value / self._settings.page_size))
+        pages = max(1, math.ceil(self.listed.value / self._way.page_size))
         return Figure(
             "listing requests",
             pages,
             "requests",
-            f"{self.listed.told}, {self._settings.page_size} a page; one page where nothing changed",
+            f"{self.listed.told}, {self._way.page_size} a page; one page where nothing changed",
             self.listed.counted,
         )
 
     def _files(self) -> Figure:
-        unread = self.listed.value - self._known.read
+        unread = self.listed.value - self._counts.read
         missing = self._missing()
-        models = MODEL_FILES * (2 - self._known.base_here - self._known.encoder_here)
+        models = MODEL_FILES * (2 - self._counts.base_here - self._counts.encoder_here)
         cards = self._new_pairs() and missing.value
         return Figure(
             "file requests",
@@ -110,7 +128,7 @@ class _Forecast:
         )
 
     def _waiting(self, pages: Figure, files: Figure) -> Figure:
-        plan = "free" if self._settings.hub_token else "anonymous"
+        plan = "free" if self._way.has_token else "anonymous"
         quota = DOCUMENTED[plan]
         windows = max(pages.value / quota["api"], files.value / quota["resolvers"])
         return Figure(
@@ -122,7 +140,7 @@ class _Forecast:
         )
 
     def _bytes_read(self) -> Figure:
-        unread = self.listed.value - self._known.read
+        unread = self.listed.value - self._counts.read
         each = self._assumed.header_bytes
         return Figure(
             "configs and headers",
@@ -134,28 +152,28 @@ class _Forecast:
 
     def _missing(self) -> _Amount:
         """Adapters whose weights are still to come."""
-        if self._known.admitted is not None:
-            return _Amount(len(self._known.sizes), "", True)
+        if self._counts.admitted is not None:
+            return _Amount(len(self._counts.sizes), "", True)
         return _Amount(self.admitted.value, "", False)
 
     def _weights(self) -> Figure:
-        if self._known.admitted is not None:
-            told = f"sizes of {len(self._known.sizes):,} admitted adapters that are not here yet"
-            return Figure("adapter weights", sum(self._known.sizes), "bytes", told, True)
+        if self._counts.admitted is not None:
+            told = f"sizes of {len(self._counts.sizes):,} admitted adapters that are not here yet"
+            return Figure("adapter weights", sum(self._counts.sizes), "bytes", told, True)
         each = self._assumed.adapter_bytes
         return Figure(
             "adapter weights", self.admitted.value * each, "bytes", f"{self.admitted.told} × {each:,} bytes", False
         )
 
     def _models(self) -> Figure:
-        base = 0 if self._known.base_here else self._parameters().value * BYTES_A_PARAMETER
-        encoder = 0 if self._known.encoder_here else self._assumed.encoder_bytes
+        base = 0 if self._counts.base_here else self._parameters().value * BYTES_A_PARAMETER
+        encoder = 0 if self._counts.encoder_here else self._assumed.encoder_bytes
         told = f"base: {self._parameters().told} × {BYTES_A_PARAMETER} bytes" if base else "base: here"
         told += f"; encoder: {encoder:,} bytes" if encoder else "; encoder: here"
         return Figure("base and encoder", base + encoder, "bytes", told, not base and not encoder)
 
     def _parameters(self) -> _Amount:
-        counted = self._known.parameters
+        counted = self._counts.parameters
         value = float(counted or self._assumed.parameters)
         return _Amount(value, f"{value:.3g} parameters", counted is not None)
 
@@ -171,14 +189,14 @@ class _Forecast:
     def _new_pairs(self) -> float:
         """Share of the pairs of task and adapter that no race has settled."""
         pairs = self.tasks.value * self.admitted.value
-        return 1 - min(1.0, self._known.raced / pairs) if pairs else 0.0
+        return 1 - min(1.0, self._counts.raced / pairs) if pairs else 0.0
 
     def _evaluations(self) -> Figure:
         new, every = self._new_pairs(), self._exhaustive().value
-        a, exhaustive = self._assumed, self._settings.strategy == "exhaustive"
+        a, exhaustive = self._assumed, self._way.strategy == "exhaustive"
         low, share, high = (1.0, 1.0, 1.0) if exhaustive else (a.share_low, a.share, a.share_high)
         told = f"{new:.0%} of the pairs of task and adapter are new"
-        told += "" if exhaustive or not new else f"; {self._settings.strategy} runs {share:.0%} of all"
+        told += "" if exhaustive or not new else f"; {self._way.strategy} runs {share:.0%} of all"
         return Figure(
             "evaluations",
             math.ceil(new * every * share),
@@ -191,12 +209,12 @@ class _Forecast:
 
     def _lengths(self) -> tuple[float, float, str]:
         """Mean tokens of a prompt and of an answer, and where they are from."""
-        tasks = [task for task in self._known.tasks if task.validation]
+        tasks = [task for task in self._counts.tasks if task.validation]
         if not tasks:
             a = self._assumed
             return a.prompt_tokens, a.new_tokens, "assumed"
         sizes = [(len(task.validation), *tokens_of(task)) for task in tasks]
-        total = sum(n for n, _, _ in sizes)
+        total = sum(size[0] for size in sizes)
         prompt, new = (sum(size[0] * size[place] for size in sizes) / total for place in (1, 2))
         return prompt, new, "four letters a token, answers to their bound"
 
@@ -206,7 +224,7 @@ class _Forecast:
         return Figure("tokens", evaluations.value * (prompt + new), "tokens", made_of, evaluations.counted)
 
     def _hours(self, evaluations: Figure) -> Figure:
-        prompt, new, _ = self._lengths()
+        prompt, new = self._lengths()[:2]
         parameters, a = self._parameters(), self._assumed
         prefill = 2 * parameters.value * prompt / a.flops
         decode = new * parameters.value * BYTES_A_PARAMETER / a.bytes_per_second / a.batch_rows

@@ -15,7 +15,6 @@ from typing import Any
 
 from catalog.bases.base import Base
 from catalog.curation import FORCE, Act
-from catalog.duplicates import Key
 from catalog.errors import PublishRefused, SnapshotError
 from catalog.publish_gate import Gate, check
 from catalog.rules.table import RULES_VERSION, Policy
@@ -24,11 +23,12 @@ from flows.publish.run_record import Run
 from flows.score.embeddings import Embeddings
 from flows.score.score import Racetrack, Scores
 from flows.screen.progress import say, stage
-from warehouse.ledger.ledger import Index, Ledger
+from warehouse.ledger.ledger import Ledger
 from warehouse.records.curation import record
 from warehouse.records.published import BestRow, published, published_verdicts, read_best, sources
 from warehouse.records.rungs import published_rungs
 from warehouse.records.runs import keep_run, runs_with
+from warehouse.records.verdicts import PoolVerdicts
 from warehouse.schemas.snapshot import SNAPSHOT
 from warehouse.snapshots.history import remove, spare
 from warehouse.snapshots.snapshot import Snapshot, current_snapshot, publish
@@ -41,12 +41,10 @@ class JudgedPool:
 
     Args:
         verdicts: the current ones of the base.
-        keys: of those that are published.
         policy: by which they were judged; part of the snapshot's id.
     """
 
-    verdicts: Index
-    keys: Sequence[Key]
+    verdicts: PoolVerdicts
     policy: Policy
 
 
@@ -82,9 +80,14 @@ def publish_catalog(
     """Freeze verdicts, scores and task embeddings of a base and make them current, beside the other bases' own.
 
     Args:
+        scores: of the base's tasks.
         run: what began and ends here; what it took is published and kept in the ledger.
         track: how the scores came about; part of the snapshot's id.
+        pool: the verdicts that are published.
+        ledger: where the run is kept, and who forced it.
+        embeddings: of the tasks and their inputs.
         snapshots: folder of snapshots.
+        options: what may be published, and what goes with it.
         force: a person's reason to publish what the gate would refuse; it is kept in the ledger.
 
     Raises PublishRefused where it is much worse than what is published (publish_gate).
@@ -93,16 +96,17 @@ def publish_catalog(
         vectors, encoder = embeddings.tasks([s.task for s in scores.tasks]), embeddings.identity
         best = [best_row(base, s) for s in scores.tasks]
         tasks = [task_row(base, s, encoder, vector) for s, vector in zip(scores.tasks, vectors, strict=True)]
-        bans = {key: ban for key in pool.keys if (ban := scores.curation.ban(key[2]))}
+        bans = {key: ban for key in pool.verdicts.keys if (ban := scores.curation.ban(key[2]))}
+        # Rows of a task at a time: of very many there is never more than Arrow holds.
         own: dict[str, Iterable[Part]] = {
             "tasks": [published("tasks", tasks)],
             "inputs": (published("inputs", input_rows(base, s, embeddings.inputs(s.task))) for s in scores.tasks),
             "best": [published("best", best)],
             "scores": (published("scores", score_rows(base, s, scores.curation)) for s in scores.tasks),
             "rungs": (published_rungs(base, s.race.rows) for s in scores.tasks),
-            "adapters": published_verdicts(pool.verdicts, pool.keys, bans),
+            "adapters": published_verdicts(pool.verdicts, bans),
             "curation": [published("curation", [curated_row(base, act) for act in scores.curation.held])],
-        }  # rows of a task at a time: of very many there is never more than Arrow holds
+        }
         current = _current(snapshots)
         before = read_best(current) if current else []
         forced = _pass_gate(options.gate, [row for row in before if row.base == base.id], best, force)

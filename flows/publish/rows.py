@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from catalog.adapters.adapter import AdapterId
 from catalog.bases.base import Base
 from catalog.curation import BAN, Act, Curation
+from catalog.tasks.answer import Endings
 from catalog.tasks.metrics import Mean, majority_answer, mean
 from flows.score.embeddings import EncoderIdentity, Vectors
 from flows.score.score import TaskScores
@@ -80,6 +81,12 @@ def best_row(base: Base, scores: TaskScores) -> BestRow:
         curation=_decision(scores),
         selection_score=selected.mean,
         selection_n=selected.n,
+        empty=report.own_endings.empty if report.own_endings.texts else None,
+        cut=report.own_endings.cut if report.own_endings.texts else None,
+        base_empty=report.base_endings.empty if report.base_endings.texts else None,
+        base_cut=report.base_endings.cut if report.base_endings.texts else None,
+        confirmed=scores.confirmed,
+        set_aside=scores.set_aside,
     )
 
 
@@ -100,6 +107,7 @@ def score_rows(base: Base, scores: TaskScores, curation: Curation) -> Iterator[S
             continue
         result, both = mean(values), min(len(values), len(race.scores[BASE]))
         lift = _lift(values[:both], race.scores[BASE][:both])
+        endings = scores.endings.get(key, Endings())
         yield ScoreRow(
             base=base.id,
             base_sha=base.sha,
@@ -114,6 +122,8 @@ def score_rows(base: Base, scores: TaskScores, curation: Curation) -> Iterator[S
             rung=last[key].rung,
             chosen=key == scores.best,
             why=last[key].why,
+            empty=endings.empty if endings.texts else None,
+            cut=endings.cut if endings.texts else None,
         )
 
 

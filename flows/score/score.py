@@ -6,14 +6,17 @@ outputs are made (flows/outputs), who races on (lorauter/racing), how the catalo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
 
+from catalog.adapters.adapter import AdapterId
 from catalog.bases.base import Base
-from catalog.curation import Act, Curation, choose, curation_of
-from catalog.tasks.answer import Answer, Failed
+from catalog.curation import PIN, Act, Curation, choose, curation_of
+from catalog.tasks.answer import Answer, Endings, Failed, endings_of
 from catalog.tasks.controls import majority_scores, scores_of, shuffled_scores
-from catalog.tasks.metrics import METRICS, majority_answer
+from catalog.tasks.metrics import METRICS, majority_answer, mean
 from catalog.tasks.task import Example, Task, content_hash
 from flows.outputs.outputs import Outputs
 from flows.prefect_runtime.artifacts import ShownOnPrefect
@@ -40,22 +43,44 @@ class Report:
         base: of the base alone.
         majority: of always giving the most frequent target.
         shuffled: of the winner's answers against other examples' targets.
+        own_endings: how the winner's texts ended.
+        base_endings: how the base's did.
     """
 
     own: tuple[float, ...]
     base: tuple[float, ...]
     majority: tuple[float, ...]
     shuffled: tuple[float, ...]
+    own_endings: Endings
+    base_endings: Endings
+
+    @property
+    def gains(self) -> bool:
+        """Whether the winner does better than the base."""
+        return mean(self.own).mean > mean(self.base).mean
 
 
 @dataclass(frozen=True, slots=True)
 class TaskScores:
-    """What scoring found for one task: its race, the report of what is published, and who decided that, if a person."""
+    """What scoring found for one task.
+
+    Args:
+        race: how it came out.
+        report: on what is published.
+        best: the adapter that is published, BASE where none is.
+        decided: who chose it, if a person did.
+        endings: how the texts ended that each adapter met in the race, by key.
+        confirmed: whether the chosen adapter does better than the base on the report's examples; None: the base is.
+        set_aside: the chosen adapter where it did not, and the base is published for that.
+    """
 
     race: Finish
     report: Report
     best: str
     decided: Act | None = None
+    endings: Mapping[str, Endings] = field(default_factory=dict)
+    confirmed: bool | None = None
+    set_aside: str | None = None
 
     @property
     def task(self) -> Task:
@@ -102,15 +127,21 @@ def score(
     outputs: Outputs,
     cards: Cards,
     embeddings: Embeddings,
+    keep_unconfirmed: bool = True,
 ) -> Scores:
     """Score the admitted adapters of a base on every task. Stored outputs are never made again.
 
     Args:
+        base: what the adapters were made for.
+        tasks: what they race on.
         admitted: adapters that the rules let through, by key, and whether their weights were looked at too: those
             judged by their headers only are told of and left out.
+        track: what decides how the races come out.
         ledger: what people decided, earlier rungs; the new ones are added.
+        outputs: gives answers to evaluations.
         cards: what adapters say of themselves, read if the strategy looks at it.
         embeddings: of tasks and cards, made if the strategy looks at them.
+        keep_unconfirmed: whether a winner is published that the report's examples do not confirm; else the base is.
     """
     curation = curation_of(acts(ledger), base.id)
     free = [key for key in admitted if not curation.ban(key)]
@@ -124,11 +155,16 @@ def score(
     with rungs("score") as lines:
         view = ShownOnPrefect(lines)
         finishes = run_races(entrances, pool, track.strategy, toward, evaluations.metrics, view)
-    published = [_published(curation, finish) for finish in finishes]
-    reports = _reports(finishes, [best for best, _ in published], track.report, evaluations)
+    chosen = [_chosen(curation, finish) for finish in finishes]
+    answers = _report_answers(finishes, [best for best, _ in chosen], track.report, evaluations)
+    scored = tuple(
+        _settled(finish, best, act, made, evaluations.endings, keep_unconfirmed)
+        for finish, (best, act), made in zip(finishes, chosen, answers, strict=True)
+    )
     keep_rungs(ledger, base, [row for finish in finishes for row in finish.new_rows])
-    scored = tuple(TaskScores(f, r, *p) for f, r, p in zip(finishes, reports, published, strict=True))
     view.won({one.task.name: one.best for one in scored})
+    for doubt in doubts(scored):
+        say(doubt)
     spent = sum(len(values) for f in finishes for values in f.scores.values()) + evaluations.reported
     exhaustive = sum((len(pool) + 1) * len(task.validation) for task in tasks)
     return Scores(scored, spent, evaluations.new, exhaustive, curation)
@@ -154,12 +190,17 @@ class _Evaluations:
     def __init__(self, outputs: Outputs, conditions: Conditions) -> None:
         self._outputs, self._conditions = outputs, conditions
         self.new = self.reported = 0
+        self.endings: dict[tuple[str, str], Endings] = {}  # of the races' answers, by task and adapter
 
     def metrics(self, wanted: Sequence[Evaluation], advance: Advance) -> list[float | Failed]:
         """The metric of each evaluation, or why there is none."""
+        answers = self.answers(wanted, advance)
+        for one, answer in zip(wanted, answers, strict=True):
+            cell = one.task.name, one.adapter
+            self.endings[cell] = self.endings.get(cell, Endings()) + endings_of([answer])
         return [
             answer if isinstance(answer, Failed) else scores_of(one.task, [answer], [one.example])[0]
-            for one, answer in zip(wanted, self.answers(wanted, advance), strict=True)
+            for one, answer in zip(wanted, answers, strict=True)
         ]
 
     def answers(self, wanted: Sequence[Evaluation], advance: Advance) -> list[Answer]:
@@ -175,40 +216,89 @@ class _Evaluations:
         return answers
 
 
-def _published(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
-    """The adapter that a task publishes, and the act that decided it where the race did not."""
+def _chosen(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
+    """The adapter that is chosen for a task, and the act that decided it where the race did not."""
     best, act, problem = choose(curation, finish.task.name, finish.best, finish.scores)
     if problem:
         say(problem)
     return best, act
 
 
-def _reports(finishes: Sequence[Finish], best: Sequence[str], share: float, evaluations: _Evaluations) -> list[Report]:
-    """The published adapter of each task, and the base, on the examples that chose nothing."""
+class _Answers(NamedTuple):
+    """The report's examples of one task, with the answers of the chosen adapter and of the base."""
+
+    examples: Sequence[Example]
+    by_adapter: Mapping[str, Sequence[Answer]]
+
+
+def _report_answers(
+    finishes: Sequence[Finish], chosen: Sequence[str], share: float, evaluations: _Evaluations
+) -> list[_Answers]:
+    """Answers of each task's chosen adapter, and of the base, on the examples that chose nothing."""
     held_back = [split_examples(finish.task, share)[1] for finish in finishes]
     wanted = [
         Evaluation(finish.task, key, example)
-        for finish, published, examples in zip(finishes, best, held_back, strict=True)
-        for key in dict.fromkeys((BASE, published))
+        for finish, best, examples in zip(finishes, chosen, held_back, strict=True)
+        for key in dict.fromkeys((BASE, best))
         for example in examples
     ]
     with stage("report", len(wanted), "evaluations") as advance:
-        answers = evaluations.answers(wanted, advance)
+        answers = iter(evaluations.answers(wanted, advance))
     evaluations.reported = len(wanted)
-    made = {(one.task.name, one.adapter, one.example): answer for one, answer in zip(wanted, answers, strict=True)}
-    rows = zip(finishes, best, held_back, strict=True)
-    return [_report(finish.task, published, examples, made) for finish, published, examples in rows]
+    return [
+        _Answers(examples, {key: list(islice(answers, len(examples))) for key in dict.fromkeys((BASE, best))})
+        for best, examples in zip(chosen, held_back, strict=True)
+    ]
 
 
-def _report(
-    task: Task, published: str, examples: Sequence[Example], made: Mapping[tuple[str, str, Example], Answer]
-) -> Report:
+def _settled(
+    finish: Finish,
+    best: str,
+    act: Act | None,
+    answers: _Answers,
+    endings: Mapping[tuple[str, str], Endings],
+    keep_unconfirmed: bool,
+) -> TaskScores:
+    """What a task publishes, with its report. What a person pinned is published, confirmed or not."""
+    task = finish.task
+    report = _report(task, best, answers)
+    confirmed = report.gains if best != BASE else None
+    own = {key: endings[task.name, key] for key in finish.scores if (task.name, key) in endings}
+    if confirmed is False and not keep_unconfirmed and (act is None or act.kind != PIN):
+        return TaskScores(finish, _report(task, BASE, answers), BASE, act, own, confirmed, set_aside=best)
+    return TaskScores(finish, report, best, act, own, confirmed)
+
+
+def _report(task: Task, best: str, answers: _Answers) -> Report:
     # A winner that fails only now answers nothing: a score of 0 is what it is worth.
-    own, base = ([made[task.name, key, example] for example in examples] for key in (published, BASE))
+    examples, own, base = answers.examples, answers.by_adapter[best], answers.by_adapter[BASE]
     majority = majority_answer([example.target for example in task.validation])
     return Report(
         own=tuple(scores_of(task, own, examples)),
         base=tuple(scores_of(task, base, examples)),
         majority=tuple(majority_scores(task, majority, examples)),
         shuffled=tuple(shuffled_scores(task, own, examples)),
+        own_endings=endings_of(own),
+        base_endings=endings_of(base),
     )
+
+
+def doubts(scored: Sequence[TaskScores]) -> Iterator[str]:
+    """What a person should know before a catalog is believed: mute bases, cut answers, winners without a gain."""
+    for one in scored:
+        task, base = one.task, one.report.base_endings + one.endings.get(BASE, Endings())
+        own = one.report.own_endings + (one.endings.get(one.best, Endings()) if one.best else Endings())
+        if base.mostly_empty:
+            yield (
+                f"{task.name}: the base says nothing on {base.empty} of {base.texts} examples: a lift over it means "
+                f"little. Ask it otherwise: lorauter tasks add … --template chat."
+            )
+        if own.mostly_cut:
+            yield (
+                f"{task.name}: {own.cut} of {own.texts} answers are cut after {task.max_new_tokens} tokens. Give the "
+                f"task more: lorauter tasks add … --max-new-tokens {4 * task.max_new_tokens}."
+            )
+        if one.confirmed is False:
+            left = one.set_aside or one.best
+            then = "the base is published" if one.set_aside else "it is published all the same (LORAUTER_UNCONFIRMED)"
+            yield f"{task.name}: {AdapterId.parse(left).name} gains nothing on examples that did not choose it; {then}."

@@ -1,6 +1,6 @@
 """What a person sees while a stage runs: one bar each on a terminal, one line each elsewhere.
 
-Knows: stages, their seconds, how far they are. Does not know: what a stage does.
+Knows: stages, their seconds, how far they are, what they wait for. Does not know: what a stage does.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from catalog.hub.budget import Budget
 from flows.screen.screen import Screen, Words
 
 Advance = Callable[[int], None]
@@ -39,6 +41,24 @@ def stage(name: str, total: int | None = None, unit: str = "") -> Iterator[Advan
 def say(text: str) -> None:
     """A line for the person, beside the results on stdout. The text may come from anywhere: see flows/screen."""
     _console.print(text, soft_wrap=True)
+
+
+@contextmanager
+def waits_told(budget: Budget) -> Iterator[None]:
+    """Within it, waits for the hub's next window are told to the person, once for all threads that wait."""
+    told_until = [datetime.min.replace(tzinfo=UTC)]
+
+    def tell(kind: str, seconds: float) -> None:
+        now = datetime.now(UTC)
+        if now >= told_until[0]:
+            told_until[0] = now + timedelta(seconds=seconds)
+            say(f"The hub's window for {kind} requests is spent; going on in {seconds:.0f} s.")
+
+    budget.on_wait = tell
+    try:
+        yield
+    finally:
+        budget.on_wait = lambda kind, seconds: None
 
 
 class _Shown(Protocol):

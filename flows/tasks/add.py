@@ -1,4 +1,4 @@
-"""Add tasks: from a file, a folder or a Hub data set into the home.
+"""Add tasks: from a file, a folder or a Hub data set into the task folder.
 
 Knows: where a source is, when examples are clustered, what is told. Does not know: layouts of files
 (warehouse/tasks/readers), the command line.
@@ -7,7 +7,7 @@ Knows: where a source is, when examples are clustered, what is told. Does not kn
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,36 +15,61 @@ from typing import TYPE_CHECKING, Any
 from catalog.adapters.safe_names import is_repo_id
 from catalog.errors import HubError, TaskError
 from catalog.tasks.task import TEMPLATES, Example, Task
-from flows.home.home import Home
 from warehouse.storage.row_files import ENDINGS
 from warehouse.tasks.folder import store_task
 from warehouse.tasks.labelled_rows import SPLITS, Columns
-from warehouse.tasks.readers import Found, Layout, data_files, read_files, read_source
+from warehouse.tasks.readers import Layout, SourceTasks, data_files, read_files, read_source
 
 if TYPE_CHECKING:
-    from lorauter.routing.encoder import Vectors
+    from catalog.hub.client import Hub
+    from lorauter.routing.encoder import Encoder, Vectors
 
 Say = Callable[[str], None]
 CLUSTER = "cluster"
 
 
-def add_tasks(
-    home: Home, source: str, layout: Layout, say: Say, revision: str = "main", clusters: int | None = None
-) -> list[Task]:
-    """Store the tasks of a source; `say` gets a line for whatever a person should know of its rows.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where tasks come from.
 
-    Nothing is stored unless all can be. Raises TaskError or HubError.
+    Args:
+        name: a file, a folder, or a data set of the hub as org/name.
+        layout: how its rows are read.
+        revision: of a data set.
+        clusters: how many tasks k-means makes of rows without labels; None where the rows tell their tasks.
     """
-    if clusters is not None:
+
+    name: str
+    layout: Layout
+    revision: str = "main"
+    clusters: int | None = None
+
+
+def add_tasks(
+    folder: Path, source: Source, say: Say, open_hub: Callable[[], Hub], open_encoder: Callable[[], Encoder]
+) -> list[Task]:
+    """Store the tasks of a source in a folder. Nothing is stored unless all can be.
+
+    Args:
+        say: gets a line for whatever a person should know of the source's rows.
+        open_hub: opened for data sets alone.
+        open_encoder: opened for clusters alone.
+
+    Raises TaskError or HubError.
+    """
+    layout = source.layout
+    if source.clusters is not None:
         layout = replace(layout, fields={"name": CLUSTER, **layout.fields})
-    found = _find(home, source, layout, revision)
-    for note in found.notes:
+    read = _read(replace(source, layout=layout), open_hub)
+    for note in read.notes:
         say(note)
-    tasks = list(found.tasks) if clusters is None else _cluster(home, found.tasks[0], clusters)
+    tasks = list(read.tasks)
+    if source.clusters is not None:
+        tasks = _cluster(open_encoder(), tasks[0], source.clusters)
     for task in tasks:
-        store_task(home.task_folder, task)
-    if clusters is not None:
-        _tell_of_others(home, tasks, layout.fields["name"], say)
+        store_task(folder, task)
+    if source.clusters is not None:
+        _tell_of_others(folder, tasks, layout.fields["name"], say)
     return tasks
 
 
@@ -68,20 +93,22 @@ def layout_of(flags: Mapping[str, Any]) -> Layout:
     )
 
 
-def _find(home: Home, source: str, layout: Layout, revision: str) -> Found:
-    if Path(source).exists():
-        return read_source(Path(source), layout)
-    if not is_repo_id(source) or Path(source).suffix in ENDINGS:
-        raise TaskError(f"{source} does not exist.", "Name a file, a folder, or a data set of the hub as org/name.")
-    return _download(home, source, layout, revision)
+def _read(source: Source, open_hub: Callable[[], Hub]) -> SourceTasks:
+    if Path(source.name).exists():
+        return read_source(Path(source.name), source.layout)
+    if not is_repo_id(source.name) or Path(source.name).suffix in ENDINGS:
+        told = "Name a file, a folder, or a data set of the hub as org/name."
+        raise TaskError(f"{source.name} does not exist.", told)
+    return _download(open_hub(), source)
 
 
-def _download(home: Home, repo: str, layout: Layout, revision: str) -> Found:
+def _download(hub: Hub, source: Source) -> SourceTasks:
     from catalog.hub.datasets import download_dataset
 
+    repo, layout = source.name, source.layout
     choose = partial(data_files, patterns=layout.files)
     try:
-        sha, folder, names = download_dataset(home.hub.options, repo, choose, revision)
+        sha, folder, names = download_dataset(hub.options, repo, choose, source.revision)
     except HubError as error:
         raise type(error)(
             f"There is no file or folder {repo} here. On the hub: {error.cause}", error.next_step
@@ -95,12 +122,8 @@ def _download(home: Home, repo: str, layout: Layout, revision: str) -> Found:
     return read_files(folder, names, replace(layout, fields=fields), called=repo.partition("/")[2])
 
 
-def _cluster(home: Home, task: Task, k: int) -> list[Task]:
+def _cluster(encoder: Encoder, task: Task, k: int) -> list[Task]:
     from lorauter.train.task_clusters import cluster_tasks
-
-    settings = home.settings
-    sha, _ = home.hub.repo_files(settings.encoder, settings.encoder_revision)
-    encoder = home.encoder(sha)
 
     def embed(examples: Sequence[Example]) -> Vectors:
         return encoder.encode([example.input for example in examples])
@@ -108,8 +131,8 @@ def _cluster(home: Home, task: Task, k: int) -> list[Task]:
     return cluster_tasks(task, embed(task.validation), k, test_embeddings=embed(task.test))
 
 
-def _tell_of_others(home: Home, tasks: Sequence[Task], name: str, say: Say) -> None:
+def _tell_of_others(folder: Path, tasks: Sequence[Task], name: str, say: Say) -> None:
     """Clusters of an earlier run that this one did not replace would be scored as well."""
-    others = {path.parent.name for path in home.task_folder.glob(f"{name}-*/task.json")} - {t.name for t in tasks}
+    others = {path.parent.name for path in folder.glob(f"{name}-*/task.json")} - {task.name for task in tasks}
     if others:
-        say(f"{', '.join(sorted(others))}: kept from an earlier run; delete what is not wanted in {home.task_folder}")
+        say(f"{', '.join(sorted(others))}: kept from an earlier run; delete what is not wanted in {folder}")

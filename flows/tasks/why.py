@@ -5,37 +5,43 @@ Knows: what matters first: where it is published, who pinned or banned it, then 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from catalog.adapters.adapter import AdapterId
 from catalog.curation import Act, curation_of
 from catalog.errors import SettingError, SnapshotError
-from flows.home.home import Home
+from catalog.rules.verdict import Verdict
 from flows.screen.screen import printable
+from warehouse.ledger.ledger import Ledger
 from warehouse.records.curation import acts
+from warehouse.records.published import BestRow, read_best
+from warehouse.records.repos import Repos
+from warehouse.records.rungs import last_rungs
+from warehouse.records.verdicts import verdicts_on
 from warehouse.snapshots.pointer import swaps
 from warehouse.snapshots.snapshot import open_snapshot
 
 
-def tell(home: Home, repo: str) -> Iterator[str]:
+def tell(ledger: Ledger, snapshots: Path, repo: str) -> Iterator[str]:
     """Lines about every adapter of `repo` (org/name, or org/name:folder for one). Raises SettingError if unseen."""
     name, _, folder = repo.partition(":")
-    index = home.ledger.index("verdicts")
-    keys = [key for key in index if AdapterId.parse(key[2]).repo == name]
-    rows = [row for row in index.rows(keys) if folder in ("", row["path"])]
-    if not rows:
+    verdicts = verdicts_on(ledger, lambda key: AdapterId.parse(key).repo == name)
+    verdicts = [verdict for verdict in verdicts if folder in ("", verdict.id.path)]
+    if not verdicts:
         raise SettingError(f"{repo} has not been seen.", "Check the name, or run `lorauter refresh` first.")
-    rows.sort(key=lambda row: (row["adapter"], row["at"]))
-    published, known = _Published(home.snapshots), acts(home.ledger)
-    for row in rows:
-        yield from published.lines(row)
-        yield from _decisions(row, known)
-    yield from _listed(home, name)
-    for row in rows:
-        yield from _story(row)
-    yield from _dropped(home, {row["adapter"] for row in rows})
+    verdicts.sort(key=lambda verdict: verdict.id.key)  # of one adapter the oldest first, as they came
+    published, everything = _Published(snapshots), acts(ledger)
+    for verdict in verdicts:
+        yield from map(printable, published.lines(verdict))
+        yield from map(printable, _decisions(verdict, everything))
+    yield from map(printable, _what_became_of(ledger, name))
+    for verdict in verdicts:
+        yield from map(printable, _story(verdict))
+    for rung in last_rungs(ledger, {verdict.id.key for verdict in verdicts}):
+        if not rung.kept:
+            told = f"dropped at rung {rung.rung}, mean {rung.mean:.2f} on {rung.n}, {rung.why}"
+            yield printable(f"  {rung.task}: {told}")
 
 
 class _Published:
@@ -43,88 +49,71 @@ class _Published:
 
     def __init__(self, root: Path) -> None:
         self._swaps = swaps(root)[::-1]
-        self._best: dict[str, list[dict[str, Any]] | None] = {}
+        self._best: dict[str, list[BestRow] | None] = {}
         self._root = root
 
-    def lines(self, verdict: Mapping[str, Any]) -> Iterator[str]:
+    def lines(self, verdict: Verdict) -> Iterator[str]:
         """The tasks that an adapter is published for; that there is none, where there might be."""
-        rows = (self._read(self._swaps[0].id) or []) if self._swaps else []
-        own = [row for row in rows if (row["base"], row["adapter"]) == (verdict["base"], verdict["adapter"])]
+        best = (self._read(self._swaps[0].id) or []) if self._swaps else []
+        key = verdict.id.key
+        own = [row for row in best if (row.base, row.adapter) == (verdict.base, key)]
         for row in own:
-            yield printable(
-                f"{row['adapter']} is published for {row['task']}: score {row['score']:.2f}, "
-                f"lift {row['lift']:+.2f} over the base, since {self._since(row)}"
+            yield (
+                f"{key} is published for {row.task}: score {row.score:.2f}, "
+                f"lift {row.lift:+.2f} over the base, since {self._since(row)}"
             )
-        if verdict["admitted"] and rows and not own:
-            yield printable(f"{verdict['adapter']} is published for no task")
+        if verdict.admitted and best and not own:
+            yield f"{key} is published for no task"
 
-    def _since(self, now: Mapping[str, Any]) -> str:
+    def _since(self, now: BestRow) -> str:
         """The day of the first snapshot of those in a row that publish it for the task."""
-        same = ("base", "task", "adapter")
         day = ""
         for swap in self._swaps:
             best = self._read(swap.id)
             if best is None:
                 return f"{day} or earlier"
-            if not any(all(row[name] == now[name] for name in same) for row in best):
+            if all((row.base, row.task, row.adapter) != (now.base, now.task, now.adapter) for row in best):
                 break
             day = f"{swap.at:%Y-%m-%d}"
         return day
 
-    def _read(self, id_: str) -> list[dict[str, Any]] | None:
+    def _read(self, id_: str) -> list[BestRow] | None:
         """The rows of `best` of a snapshot; None where it was removed or cannot be read."""
         if id_ not in self._best:
             try:
-                self._best[id_] = open_snapshot(self._root / id_).read("best")
+                self._best[id_] = read_best(open_snapshot(self._root / id_))
             except SnapshotError:
                 self._best[id_] = None
         return self._best[id_]
 
 
-def _decisions(verdict: Mapping[str, Any], known: Iterable[Act]) -> Iterator[str]:
+def _decisions(verdict: Verdict, everything: Iterable[Act]) -> Iterator[str]:
     """What people decided about an adapter, and still holds."""
-    for act in curation_of(known, verdict["base"]).held:
-        if act.means(verdict["adapter"]):
-            yield printable(f"{AdapterId.parse(verdict['adapter']).name} is {act.with_task}")
+    for act in curation_of(everything, verdict.base).held:
+        if act.means(verdict.id.key):
+            yield f"{verdict.id.name} is {act.with_task}"
 
 
-def _dropped(home: Home, adapters: Collection[str]) -> Iterator[str]:
-    """Where each adapter fell out of a task's race, of several races the last."""
-    last: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in sorted(home.ledger.current("rungs"), key=lambda row: (row["at"], row["rung"])):
-        if row["adapter"] in adapters:
-            last[row["base"], row["task"], row["adapter"]] = row
-    for row in last.values():
-        if not row["kept"]:
-            yield printable(
-                f"  {row['task']}: dropped at rung {row['rung']}, mean {row['mean']:.2f} on {row['n']}, {row['why']}"
-            )
+def _what_became_of(ledger: Ledger, repo: str) -> Iterator[str]:
+    """Why a repo is no longer on the hub, or closed, by target."""
+    for row in Repos(ledger).called(repo):
+        if row.gone:
+            renamed = f", now {row.gone_to}" if row.gone_to else ""
+            yield f"{repo} is gone from the hub: {row.gone}{renamed} ({row.target}, {row.at:%Y-%m-%d})"
 
 
-def _listed(home: Home, repo: str) -> Iterator[str]:
-    """What became of the repo on the hub, where it is no longer there, or closed."""
-    index = home.ledger.index("repos")
-    for row in index.rows(key for key in index if key[1] == repo):
-        if row["gone"]:
-            renamed = f", now {row['gone_to']}" if row["gone_to"] else ""
-            yield printable(
-                f"{repo} is gone from the hub: {row['gone']}{renamed} ({row['target']}, {row['at']:%Y-%m-%d})"
-            )
-
-
-def _story(row: dict[str, Any]) -> Iterator[str]:
-    verdict = "admitted" if row["admitted"] else f"rejected: {row['reason']}"
-    yield printable(
-        f"{row['adapter']} for {row['base']}: {verdict} (rules {row['rules_version']}, {row['at']:%Y-%m-%d})"
-    )
-    for finding in row["findings"]:
-        yield printable(f"  {finding['reason']}: {finding['evidence']}")
-    ranks = ", ".join(f"{g['modules']} of rank {g['rank']} × {_number(g['scaling'])}" for g in row["ranks"] or ())
-    yield printable(
-        f"  {row['modules']} modules ({ranks or 'none'}), {row['size'] or 0:,} bytes, licence {row['licence']}"
-    )
-    if row["base_named"] not in (None, row["base"]):
-        yield printable(f"  it calls its base {row['base_named']!r} (known from its {row['base_source']})")
+def _story(verdict: Verdict) -> Iterator[str]:
+    """A verdict with its evidence, and what the adapter is."""
+    told = "admitted" if verdict.admitted else f"rejected: {verdict.reason}"
+    yield f"{verdict.id.key} for {verdict.base}: {told} (rules {verdict.rules_version}, {verdict.at:%Y-%m-%d})"
+    for finding in verdict.findings:
+        yield f"  {finding.reason}: {finding.evidence}"
+    seen = verdict.profile
+    ranks = ", ".join(f"{group.modules} of rank {group.rank} × {_number(group.scaling)}" for group in seen.ranks)
+    size = verdict.size or 0
+    yield f"  {seen.modules} modules ({ranks or 'none'}), {size:,} bytes, licence {verdict.licence}"
+    if seen.base_named not in (None, verdict.base):
+        yield f"  it calls its base {seen.base_named!r} (known from its {seen.base_source})"
 
 
 def _number(scaling: float | None) -> str:

@@ -6,44 +6,48 @@ Does not know: the rules on weights (catalog/rules), duplicates.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from catalog.adapters.adapter import AdapterId, Finding
 from catalog.adapters.facts import WEIGHTS_NAME, AdapterFacts
 from catalog.errors import HubDown, HubError, HubRefusal, UnsupportedAdapter
-from catalog.rules.table import WeightFacts, judge_weights
-from flows.home.home import Home
+from catalog.hub.client import Hub
+from catalog.rules.table import judge_weights
+from catalog.rules.verdict import UNREACHABLE, Verdict
 from flows.screen.progress import Advance
-from flows.validate.reads import UNREACHABLE
+from warehouse.ledger.ledger import Ledger
+from warehouse.records.weights import StoredWeights, WeightsRow
 
 DOWNLOADERS = 8  # at once; each also waits for the disk
 TRIES = 3  # of a file that comes other than announced: the way may be to blame
+FetchAdapter = Callable[[str], Path]
+"""Key of an adapter → folder of its files, downloaded if need be."""
 
 
 class Downloads:
-    """The ledger's table `weights`, and what it lacks."""
+    """The checks of weights that the ledger has, and what it lacks.
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._index = home.ledger.index("weights")
-        self._changes = home.ledger.changes("weights")
-        self._new: dict[str, dict[str, Any]] = {}
+    Args:
+        refused: of those that failed, what the hub will not give; the others had trouble on the way.
+    """
+
+    def __init__(self, ledger: Ledger, hub: Hub, fetch_adapter: FetchAdapter) -> None:
+        self._hub, self._fetch = hub, fetch_adapter
+        self._checked = StoredWeights(ledger)
+        self._new: dict[str, WeightsRow] = {}
         self._failed: dict[str, Finding] = {}
-        self.refused: set[str] = set()  # of those, what the hub will not give; the others had trouble on the way
+        self.refused: set[str] = set()
 
     def lacking(self, keys: Iterable[str]) -> list[str]:
         """Those that were never checked, and are not known to be out of reach now."""
         tried = self._new.keys() | self._failed.keys()
-        return [key for key in dict.fromkeys(keys) if (key,) not in self._index and key not in tried]
+        return [key for key in dict.fromkeys(keys) if key not in self._checked and key not in tried]
 
     def check(self, announced: Mapping[str, str | None], advance: Advance) -> None:
         """Download and check adapters: key → the sha256 that the hub announced. One that fails is told of later."""
-        with ThreadPoolExecutor(min(DOWNLOADERS, self._home.settings.readers)) as pool:
+        with ThreadPoolExecutor(min(DOWNLOADERS, self._hub.options.readers)) as pool:
             jobs = {key: pool.submit(self._fetch, key) for key in announced}
             try:
                 for key, sha256 in announced.items():
@@ -53,22 +57,23 @@ class Downloads:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def findings(self, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Finding]]:
-        """Findings on the weights of those that were checked: adapter key → findings. `rows` are their verdicts."""
-        checked = {row["adapter"]: row for row in self._index.rows((key,) for key in rows)}
-        checked |= {key: self._new[key] for key in rows if key in self._new}
-        return {key: _findings(rows[key], checked[key]) for key in rows if key in checked} | {
-            key: [self._failed[key]] for key in rows if key in self._failed
+    def findings(self, verdicts: Mapping[str, Verdict]) -> dict[str, list[Finding]]:
+        """What is wrong with the weights of those that were checked: adapter key → findings."""
+        checked = {row.adapter: row for row in self._checked.of(verdicts)}
+        checked |= {key: self._new[key] for key in verdicts if key in self._new}
+        return {key: _findings(verdicts[key], checked[key]) for key in verdicts if key in checked} | {
+            key: [self._failed[key]] for key in verdicts if key in self._failed
         }
 
     def _check(self, key: str, sha256: str | None, fetched: Future[Path]) -> None:
         try:
-            row = _weights_row(key, fetched.result())
+            row = _checked(key, fetched.result())
             for _ in range(TRIES - 1):
-                if sha256 in (None, row["sha256"]):
+                if sha256 in (None, row.facts.sha256):
                     break
-                self._forget(key)
-                row = _weights_row(key, self._fetch(key))
+                id_ = AdapterId.parse(key)
+                self._hub.forget(id_.repo, f"{id_.path}/{WEIGHTS_NAME}".lstrip("/"), id_.sha)
+                row = _checked(key, self._fetch(key))
         except HubDown:
             raise
         except HubError as error:
@@ -77,17 +82,10 @@ class Downloads:
                 self.refused.add(key)
         else:
             self._new[key] = row
-            self._changes.append([row])
-
-    def _fetch(self, key: str) -> Path:
-        return self._home.fetch_adapter(key)
-
-    def _forget(self, key: str) -> None:
-        id_ = AdapterId.parse(key)
-        self._home.hub.forget(id_.repo, f"{id_.path}/{WEIGHTS_NAME}".lstrip("/"), id_.sha)
+            self._checked.add(row)
 
 
-def _weights_row(key: str, folder: Path) -> dict[str, Any]:
+def _checked(key: str, folder: Path) -> WeightsRow:
     from lorauter.adapters.weights import JUDGED, read_adapter
     from lorauter.adapters.weights_check import check_weights
 
@@ -97,24 +95,12 @@ def _weights_row(key: str, folder: Path) -> dict[str, Any]:
     except UnsupportedAdapter as error:
         unsupported = error.cause
     checked = check_weights(folder / WEIGHTS_NAME)
-    facts = asdict(checked.facts) | {"non_finite": list(checked.facts.non_finite)}
-    norms = [{"module": module, "norm": norm} for module, norm in sorted(checked.norms.items())]
-    return {"adapter": key, **facts, "unsupported": unsupported, "mean_norm": checked.mean_norm, "norms": norms}
+    return WeightsRow(key, checked.facts, unsupported, checked.mean_norm, checked.norms)
 
 
-def _findings(verdict: Mapping[str, Any], row: Mapping[str, Any]) -> list[Finding]:
-    infinite, is_zero = tuple(row["non_finite"]), row["zero_b"]
-    # Rows of older versions looked at no products, and kept their norms.
-    if not infinite and row["mean_norm"] is not None:
-        infinite = ("a product of A and B",) if math.isinf(row["mean_norm"]) else ()
-        is_zero = is_zero or row["mean_norm"] == 0
-    weights = WeightFacts(row["size"], row["sha256"], infinite, is_zero)
-    unsupported = [Finding("unsupported", row["unsupported"][:500])] if row["unsupported"] else []
-    return judge_weights(_announced(verdict), weights) or unsupported  # reading refuses these numbers as well
-
-
-def _announced(verdict: Mapping[str, Any]) -> AdapterFacts:
-    """The facts that a download is held against."""
-    id_ = AdapterId.parse(verdict["adapter"])
-    size, sha256 = verdict["size"], verdict["sha256"]
-    return AdapterFacts(id_, (), None, False, 0, None, size, sha256, (), (), header_read=True)
+def _findings(verdict: Verdict, row: WeightsRow) -> list[Finding]:
+    announced = AdapterFacts(
+        verdict.id, (), None, False, 0, None, verdict.size, verdict.sha256, (), (), header_read=True
+    )
+    unsupported = [Finding("unsupported", row.unsupported[:500])] if row.unsupported else []
+    return judge_weights(announced, row.judged_by) or unsupported  # reading refuses these numbers as well

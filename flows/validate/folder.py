@@ -12,11 +12,10 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from catalog.adapters.adapter import AdapterId, Finding
 from catalog.adapters.card import CARD_LIMIT, CARD_NAME
@@ -33,28 +32,62 @@ DEPTH_LIMIT = 12  # folders in one another
 _NOWHERE = "0" * 40  # a folder has no commit
 
 
+@dataclass(frozen=True, slots=True)
+class FolderVerdict:
+    """The verdict on one adapter of a folder.
+
+    Args:
+        folder: its folder below the one that was judged; "." where that is the adapter itself.
+        base: id of the base that it is made for; None where nothing tells.
+        findings: every rule that failed, in the order of the rules.
+    """
+
+    folder: str
+    base: str | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def admitted(self) -> bool:
+        """Whether every rule passed."""
+        return not self.findings
+
+    @property
+    def reason(self) -> str | None:
+        """The first rule that failed."""
+        return self.findings[0].reason if self.findings else None
+
+
 def judge_folder(
     folder: Path, policy: Policy, bases: Path | None = None, aliases: Mapping[str, str] = {}
-) -> list[dict[str, Any]]:
-    """The verdict on every adapter in a folder, each judged for the base that it is made for.
+) -> list[FolderVerdict]:
+    """The verdict on every adapter in a folder, each judged for the base that it is made for; sorted by folder.
 
     Args:
         folder: holds one entry a repo, adapters in it or in its subfolders; or is one adapter itself.
         bases: holds ORG/NAME/config.json of base models, for the rules about modules. Without it, or without
-            an adapter's base in it, those rules are undecided and pass. aliases: other name → base id.
-
-    Returns:
-        Rows of folder, admitted, reason, findings, base, sorted by folder.
+            an adapter's base in it, those rules are undecided and pass.
+        aliases: other name → base id.
 
     Raises:
         SettingError: a folder is none, or cannot be read.
     """
     shelf = _Bases(bases, aliases)
-    return sorted((_row(entry, policy, shelf) for entry in _adapters(folder)), key=lambda row: str(row["folder"]))
+    verdicts = (_judge(entry, policy, shelf) for entry in _adapters(folder))
+    return sorted(verdicts, key=lambda verdict: verdict.folder)
 
 
-def write_verdicts(rows: list[dict[str, Any]], to: Path) -> None:
-    """Write the rows as JSON to a file, or to standard output for `-`."""
+def write_verdicts(verdicts: Sequence[FolderVerdict], to: Path) -> None:
+    """Write the verdicts as JSON to a file, or to standard output for `-`."""
+    rows = [
+        {
+            "folder": verdict.folder,
+            "admitted": verdict.admitted,
+            "reason": verdict.reason,
+            "findings": [asdict(finding) for finding in verdict.findings],
+            "base": verdict.base,
+        }
+        for verdict in verdicts
+    ]
     text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
     if str(to) == "-":
         sys.stdout.write(text)
@@ -110,20 +143,14 @@ def _texts(value: object) -> list[str]:
     return [text for text in many if isinstance(text, str) and text]
 
 
-def _row(entry: _Entry, policy: Policy, shelf: _Bases) -> dict[str, Any]:
+def _judge(entry: _Entry, policy: Policy, shelf: _Bases) -> FolderVerdict:
     listing = entry.listing
     if entry.id.path:  # a checkpoint's own card, where it has one, speaks beside the repo's
         listing = replace(listing, tags=listing.tags + _card_tags(entry.folder / CARD_NAME))
     facts = gather_facts(listing, entry.id, _read(entry.folder, listing.files_in(entry.id.path)))
     base, match, problem = shelf.base_of(facts)
     findings = judge(facts, base, policy, match, problem) or _deep(entry.folder, facts)
-    return {
-        "folder": entry.name,
-        "admitted": not findings,
-        "reason": findings[0].reason if findings else None,
-        "findings": [asdict(finding) for finding in findings],
-        "base": match.base,
-    }
+    return FolderVerdict(entry.name, match.base, tuple(findings))
 
 
 def _deep(folder: Path, facts: AdapterFacts) -> list[Finding]:
@@ -146,7 +173,7 @@ def _read(folder: Path, files: tuple[str, ...]) -> RawAdapter:
     """Config and header, as the hub's two reads would bring them."""
     if CONFIG_NAME not in files:
         return RawAdapter()
-    data, _ = _head(folder / CONFIG_NAME, CONFIG_LIMIT + 1)
+    data = _head(folder / CONFIG_NAME, CONFIG_LIMIT + 1)[0]
     parsed = parse_config(data)
     if isinstance(parsed, Problem):
         return RawAdapter(problems=(parsed,))

@@ -23,7 +23,8 @@ class AdapterHeader:
     """What config and header of one adapter say.
 
     Args:
-        config: the parsed adapter_config.json. tensors: by name, on the meta device.
+        config: the parsed adapter_config.json.
+        tensors: by name, on the meta device.
     """
 
     config: Mapping[str, Any]
@@ -65,14 +66,14 @@ def _tensors(folder: Path) -> tuple[Tensor, ...]:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = header_length(file.read(8), size)
-            found = length if isinstance(length, Problem) else parse_header(file.read(length), size)
+            header = length if isinstance(length, Problem) else parse_header(file.read(length), size)
     except FileNotFoundError as error:
         raise _unreadable(str(error)) from error
     except OSError as error:
         raise disk_error(path, error) from error
-    if isinstance(found, Problem):
-        raise _unreadable(found.evidence)
-    return found
+    if isinstance(header, Problem):
+        raise _unreadable(header.evidence)
+    return header
 
 
 def _unreadable(why: str) -> UnsupportedAdapter:

@@ -51,7 +51,8 @@ class LoraPair:
     """The adapter at one Linear: ΔW = scaling · B A, rescaled by rows where it is a DoRA.
 
     Args:
-        a: (r, d_in), as stored. b: (d_out, r), as stored.
+        a: (r, d_in), as stored.
+        b: (d_out, r), as stored.
         scaling: alpha / r, or alpha / sqrt(r) for rsLoRA.
         magnitude: DoRA's m, (d_out,); None for a LoRA.
     """
@@ -77,8 +78,8 @@ def read_adapter(folder: Path, passing: Collection[str] = ()) -> AdapterWeights:
 
     Raises:
         UnsupportedAdapter: a file is missing or damaged, the adapter uses a feature that cannot be served exactly, or
-            its numbers are not finite or change nothing. DiskError: a file is here and cannot be read, which says
-            nothing of the adapter.
+            its numbers are not finite or change nothing.
+        DiskError: a file is here and cannot be read, which says nothing of the adapter.
     """
     config = read_config(folder)
     try:
@@ -114,7 +115,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """A folder's `adapter_config.json`.
 
     Raises:
-        UnsupportedAdapter: it is missing, too large, or no JSON object. DiskError: it cannot be read.
+        UnsupportedAdapter: it is missing, too large, or no JSON object.
+        DiskError: it cannot be read.
     """
     try:
         with (folder / CONFIG_FILE).open("rb") as file:

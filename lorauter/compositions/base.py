@@ -37,11 +37,12 @@ class CompositionOptions:
     """Constants of the merges.
 
     Args:
-        density: share of the entries that trimming (TIES, magnitude prune) or dropping (DARE) keeps, in (0, 1].
-            The papers go lower, TIES (arXiv 2306.01708) to 0.2 and DARE (2311.03099) to 0.1, but on whole ΔWs: here
-            A and B are thinned apart, and DARE's noise is multiplied.
+        density: share of the entries that trimming (TIES, magnitude prune) or dropping (DARE) keeps, in (0, 1]. The
+            papers go lower, TIES (arXiv 2306.01708) to 0.2 and DARE (2311.03099) to 0.1, but on whole ΔWs: here A and B
+            are thinned apart, and DARE's noise is multiplied.
         majority: how TIES elects a sign: "total" by the sum of the entries, as the paper, or "frequency" by their
-            number. seed: of DARE's random drop.
+            number.
+        seed: of DARE's random drop.
 
     Raises:
         SettingError: one of them is out of range.
@@ -64,7 +65,8 @@ class Merge:
 
     Args:
         key: `name:hash` of the composition, its settings and the members with their weights. Members' keys carry
-            commits, so equal keys mean equal weights. members: at least one adapter.
+            commits, so equal keys mean equal weights.
+        members: at least one adapter.
         pair: how the members' parts at one module become one pair.
     """
 
@@ -151,9 +153,9 @@ class Merging:
 
 def compose_all(composition: Composition, mixtures: Sequence[Mixture]) -> ComposedBatch:
     """Composes every row of a batch; rows with equal mixtures share their merge."""
-    found = [composition.compose(mixture) for mixture in mixtures]
-    merges = {one.merge.key: one.merge for one in found if one.merge is not None}
-    return ComposedBatch([one.mixture for one in found], merges)
+    rows = [composition.compose(mixture) for mixture in mixtures]
+    merges = {row.merge.key: row.merge for row in rows if row.merge is not None}
+    return ComposedBatch([row.mixture for row in rows], merges)
 
 
 def summed(mixture: Mixture) -> Mixture:

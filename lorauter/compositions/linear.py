@@ -5,18 +5,10 @@ Knows: nothing but which two steps it is made of. Does not know: the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from lorauter.adapters.weights import LoraPair
 from lorauter.compositions.base import Merging
 from lorauter.compositions.factors import merge_factors, untouched, weighted_sum
-from lorauter.compositions.parts import Part
 
 
 def linear() -> Merging:
     """Needs one rank a module. Its ΔW is off the mixture's by about 100% for two random adapters."""
-    return Merging("linear", {}, _pair)
-
-
-def _pair(parts: Sequence[Part]) -> LoraPair:
-    return merge_factors(parts, untouched, weighted_sum)
+    return Merging("linear", {}, lambda parts: merge_factors(parts, untouched, weighted_sum))

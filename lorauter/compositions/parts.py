@@ -19,9 +19,13 @@ class Part:
     """One member at one module: weight · ΔW = weight · scaling · B A.
 
     Args:
-        merge: name of the composition, for refusals. key: of the member. module: dotted name in the base.
-        weight: of the member in the route. scaling: see LoraPair.
-        a: (r, d_in), fp32. b: (d_out, r), fp32.
+        merge: name of the composition, for refusals.
+        key: of the member.
+        module: dotted name in the base.
+        weight: of the member in the route.
+        scaling: see LoraPair.
+        a: (r, d_in), fp32.
+        b: (d_out, r), fp32.
     """
 
     merge: str

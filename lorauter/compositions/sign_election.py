@@ -16,7 +16,8 @@ def elect_and_merge(tensors: torch.Tensor, weights: torch.Tensor, majority: str)
     """The mean of the weighted entries whose sign won; 0 where every member has 0.
 
     Args:
-        tensors: (n, …), thinned. weights: (n, 1, 1).
+        tensors: (n, …), thinned.
+        weights: (n, 1, 1).
         majority: "total": the sign of the sum of the entries wins; "frequency": the commoner one. + wins a draw.
     """
     votes = tensors if majority == "total" else tensors.sign()

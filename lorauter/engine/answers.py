@@ -22,12 +22,14 @@ class Answer:
         tokens: its tokens so far, without the one that ended it.
         text: what it says, once it is done.
         done: whether it has ended.
+        cut: whether its bound ended it, and nothing else did.
     """
 
     limit: int
     tokens: list[int] = field(default_factory=list)
     text: str = ""
     done: bool = False
+    cut: bool = False
 
     def take(self, token: int, ends: Collection[int], stopping: Stopping) -> None:
         """Adds a token where the answer is not done, and ends it where the rule says so."""
@@ -40,6 +42,7 @@ class Answer:
         if ended or full or stopping.may_complete(token):
             self.text, stopped = stopping.cut(self.tokens)
             self.done = ended or full or stopped
+            self.cut = full and not ended and not stopped
 
 
 def limits_of(max_new_tokens: int | Sequence[int], rows: int) -> list[int]:

@@ -21,7 +21,8 @@ class RowSize:
     """What a row costs, as `plan_batches` sees it.
 
     Args:
-        prompt_tokens: its prompt's length. max_new_tokens: the bound of its answer.
+        prompt_tokens: its prompt's length.
+        max_new_tokens: the bound of its answer.
         adapters: the keys of its mixture.
     """
 
@@ -44,10 +45,12 @@ def plan_batches(
     That holds for rows of one adapter each; mixtures that share adapters may have some read again.
 
     Args:
-        rows: their sizes. token_budget: bound on rows × (longest prompt + longest answer), padding
-            included; a row over it gets a batch of its own.
-        max_rows: bound on rows a batch. max_adapters: bound on distinct adapters a batch, and a tile where its
-            adapters have several rows; a row with more has a batch of its own.
+        rows: their sizes.
+        token_budget: bound on rows × (longest prompt + longest answer), padding included; a row over it gets a batch of
+            its own.
+        max_rows: bound on rows a batch.
+        max_adapters: bound on distinct adapters a batch, and a tile where its adapters have several rows; a row with
+            more has a batch of its own.
         tile_rows: bound on the rows of a tile; those of one mixture stay together.
 
     Returns:
@@ -106,8 +109,9 @@ def halving_out_of_memory(
     """Runs a batch; where that runs out of memory, its two halves, and so on down to single rows.
 
     Args:
-        batch: indices of rows. run: computes some of them, all or nothing. halved: hears of each batch that was
-            too large, by its rows.
+        batch: indices of rows.
+        run: computes some of them, all or nothing.
+        halved: hears of each batch that was too large, by its rows.
 
     Raises:
         What `run` raises, out of memory with a single row included.

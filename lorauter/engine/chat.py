@@ -12,6 +12,20 @@ from transformers import AutoTokenizer
 
 from catalog.errors import SettingError
 
+_MESSAGE = "the message\u2063goes here"  # no template says this by itself
+
+
+def chat_as_template(base_dir: Path) -> str:
+    """The base's chat template as a task's: the prompt for one user message, with `{input}` where the message stands.
+
+    Raises:
+        SettingError: the tokenizer has no template, or its template does not repeat the message once and as it is.
+    """
+    text = chat_template(base_dir)(_MESSAGE)
+    if text.count(_MESSAGE) != 1 or "{input}" in text:
+        raise SettingError("The base's chat template changes the message.", "Give the task a template with {input}.")
+    return text.replace(_MESSAGE, "{input}")
+
 
 def chat_template(base_dir: Path) -> Callable[[str], str]:
     """Message → prompt, up to where the answer begins.

@@ -75,8 +75,8 @@ def decoding_of(given: Mapping[str, Any]) -> Decoding:
     """Decoding from names and values of a file or a flow's parameters. Raises SettingError for a name it lacks."""
     unknown = given.keys() - {field.name for field in fields(Decoding)}
     if unknown:
-        known = ", ".join(field.name for field in fields(Decoding))
-        raise SettingError(f"Decoding has no {', '.join(sorted(map(str, unknown)))}.", f"Use {known}.")
+        options = ", ".join(field.name for field in fields(Decoding))
+        raise SettingError(f"Decoding has no {', '.join(sorted(map(str, unknown)))}.", f"Use {options}.")
     return Decoding(**given)
 
 

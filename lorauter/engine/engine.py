@@ -23,6 +23,7 @@ import torch
 from transformers import DynamicCache
 
 from catalog.errors import SettingError
+from catalog.tasks.answer import Text
 from catalog.tasks.option_metrics import OptionLogprobs
 from lorauter.adapters.weights import AdapterWeights
 from lorauter.device import DTYPES, choose_device, choose_dtype
@@ -50,10 +51,11 @@ class Engine:
 
     Args:
         base_dir: a folder that transformers' `from_pretrained` reads, tokenizer included.
-        device: see `choose_device`. dtype: see `choose_dtype`.
+        device: see `choose_device`.
+        dtype: see `choose_dtype`.
         capacity: how many adapters are held at a time, and so may be in one batch.
-        find_adapter: gives the folder, or the weights, of an adapter's key; without it, only adapters put into
-            `bank` by hand are served.
+        find_adapter: gives the folder, or the weights, of an adapter's key; without it, only adapters put into `bank`
+            by hand are served.
         budget: bounds of a batch; without it, what `budget_for` finds room for.
         passing: reasons that reading an adapter lets pass, as of `read_adapter`.
 
@@ -189,11 +191,12 @@ class Engine:
         (its tokens without special ones) has reached a stop; its answer is what that returns.
 
         Args:
-            prompts: texts, used as they are (no chat template). One longer than the base's context
-                less the row's bound is cut from the left, its begin-of-text token included.
+            prompts: texts, used as they are (no chat template). One longer than the base's context less the row's bound
+                is cut from the left, its begin-of-text token included.
             mixtures: one a prompt, or a gate in its place, or a gate's name and candidates.
             max_new_tokens: one bound for all rows, or one a row; at least 1.
-            stop: one or several, see `cut_at_stop`. decoding: greedy, or how tokens are drawn.
+            stop: one or several, see `cut_at_stop`.
+            decoding: greedy, or how tokens are drawn.
             samples: of drawn answers, what tells rows of one prompt and the same adapters apart; one a row. Left out,
                 such rows draw the same tokens. No draw depends on the other rows of the batch.
 
@@ -211,7 +214,7 @@ class Engine:
         ids, mask = self.prompt_tokens.padded(prompts, limits)
         with torch.inference_mode(), self.bank.serving(plan):
             self._decode(ids, mask, plan, answers, stopping, choose)
-        return [answer.text for answer in answers]
+        return [Text(answer.text, answer.cut) for answer in answers]
 
     def score_options(
         self,
@@ -223,11 +226,13 @@ class Engine:
         """Log-probabilities of each prompt's options, in the order of the prompts; a prompt is computed once.
 
         Args:
-            options: at least one a prompt. An option continues the prompt after a space; its tokens are those of
-                " option" alone. budget: as `answer`; a row's options count as its answer.
+            options: at least one a prompt. An option continues the prompt after a space; its tokens are
+                those of " option" alone.
+            budget: as `answer`; a row's options count as its answer.
 
         Raises:
-            SettingError: a prompt has no option. UnsupportedAdapter: an adapter cannot be served exactly.
+            SettingError: a prompt has no option.
+            UnsupportedAdapter: an adapter cannot be served exactly.
         """
         tokens = [[self.prompt_tokens.continuation(option) for option in given] for given in options]
         if not all(tokens):
@@ -272,7 +277,9 @@ class Engine:
         One forward pass over the prompts, in the batches of `plan_batches`; a row does not depend on the others.
 
         Args:
-            module: dotted name of a Linear or Conv1D. most_tokens: longer prompts keep their end. budget: as `answer`.
+            module: dotted name of a Linear or Conv1D.
+            most_tokens: longer prompts keep their end.
+            budget: as `answer`.
 
         Raises:
             UnsupportedAdapter: an adapter could not be served at that module, see `AdapterBank.linear`.
@@ -303,7 +310,8 @@ class Engine:
         """An adapter as it is stored, on the CPU; it is not held for that.
 
         Raises:
-            UnsupportedAdapter: as `read_adapter`; the cause names the key. SettingError: there is no `find_adapter`.
+            UnsupportedAdapter: as `read_adapter`; the cause names the key.
+            SettingError: there is no `find_adapter`.
         """
         with naming(key):
             return weights_of(key, self._find, self.bank.passing)

@@ -28,7 +28,8 @@ class Budget:
     """Bounds of a batch.
 
     Args:
-        tokens: rows times (longest prompt + longest answer), padding included. rows: rows.
+        tokens: rows times (longest prompt + longest answer), padding included.
+        rows: rows.
     """
 
     tokens: int

@@ -45,19 +45,15 @@ def option_logprobs(model: Any, state: PromptState, options: Sequence[Sequence[S
     device = state.logits.device
     owners = torch.tensor([row for row, given in enumerate(options) for _ in given], device=device)
     flat = [list(tokens) for given in options for tokens in given]
-    totals = _first_tokens(state.logits, owners, flat)
+    first = torch.tensor([tokens[0] for tokens in flat], device=device)
+    totals = torch.log_softmax(state.logits.float(), -1)[owners, first]  # what the prompt's own last position says
     longest = max(map(len, flat))
     if longest > 1:
         state.cache.batch_select_indices(owners)
         state.plan.select(owners)
         totals = totals + _later_tokens(model, state, owners, flat, longest)
-    return _by_row(totals.tolist(), options)
-
-
-def _first_tokens(logits: torch.Tensor, owners: torch.Tensor, flat: list[list[int]]) -> torch.Tensor:
-    """(options,): what the prompt's own last position says of each option's first token."""
-    first = torch.tensor([tokens[0] for tokens in flat], device=logits.device)
-    return torch.log_softmax(logits.float(), -1)[owners, first]
+    dealt = iter(totals.tolist())
+    return [OptionLogprobs(tuple(next(dealt) for _ in given), tuple(map(len, given))) for given in options]
 
 
 def _later_tokens(
@@ -78,9 +74,3 @@ def _later_tokens(
     )
     logprobs = torch.log_softmax(output.logits.float(), -1).gather(-1, targets[..., None])[..., 0]
     return (logprobs * there).sum(-1)
-
-
-def _by_row(totals: list[float], options: Sequence[Sequence[Sequence[int]]]) -> list[OptionLogprobs]:
-    """The flat totals, dealt back to the rows."""
-    rest = iter(totals)
-    return [OptionLogprobs(tuple(next(rest) for _ in given), tuple(map(len, given))) for given in options]

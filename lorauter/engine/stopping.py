@@ -49,14 +49,14 @@ class Stopping:
 
     def may_complete(self, token: int) -> bool:
         """Whether a text that ends with this token may have reached a stop that it had not reached before."""
+        if not self._stops:
+            return False
         if token not in self._may:
-            self._may[token] = bool(self._stops) and self._looks_like_an_end(token)
+            text = self._tokenizer.decode([token], skip_special_tokens=True)
+            # A token alone may lose its spaces, and says nothing where it is part of a character.
+            unclear = not text or _BROKEN in text or " " in self._last
+            self._may[token] = unclear or not self._last.isdisjoint(text)
         return self._may[token]
-
-    def _looks_like_an_end(self, token: int) -> bool:
-        """A token alone may lose its spaces, and says nothing where it is part of a character."""
-        text = self._tokenizer.decode([token], skip_special_tokens=True)
-        return not text or _BROKEN in text or " " in self._last or not self._last.isdisjoint(text)
 
 
 class Stoppings:

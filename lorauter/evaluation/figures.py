@@ -29,8 +29,11 @@ class Figures:
     """One system's.
 
     Args:
-        average: mean over tasks. share: of the oracle, see `lorauter.evaluation.shares.share`. difference: of the
-            average to the reference's, None where there is none. domains, tasks: mean scores, in the order given.
+        average: mean over tasks.
+        share: of the oracle, see `lorauter.evaluation.shares.share`.
+        difference: of the average to the reference's, None where there is none.
+        domains: mean scores, in the order given.
+        tasks: mean scores, in the order given.
         domain_shares: method ÷ oracle, None where the oracle scores 0.
     """
 
@@ -52,8 +55,9 @@ def figures_of(
     """Figures of every system.
 
     Args:
-        scores: of each task, float64 (systems, items), the same items for every system. oracle: place of the system
-            that shares are shares of. references: of each system, the place of the one it is compared with.
+        scores: of each task, float64 (systems, items), the same items for every system.
+        oracle: place of the system that shares are shares of.
+        references: of each system, the place of the one it is compared with.
     """
     means, drawn = task_means(scores), drawn_means(scores, draws)
     averages, shares = average(means), share(means, domains, oracle)

@@ -45,5 +45,5 @@ class Remembering(Encoder):
             self._known.update(zip(new, self._encoder.encode(new), strict=True))
             self._spent += time.perf_counter() - began
         self.owed += (len(texts) - len(new)) * self._spent / max(len(self._known), 1)
-        found = [self._known[text] for text in texts]
-        return np.stack(found) if found else np.zeros((0, self.dimension), dtype=np.float32)
+        vectors = [self._known[text] for text in texts]
+        return np.stack(vectors) if vectors else np.zeros((0, self.dimension), dtype=np.float32)

@@ -48,7 +48,8 @@ class SettingRoutes:
     """A router's routes in one setting.
 
     Args:
-        routes: by task, one a query. seconds: of all of them, with embedding and fitting, without loading the encoder.
+        routes: by task, one a query.
+        seconds: of all of them, with embedding and fitting, without loading the encoder.
         passes: forward passes of the base that one query's route takes.
     """
 
@@ -67,7 +68,8 @@ class SettingRouter:
     """Routes test queries in any setting, by any router.
 
     Args:
-        parts: what routers are built from. asked: the queries of each task.
+        parts: what routers are built from.
+        asked: the queries of each task.
     """
 
     def __init__(self, parts: RouterParts, snapshot: Snapshot, asked: Sequence[Asked]) -> None:

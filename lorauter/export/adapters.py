@@ -35,7 +35,8 @@ class ServedAdapter:
     """One adapter for another engine.
 
     Args:
-        name: how requests call it: the adapter's key, or that of a merge. folder: absolute, a PEFT folder.
+        name: how requests call it: the adapter's key, or that of a merge.
+        folder: absolute, a PEFT folder.
         rank: its `r`.
     """
 
@@ -52,9 +53,12 @@ class ServedAdapters:
     composition's merge, `cat` where it makes none (mixture).
 
     Args:
-        composition: what is asked for; selection makes it top-1. find: gives the folder of an adapter's key.
-        out: where new folders go; one that is there already is used again. base_id: for their configs.
-        dtype: of new folders' tensors. passing: reasons that reading lets pass, as of `read_adapter`.
+        composition: what is asked for; selection makes it top-1.
+        find: gives the folder of an adapter's key.
+        out: where new folders go; one that is there already is used again.
+        base_id: for their configs.
+        dtype: of new folders' tensors.
+        passing: reasons that reading lets pass, as of `read_adapter`.
     """
 
     def __init__(

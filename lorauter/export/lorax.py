@@ -49,8 +49,10 @@ def generate_merged(
     """The body of POST /generate for one row whose adapters LoRAX merges; a lone one of weight 1 is not merged.
 
     Args:
-        name: a composition of STRATEGIES. options: its density and majority.
-        find: the folder of an adapter's key, as the server sees it. read: its weights, to see that they fit.
+        name: a composition of STRATEGIES.
+        options: its density and majority.
+        find: the folder of an adapter's key, as the server sees it.
+        read: its weights, to see that they fit.
 
     Raises:
         SettingError: LoRAX has no such merge, or cannot make it with a negative weight.

@@ -16,11 +16,13 @@ class Asked:
     """One row of a batch.
 
     Args:
-        prompt: the text as it is, template applied. mixture: its route's.
+        prompt: the text as it is, template applied.
+        mixture: its route's.
         max_new_tokens: the bound of the answer.
-        stop: texts that end the answer, left out of it. Other engines stop at one that comes first of all, where
-            ours passes over leading whitespace: give none, and cut what comes back with `stopping.cut_at_stop`.
-        decoding: greedy, or how tokens are drawn. sample: what tells drawn rows of one prompt apart.
+        stop: texts that end the answer, left out of it. Other engines stop at one that comes first of all, where ours
+            passes over leading whitespace: give none, and cut what comes back with `stopping.cut_at_stop`.
+        decoding: greedy, or how tokens are drawn.
+        sample: what tells drawn rows of one prompt apart.
     """
 
     prompt: str

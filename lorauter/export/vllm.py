@@ -67,10 +67,10 @@ def serve_command(base_id: str, adapters: Sequence[ServedAdapter]) -> list[str]:
 def max_lora_rank(adapters: Sequence[ServedAdapter]) -> int:
     """The least `--max-lora-rank` that takes them all. Raises UnsupportedAdapter: there is none."""
     largest = max(adapters, key=lambda adapter: adapter.rank)
-    found = next((rank for rank in RANKS if rank >= largest.rank), None)
-    if found is None:
+    enough = next((rank for rank in RANKS if rank >= largest.rank), None)
+    if enough is None:
         raise UnsupportedAdapter(
             f"{largest.name} has rank {largest.rank}; vLLM takes {RANKS[-1]} at most.",
             "Route to fewer adapters (top_k), or export the selection.",
         )
-    return found
+    return enough

@@ -28,8 +28,10 @@ class ArrowGate:
     """Weighs by |⟨x, p_a⟩|.
 
     Args:
-        adapters: keys of the candidates. singular: see `singular_rows_of`.
-        top_k: candidates a token uses; temperature: τ. Chosen by us as PEFT's ArrowConfig has them: 3 and 1.
+        adapters: keys of the candidates.
+        singular: see `singular_rows_of`.
+        top_k: candidates a token uses;
+        temperature: τ. Chosen by us as PEFT's ArrowConfig has them: 3 and 1.
 
     Raises:
         UnsupportedAdapter: a candidate cannot be read, or is a DoRA; the cause names it.

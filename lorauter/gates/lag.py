@@ -21,7 +21,12 @@ class LagGate:
     """One adapter a token.
 
     Args:
-        adapters, singular, errors: as `ArrowGate`. top_k: what Arrow's scores keep; 20 is chosen by us.
+        adapters: keys of the candidates.
+        singular: see `singular_rows_of`.
+        top_k: what Arrow's scores keep; 20 is chosen by us.
+
+    Raises:
+        UnsupportedAdapter: as `ArrowGate`.
     """
 
     name = "lag"

@@ -38,7 +38,8 @@ class SeqrGate:
     """The adapter of the highest calibrated score, one a token.
 
     Args:
-        adapters: keys of the candidates. read: gives their weights.
+        adapters: keys of the candidates.
+        read: gives their weights.
 
     Attributes:
         spread: by module; empty until `calibrate` (lorauter/train/gate_calibration) has filled it.
@@ -58,9 +59,9 @@ class SeqrGate:
 
     def weigh(self, module: str, x: torch.Tensor) -> torch.Tensor:
         """As `TokenGate`."""
-        found = self.scores(module, x)
+        scores = self.scores(module, x)
         spread = self.spread.get(module)
-        return the_best(found if spread is None else (found - spread.mean) / spread.deviation)
+        return the_best(scores if spread is None else (scores - spread.mean) / spread.deviation)
 
     def scores(self, module: str, x: torch.Tensor) -> torch.Tensor:
         """‖R_a A x‖₂, not calibrated: (rows, tokens, K), fp32, -inf for candidates without the module."""

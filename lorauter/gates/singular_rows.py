@@ -30,7 +30,8 @@ def singular_rows_of(read: ReadAdapter, kept: int | None = None) -> SingularRows
     """A function from key to singular rows, which takes each adapter apart once: give one to gates that share adapters.
 
     Args:
-        read: gives an adapter's weights. kept: how many adapters' rows, the last asked for; all where left out.
+        read: gives an adapter's weights.
+        kept: how many adapters' rows, the last asked for; all where left out.
 
     Raises:
         UnsupportedAdapter: by the function; the adapter is a DoRA, whose ΔW is not of low rank.

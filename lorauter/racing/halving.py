@@ -17,7 +17,8 @@ class HalvingOptions:
 
     Args:
         rungs: fresh examples an adapter gets at each rung, while it survives.
-        keep: share of adapters that goes on. least: never fewer go on to the next rung than this.
+        keep: share of adapters that goes on.
+        least: never fewer go on to the next rung than this.
     """
 
     rungs: tuple[int, ...] = (3, 3, 6, 12)

@@ -45,7 +45,8 @@ class ClassifierRouter:
     The paper trains a small transformer; here a regression is fitted on frozen embeddings, in a second.
 
     Args:
-        encoder: loads the sentence encoder when first needed. classifier: gives what `fit_classifier` made.
+        encoder: loads the sentence encoder when first needed.
+        classifier: gives what `fit_classifier` made.
         nucleus: p, the probability that is kept.
     """
 
@@ -71,6 +72,6 @@ class ClassifierRouter:
     def _probabilities(self, queries: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(queries, tasks)."""
         model = self._classifier()
-        found = np.zeros((len(queries), len(self._index.tasks)))
-        found[:, model.classes_] = model.predict_proba(self._encoder().encode(queries))
-        return found
+        probabilities = np.zeros((len(queries), len(self._index.tasks)))
+        probabilities[:, model.classes_] = model.predict_proba(self._encoder().encode(queries))
+        return probabilities

@@ -46,10 +46,10 @@ def fit_clusters(inputs: TaskInputs, k: int) -> Clusters:
 
     tasks = int(inputs.owners.max()) + 1
     k = min(k or 2 * tasks, len(inputs.texts))
-    found = KMeans(k, n_init=RESTARTS, random_state=SEED).fit(inputs.embeddings)
+    fitted = KMeans(k, n_init=RESTARTS, random_state=SEED).fit(inputs.embeddings)
     members = np.zeros((k, tasks), dtype=np.int64)
-    np.add.at(members, (found.labels_, inputs.owners), 1)
-    centres = found.cluster_centers_ / np.linalg.norm(found.cluster_centers_, axis=1, keepdims=True)
+    np.add.at(members, (fitted.labels_, inputs.owners), 1)
+    centres = fitted.cluster_centers_ / np.linalg.norm(fitted.cluster_centers_, axis=1, keepdims=True)
     return Clusters(centres.astype(np.float32), members)
 
 
@@ -59,8 +59,11 @@ class ClustersRouter:
     Its routes name no tasks. A masked task's inputs do not count when clusters choose; one without others is left out.
 
     Args:
-        encoder: loads the sentence encoder when first needed. clusters: gives what `fit_clusters` made. means: reads
-            the scores. top_k, temperature: K and τ.
+        encoder: loads the sentence encoder when first needed.
+        clusters: gives what `fit_clusters` made.
+        means: reads the scores.
+        top_k: K and τ.
+        temperature: K and τ.
     """
 
     name = "clusters"
@@ -87,11 +90,11 @@ class ClustersRouter:
         best = [self._best(place) for place in hidden]
         for row, chosen in enumerate(best):
             near[row, [cluster for cluster, adapter in enumerate(chosen) if adapter is None]] = -np.inf
-        found = weigh_tasks(near, self._top_k, self._temperature)
+        weights = weigh_tasks(near, self._top_k, self._temperature)
         return [
             _route([chosen[place] for place in places], shares, confidence)
             for chosen, places, shares, confidence in zip(
-                best, found.tasks.tolist(), found.weights.tolist(), found.confidence.tolist(), strict=True
+                best, weights.tasks.tolist(), weights.weights.tolist(), weights.confidence.tolist(), strict=True
             )
         ]
 
@@ -112,8 +115,8 @@ class ClustersRouter:
         """P[task, candidate] ÷ the task's highest: (tasks, candidates), the base last."""
         means = self._means()
         candidates = (*self._index.adapters, "")
-        found = np.asarray([[means.get((task, key), 0.0) for key in candidates] for task in self._index.tasks])
-        return np.asarray(found / np.maximum(found.max(axis=1, keepdims=True), 1e-9))
+        scores = np.asarray([[means.get((task, key), 0.0) for key in candidates] for task in self._index.tasks])
+        return np.asarray(scores / np.maximum(scores.max(axis=1, keepdims=True), 1e-9))
 
 
 def _route(adapters: Sequence[str | None], shares: Sequence[float], confidence: float) -> Route:

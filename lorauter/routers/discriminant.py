@@ -53,8 +53,9 @@ class DiscriminantRouter:
     Fitted on the tasks' validation inputs when the first query comes, in seconds.
 
     Args:
-        encoder: loads the sentence encoder when first needed. inputs: reads the validation inputs. fitted: keeps what
-            is fitted on them, for routers over other adapters of the same tasks.
+        encoder: loads the sentence encoder when first needed.
+        inputs: reads the validation inputs.
+        fitted: keeps what is fitted on them, for routers over other adapters of the same tasks.
 
     Raises:
         SettingError: on the first query, fewer than 3 tasks or 2 inputs of a task.
@@ -91,11 +92,11 @@ class DiscriminantRouter:
         if masked is not None:
             similarities = mask(similarities, self.index.places(masked))
         highest = similarities.max(axis=1)
-        known = (highest >= self._confidence.floor)[:, None]
-        temperature = self._options.temperature * np.where(known, 1.0, EVENLY)
-        found = weigh_tasks(similarities, self._options.top_k, temperature)
-        weights = found.weights * known if self._options.fallback else found.weights
-        return replace(found, weights=weights, confidence=self._confidence.of(highest))
+        familiar = (highest >= self._confidence.floor)[:, None]
+        temperature = self._options.temperature * np.where(familiar, 1.0, EVENLY)
+        near = weigh_tasks(similarities, self._options.top_k, temperature)
+        weights = near.weights * familiar if self._options.fallback else near.weights
+        return replace(near, weights=weights, confidence=self._confidence.of(highest))
 
     def similarities(self, queries: Sequence[str]) -> npt.NDArray[np.float32]:
         """Cosine in discriminant coordinates: float32 (queries, tasks)."""
@@ -107,7 +108,11 @@ class DiscriminantRouter:
 
     @cached_property
     def _confidence(self) -> Confidence:
-        return self._fitted(f"discriminant's confidence {self._lost}", self._calibrate)
+        folds = min(FOLDS, len(self.index.tasks))
+        return self._fitted(
+            f"discriminant's confidence {self._lost}",
+            lambda: Confidence(*self._discriminant.held_out(folds), lost=self._lost),
+        )
 
     def _fit(self) -> TaskDiscriminant:
         inputs = self._inputs()
@@ -118,7 +123,3 @@ class DiscriminantRouter:
                 "Add some with `lorauter tasks add` and refresh, or use the router `lorauter`.",
             )
         return TaskDiscriminant(count_texts(inputs.texts, inputs.embeddings), inputs.owners)
-
-    def _calibrate(self) -> Confidence:
-        folds = min(FOLDS, len(self.index.tasks))
-        return Confidence(*self._discriminant.held_out(folds), lost=self._lost)

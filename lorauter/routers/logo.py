@@ -55,9 +55,11 @@ class LogoRouter:
     `silent` names such ones.
 
     Args:
-        engine: its base is probed; it gives the candidates' weights, each read once. adapters: keys of the candidates.
-        signal: a name of `SIGNALS`. top_k: adapters of a route, at most. prompt_of: query → prompt as it is answered;
-            without it, queries are taken as prompts.
+        engine: its base is probed; it gives the candidates' weights, each read once.
+        adapters: keys of the candidates.
+        signal: a name of `SIGNALS`.
+        top_k: adapters of a route, at most.
+        prompt_of: query → prompt as it is answered; without it, queries are taken as prompts.
 
     Raises:
         SettingError: an unknown signal, or top_k below 1.
@@ -106,8 +108,8 @@ class LogoRouter:
     def _probed(self) -> _Probed:
         self._engine.check(self._adapters)
         published = [name for name in self._modules if name.rpartition(".")[2] == PUBLISHED_MODULE]
-        found = self._read(published[-1]) if published else None
-        return found if found and found.pairs else self._read(self._most_touched())
+        probed = self._read(published[-1]) if published else None
+        return probed if probed and probed.pairs else self._read(self._most_touched())
 
     @property
     def _modules(self) -> list[str]:
@@ -131,14 +133,14 @@ class LogoRouter:
         with torch.inference_mode():
             hidden = inputs @ self._probed.stack
             product = self._product(inputs) if self._probed.has_dora else None
-            start, found = 0, []
+            start, signals = 0, []
             for pair in self._probed.pairs.values():
                 added = hidden[:, start : start + len(pair.a)] @ pair.b.float().cpu()
                 if pair.d is not None and product is not None:
                     added += pair.d.float().cpu() * product
-                found.append(self._signal(added))
+                signals.append(self._signal(added))
                 start += len(pair.a)
-        return torch.stack(found, dim=1)
+        return torch.stack(signals, dim=1)
 
     def _product(self, inputs: torch.Tensor) -> torch.Tensor:
         """Wh: (rows, d_out), fp32, on the CPU."""

@@ -25,7 +25,8 @@ class LoraRetrieverRouter:
     The paper embeds each adapter by 20 of its training inputs; here it is the task's mean validation input.
 
     Args:
-        encoder: loads the sentence encoder when first needed. top_k: K, at least 1.
+        encoder: loads the sentence encoder when first needed.
+        top_k: K, at least 1.
     """
 
     name = "loraretriever"

@@ -32,7 +32,8 @@ class Spent:
     """What a search costs, over all routers that share it.
 
     Args:
-        passes: forward passes over a prompt. queries: queries asked.
+        passes: forward passes over a prompt.
+        queries: queries asked.
     """
 
     passes: int = 0
@@ -43,7 +44,8 @@ class LoraHubRouter:
     """The nearest task's learned mixture.
 
     Args:
-        nearest: names a query's tasks, nearest first, such as LORAUTER's with top_k 1. learned: task → its mixture.
+        nearest: names a query's tasks, nearest first, such as LORAUTER's with top_k 1.
+        learned: task → its mixture.
         spent: what `learned` adds to.
     """
 
@@ -55,18 +57,18 @@ class LoraHubRouter:
 
     def route(self, queries: Sequence[str], masked: Masked = None) -> list[Route]:
         """One route a query, in order, with the task and the confidence that `nearest` gave. Raises as `learned`."""
-        found = self._nearest.route(queries, masked)
+        nearest = self._nearest.route(queries, masked)
         self._spent.queries += len(queries)
-        return [self._of(route) for route in found]
+        return [self._of(route) for route in nearest]
 
     @property
     def passes(self) -> float:
         """Forward passes of the base that searches have taken, for each query asked so far."""
         return self._spent.passes / max(self._spent.queries, 1)
 
-    def _of(self, found: Routed) -> Route:
-        mixture = self._learned(found.tasks[0].task) if found.tasks else ()
-        return Route(mixture, found.tasks, found.confidence)
+    def _of(self, nearest: Routed) -> Route:
+        mixture = self._learned(nearest.tasks[0].task) if nearest.tasks else ()
+        return Route(mixture, nearest.tasks, nearest.confidence)
 
 
 class LearnedMixtures:
@@ -97,7 +99,8 @@ def labelled(inputs: TaskInputs, task: int, seed: int, most: int = EXAMPLES) -> 
     """Examples of one task, as they are answered. Raises SnapshotError where their targets are not known.
 
     Args:
-        task: its place in the index. seed: draws which; `most` at most.
+        task: its place in the index.
+        seed: draws which; `most` at most.
     """
     pairs = [
         (text, target)

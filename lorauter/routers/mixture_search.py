@@ -34,7 +34,10 @@ class SearchOptions:
     """Constants of the search, LoraHub's by default.
 
     Args:
-        adapters: candidates, at most. steps: losses computed. bound: on |w|. penalty: of mean |w|.
+        adapters: candidates, at most.
+        steps: losses computed.
+        bound: on |w|.
+        penalty: of mean |w|.
         seed: decides which candidates, and steps that are drawn: NGOpt may take a method without any.
 
     Raises:
@@ -70,7 +73,8 @@ def search_mixture(
     """The best weights that the search found. In float32 a function of its arguments alone.
 
     Args:
-        adapters: keys of the candidates, in any order. examples: 5 in the paper.
+        adapters: keys of the candidates, in any order.
+        examples: 5 in the paper.
 
     Raises:
         SettingError: no adapters or no examples, or nevergrad is not installed.
@@ -110,5 +114,5 @@ def _minimum(loss: Loss, dimensions: int, options: SearchOptions) -> npt.NDArray
     weights.random_state.seed(options.seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "COBYLA: Invalid RHOEND")  # NGOpt's own call of scipy
-        found = nevergrad.optimizers.NGOpt(parametrization=weights, budget=options.steps).minimize(loss)
-    return np.asarray(found.value, dtype=np.float64)
+        best = nevergrad.optimizers.NGOpt(parametrization=weights, budget=options.steps).minimize(loss)
+    return np.asarray(best.value, dtype=np.float64)

@@ -23,8 +23,10 @@ class TaskEmbeddingRouter:
     """s_j = cos(E(x), t_j); the top K tasks; w = softmax(s / τ) over those; weights of one adapter add up.
 
     Args:
-        index: tasks, embeddings and published adapters. encoder: loads the sentence encoder when first needed.
-        top_k: K, at least 1. temperature: τ, above 0.
+        index: tasks, embeddings and published adapters.
+        encoder: loads the sentence encoder when first needed.
+        top_k: K, at least 1.
+        temperature: τ, above 0.
     """
 
     name = "lorauter"

@@ -28,8 +28,10 @@ class VectorDatabaseRouter:
     cosine to its nearest input.
 
     Args:
-        encoder: loads the sentence encoder when first needed. inputs: reads the validation inputs.
-        neighbours: inputs retrieved, ours to choose: the paper gives no number. nucleus: mass kept, the paper's p.
+        encoder: loads the sentence encoder when first needed.
+        inputs: reads the validation inputs.
+        neighbours: inputs retrieved, ours to choose: the paper gives no number.
+        nucleus: mass kept, the paper's p.
     """
 
     name = "vector_database"
@@ -64,13 +66,14 @@ def shares_of_nearest(
     """Shares of tasks, rows sum to 1, or to 0 where nothing may be retrieved.
 
     Args:
-        near: cosines of queries to inputs, (queries, inputs), -inf for what must not be retrieved. owners: (inputs,).
+        near: cosines of queries to inputs, (queries, inputs), -inf for what must not be retrieved.
+        owners: (inputs,).
     """
     rows = np.arange(len(near))[:, None]
     order = np.argsort(-near, axis=1, kind="stable")[:, :neighbours]
-    found = near[rows, order].astype(np.float64)
-    highest = np.where(np.isfinite(found[:, :1]), found[:, :1], 0.0)
-    mass = nucleus_of(np.exp((found - highest) / TEMPERATURE), nucleus)
+    nearest = near[rows, order].astype(np.float64)
+    highest = np.where(np.isfinite(nearest[:, :1]), nearest[:, :1], 0.0)
+    mass = nucleus_of(np.exp((nearest - highest) / TEMPERATURE), nucleus)
     shares = np.zeros((len(near), tasks))
     np.add.at(shares, (rows, owners[order]), mass)
     return shares
@@ -80,7 +83,7 @@ def _nearest_of_task(
     near: npt.NDArray[np.float32], owners: npt.NDArray[np.int64], tasks: int
 ) -> npt.NDArray[np.float32]:
     """The cosine to each task's nearest input: (queries, tasks)."""
-    found = np.full((len(near), tasks), -np.inf, dtype=np.float32)
+    nearest = np.full((len(near), tasks), -np.inf, dtype=np.float32)
     for task in range(tasks):
-        found[:, task] = near[:, owners == task].max(axis=1, initial=-np.inf)
-    return found
+        nearest[:, task] = near[:, owners == task].max(axis=1, initial=-np.inf)
+    return nearest

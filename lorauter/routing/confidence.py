@@ -21,7 +21,8 @@ class Confidence:
     """Platt's logistic (1999) on Fisher's transform of the highest cosine, both samples counting alike.
 
     Args:
-        own: highest cosines of held-out queries whose task is in the index. strangers: of queries whose task is not.
+        own: highest cosines of held-out queries whose task is in the index.
+        strangers: of queries whose task is not.
         lost: share of queries like `own` that may be below the floor, in [0, 1).
     """
 

@@ -77,7 +77,7 @@ class Explainer:
         """
         gate = getattr(route, "gate", None)  # as in flows/answer/route_texts
         weights = dict.fromkeys(gate.adapters) if gate else added_up(route.mixture)
-        found = {
+        told = {
             "text": text,
             "router": self._router,
             "base": self._base,
@@ -92,7 +92,7 @@ class Explainer:
             "next_task": {"task": following[0], "similarity": following[1]} if following else None,
             "adapters": [self._adapter(key, weight, route) for key, weight in weights.items()],
         }
-        return {name: _finite(value) for name, value in found.items()}
+        return {name: _finite(value) for name, value in told.items()}
 
     def _why_base(self, route: Routed) -> str:
         if not route.tasks:

@@ -45,11 +45,11 @@ def filters_of(options: RouterOptions) -> dict[str, Any]:
 def _reasons(row: Mapping[str, Any], options: RouterOptions) -> Iterator[str]:
     licence, size, author = row["licence"], row["size"], _author(row)
     if options.licences and not (licence and _among(licence, options.licences)):
-        found = f"licence {licence}" if licence else "licence unknown"
-        yield f"{found}, not among {', '.join(options.licences)}"
+        stated = f"licence {licence}" if licence else "licence unknown"
+        yield f"{stated}, not among {', '.join(options.licences)}"
     if options.max_bytes is not None and (size is None or size > options.max_bytes):
-        found = "size unknown" if size is None else f"{size:,} bytes"
-        yield f"{found}, at most {options.max_bytes:,} asked for"
+        stated = "size unknown" if size is None else f"{size:,} bytes"
+        yield f"{stated}, at most {options.max_bytes:,} asked for"
     if options.authors and not _among(author, options.authors):
         yield f"author {author}, not among {', '.join(options.authors)}"
     if _among(author, options.not_authors):
@@ -71,9 +71,9 @@ def unmatched(snapshot: Snapshot, base: str, options: RouterOptions) -> list[str
     rows = [row for row in snapshot.read("adapters") if row["base"] == base and row["admitted"]]
     licences = Counter(row["licence"] for row in rows if row["licence"])
     authors = tuple({_author(row) for row in rows})
-    known = ", ".join(name for name, _ in licences.most_common(_TOLD)) or "none is known"
+    frequent = ", ".join(name for name, _ in licences.most_common(_TOLD)) or "none is known"
     strange = [name for name in options.licences if not _among(name, tuple(licences))]
     unseen = [name for name in (*options.authors, *options.not_authors) if not _among(name, authors)]
-    return [f"No adapter here has the licence {name!r}; the most frequent: {known}." for name in strange] + [
+    return [f"No adapter here has the licence {name!r}; the most frequent: {frequent}." for name in strange] + [
         f"No adapter here is by {name!r}." for name in unseen
     ]

@@ -58,8 +58,8 @@ class TaskDiscriminant:
     """Fitted on labelled texts in seconds; the same texts give the same coordinates up to rounding.
 
     Args:
-        texts: n of them. owners: int (n,), the task of each, 0 to tasks - 1; every task has one or more, two or more
-            tasks.
+        texts: n of them.
+        owners: int (n,), the task of each, 0 to tasks - 1; every task has one or more, two or more tasks.
     """
 
     def __init__(self, texts: CountedTexts, owners: Places) -> None:
@@ -109,10 +109,10 @@ class TaskDiscriminant:
     def _inner_products(self, texts: CountedTexts) -> Matrix:
         """With the landmarks: (texts, landmarks)."""
         (form, meaning), (form_of_landmarks, meaning_of_landmarks) = self._weigh(texts), self._landmarks
-        found = meaning @ meaning_of_landmarks.T
+        likeness = meaning @ meaning_of_landmarks.T
         for view, view_of_landmarks in zip(form, form_of_landmarks, strict=True):
-            found += (view @ view_of_landmarks.T).toarray()
-        return np.asarray(found)
+            likeness += (view @ view_of_landmarks.T).toarray()
+        return np.asarray(likeness)
 
 
 def _turns(owners: Places) -> Places:

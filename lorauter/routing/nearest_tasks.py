@@ -47,7 +47,8 @@ class NearestTasks:
         """Places of the roughly nearest tasks, ascending, int64 (n, count), and their exact cosines, float32.
 
         Args:
-            queries: unit vectors (n, d), at least one. count: at most as many as there are tasks.
+            queries: unit vectors (n, d), at least one.
+            count: at most as many as there are tasks.
         """
         parts = [self._find(queries[start : start + ROWS], count) for start in range(0, len(queries), ROWS)]
         return np.concatenate([places for places, _ in parts]), np.concatenate([cosines for _, cosines in parts])
@@ -60,8 +61,8 @@ class NearestTasks:
         if masked is not None:
             hidden = np.asarray([-1 if place is None else place for place in masked])
             cosines[places == hidden[:, None]] = -np.inf
-        found = weigh_tasks(cosines, top_k, temperature)
-        return replace(found, tasks=np.take_along_axis(places, found.tasks, axis=1))
+        weights = weigh_tasks(cosines, top_k, temperature)
+        return replace(weights, tasks=np.take_along_axis(places, weights.tasks, axis=1))
 
     def _find(self, queries: Vectors, count: int) -> tuple[npt.NDArray[np.int64], Vectors]:
         import torch

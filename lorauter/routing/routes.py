@@ -45,14 +45,16 @@ class RouterOptions:
     """Constants of the routers, the paper's by default.
 
     Args:
-        top_k: tasks kept. temperature: of the softmax over their cosines.
+        top_k: tasks kept.
+        temperature: of the softmax over their cosines.
         fallback: share of its own tasks' queries that a calibrated router may leave to the base; 0: it never does.
-        neighbours: validation inputs that the vector database retrieves. nucleus: mass of them, or probability of a
-            classifier's tasks, that is kept.
+        neighbours: validation inputs that the vector database retrieves.
+        nucleus: mass of them, or probability of a classifier's tasks, that is kept.
         clusters: how many stand in for tasks where labels are not used; 0: twice as many as there are tasks.
-        licences: adapters of one of these licence tags only; empty: of any. max_bytes: weights files of so many bytes
-            at most. authors: adapters of these owners of repos only; empty: of all. not_authors: of none of these.
-            An adapter that does not pass is treated as gone (lorauter/routing/filters).
+        licences: adapters of one of these licence tags only; empty: of any.
+        max_bytes: weights files of so many bytes at most.
+        authors: adapters of these owners of repos only; empty: of all.
+        not_authors: of none of these. An adapter that does not pass is treated as gone (lorauter/routing/filters).
     """
 
     top_k: int = 3
@@ -116,7 +118,9 @@ class Question:
     """A query with what is known of it beside its text. One text may be asked for two tasks, with two prompts.
 
     Args:
-        text: the query. task: its true task, "" where unknown. prompt: as it is answered, "" where that is the text.
+        text: the query.
+        task: its true task, "" where unknown.
+        prompt: as it is answered, "" where that is the text.
     """
 
     text: str

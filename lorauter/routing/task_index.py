@@ -6,9 +6,9 @@ query, how to weigh tasks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,10 @@ class TaskIndex:
     """Tasks of one (base, base_sha).
 
     Args:
-        tasks: names. embeddings: float32 (tasks, d), the mean embeddings t_j, not normalised.
-        best: published adapter key by task, "" for the base. declared: the task's own adapter's key, or None.
+        tasks: names.
+        embeddings: float32 (tasks, d), the mean embeddings t_j, not normalised.
+        best: published adapter key by task, "" for the base.
+        declared: the task's own adapter's key, or None.
         encoder: what made the embeddings; queries must be embedded by the same.
     """
 
@@ -71,9 +73,11 @@ class TaskInputs:
     """Validation inputs of an index's tasks.
 
     Args:
-        texts: n inputs. owners: int64 (n,), each one's task as its place in the index.
+        texts: n inputs.
+        owners: int64 (n,), each one's task as its place in the index.
         embeddings: unit vectors, float32 (n, d).
-        targets: one an input, None where the snapshot has none. templates: one a task of the index.
+        targets: one an input, None where the snapshot has none.
+        templates: one a task of the index.
     """
 
     texts: tuple[str, ...]
@@ -110,19 +114,18 @@ def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
     rows = [row for row in tasks if row["base"] == base]
     best = {row["task"]: row["adapter"] for row in snapshot.read("best") if row["base"] == base}
     admitted = [r["adapter"] for r in snapshot.read("adapters") if r["base"] == base and r["admitted"]]
+    first = rows[0]
     return TaskIndex(
         base=base,
-        base_sha=rows[0]["base_sha"],
+        base_sha=first["base_sha"],
         tasks=tuple(row["task"] for row in rows),
         embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
         best=tuple(best[row["task"]] for row in rows),
         declared=tuple(_own(row["declared"], admitted) for row in rows),
-        encoder=_encoder(rows[0]),
+        encoder=EncoderId(
+            first["encoder"], first["encoder_sha"], first["encoder_hash"], first.get("encoder_prompt") or ""
+        ),
     )
-
-
-def _encoder(row: Mapping[str, Any]) -> EncoderId:
-    return EncoderId(row["encoder"], row["encoder_sha"], row["encoder_hash"], row.get("encoder_prompt") or "")
 
 
 def load_means(snapshot: Snapshot, index: TaskIndex) -> dict[tuple[str, str], float]:

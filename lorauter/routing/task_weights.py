@@ -23,9 +23,10 @@ class TaskWeights:
     """Routes of n queries as arrays, nearest task first.
 
     Args:
-        tasks: places in the index, int64 (n, k). similarities: float32 (n, k).
-        weights: float64 (n, k), rows sum to 1, or to 0 where the base answers. confidence: float64 (n,), nan where no
-            task may get weight.
+        tasks: places in the index, int64 (n, k).
+        similarities: float32 (n, k).
+        weights: float64 (n, k), rows sum to 1, or to 0 where the base answers.
+        confidence: float64 (n,), nan where no task may get weight.
     """
 
     tasks: npt.NDArray[np.int64]
@@ -44,14 +45,15 @@ def weigh_tasks(similarities: Similarities, top_k: int, temperature: float | npt
     """w = softmax(s / τ) over the K highest (LORAUTER, arXiv 2601.21795); of equal ones the first.
 
     Args:
-        similarities: (n, tasks), -inf for a task that may get no weight. top_k: K, at least 1.
+        similarities: (n, tasks), -inf for a task that may get no weight.
+        top_k: K, at least 1.
         temperature: τ, above 0; one, or one a query (n, 1).
     """
     top = _top(similarities, min(top_k, similarities.shape[1]))
-    found = np.take_along_axis(similarities, top, axis=1)
-    highest = found[:, :1].astype(np.float64)
-    shares = np.exp((found - np.where(np.isfinite(highest), highest, 0.0)) / temperature)
-    return TaskWeights(top, found, to_one(shares), finite_or_nan(highest[:, 0]))
+    nearest = np.take_along_axis(similarities, top, axis=1)
+    highest = nearest[:, :1].astype(np.float64)
+    shares = np.exp((nearest - np.where(np.isfinite(highest), highest, 0.0)) / temperature)
+    return TaskWeights(top, nearest, to_one(shares), finite_or_nan(highest[:, 0]))
 
 
 def weigh_alike(similarities: Similarities, top_k: int) -> TaskWeights:
@@ -62,9 +64,9 @@ def weigh_alike(similarities: Similarities, top_k: int) -> TaskWeights:
     Args: as `weigh_tasks`.
     """
     top = _top(similarities, min(top_k, similarities.shape[1]))
-    found = np.take_along_axis(similarities, top, axis=1)
-    shares = np.isfinite(found) * (1.0 - 1e-6 * np.arange(top.shape[1]))
-    return TaskWeights(top, found, to_one(shares), finite_or_nan(found[:, 0].astype(np.float64)))
+    nearest = np.take_along_axis(similarities, top, axis=1)
+    shares = np.isfinite(nearest) * (1.0 - 1e-6 * np.arange(top.shape[1]))
+    return TaskWeights(top, nearest, to_one(shares), finite_or_nan(nearest[:, 0].astype(np.float64)))
 
 
 def to_one(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -107,9 +109,9 @@ def _route(
 def mask(similarities: Similarities, masked: Sequence[int | None]) -> Similarities:
     """Similarities in which each query's masked task, by its place, may get no weight; None masks nothing."""
     masked_rows = [row for row, place in enumerate(masked) if place is not None]
-    found = similarities.copy()
-    found[masked_rows, [place for place in masked if place is not None]] = -np.inf
-    return found
+    left = similarities.copy()
+    left[masked_rows, [place for place in masked if place is not None]] = -np.inf
+    return left
 
 
 def _top(similarities: Similarities, k: int) -> npt.NDArray[np.int64]:

@@ -27,8 +27,9 @@ def cluster_tasks(
 
     Args:
         task: all examples, in `validation` and, held back, in `test`.
-        embeddings, test_embeddings: of those inputs, in their order: (examples, d). Test examples, where embedded,
-            follow the nearest centre, and decide nothing.
+        embeddings: of the validation inputs, in their order: (examples, d).
+        test_embeddings: of the test inputs, likewise. Test examples, where embedded, follow the nearest centre, and
+            decide nothing.
         seed: of k-means; the same seed and embeddings give the same tasks.
 
     Raises:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from flows.home.doctor import examine
 from flows.home.home import open_home
 from flows.mirror.accounts import Account
 from flows.mirror.likeness import KIND
 from flows.mirror.server import serve_in_thread
+from flows.stages import examine
 
 BASE = "tiny/llama"
 ASKED = ("token", "listing", "text", "weights", "windows")

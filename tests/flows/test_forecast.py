@@ -15,8 +15,9 @@ from flows.cli.main import cli
 from flows.home.home import Home
 from flows.home.presets import config_file
 from flows.home.settings import load_settings
-from flows.plan.forecast import Figure, forecast
-from flows.plan.known import tokens_of
+from flows.plan.counts import tokens_of
+from flows.plan.forecast import Figure
+from flows.stages import forecast
 from warehouse.tasks.folder import read_tasks, store_task
 
 BASE = "tiny/llama"

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from catalog.errors import HubTrouble
 from flows.cli import main as cli
-from flows.crawl import listings as crawl_hub
 from flows.home.home import Home, open_home
 from flows.screen import tables as described
 from flows.screen.progress import say
 from flows.screen.screen import Screen
 from flows.screen.tables import Column, size_shown
+from flows.stages import crawl
 
 HOSTILE = "x[/y] [bold]b[/bold] :smile: \x1b[31mred\u202e"
 SHOWN = "x[/y] [bold]b[/bold] :smile: �[31mred�"
@@ -78,7 +78,7 @@ def test_a_listing_that_fails_with_brackets_in_its_error_ends_no_crawl(
 
     monkeypatch.setattr(home.hub, "page", page)
 
-    assert crawl_hub.crawl(home).listed > 0
+    assert crawl(home).listed > 0
 
     assert "The hub said: no tag a[/b]. What was listed is kept" in capsys.readouterr().err
 

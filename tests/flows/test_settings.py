@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from catalog.errors import SettingError
+from flows.cli.main import cli
 from flows.home.home import open_home
 from flows.home.settings import load_settings
 from lorauter.routing.routes import RouterOptions
@@ -131,3 +133,18 @@ def test_an_endpoint_that_is_no_address_is_told_before_it_is_asked(tmp_path: Pat
     with pytest.raises(SettingError, match=r"Setting ENDPOINT: .*https://") as raised:
         load_settings(home=tmp_path, endpoint=endpoint)
     assert "secret" not in str(raised.value)
+
+
+def test_a_strategy_that_nobody_brings_is_told_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(SettingError) as raised:
+        load_settings(home=tmp_path, strategy="fastest")
+
+    assert raised.value.cause == (
+        "Setting STRATEGY: Value error, there is no strategy 'fastest': use one of racing, halving, exhaustive."
+    )
+
+
+def test_a_strategy_on_the_command_line_that_nobody_brings_is_wrong_use(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["--home", str(tmp_path), "score", "--strategy", "fastest"])
+
+    assert (done.exit_code, "'fastest' is not one of 'racing', 'halving', 'exhaustive'" in done.output) == (2, True)

@@ -22,8 +22,7 @@ from flows.cli.main import cli
 from flows.home.home import Home, open_home
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
-from flows.stages import crawl, validate
-from flows.tasks.curate import curate
+from flows.stages import crawl, curate, validate
 from flows.validate.verdicts import Judged
 
 ROOT = Path(__file__).parents[2]

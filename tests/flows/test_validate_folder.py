@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from catalog.adapters.adapter import Finding
 from catalog.rules.table import RULES, Policy
-from flows.validate.folder import _listing, judge_folder, write_verdicts
+from flows.validate.folder import FolderVerdict, _listing, judge_folder, write_verdicts
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = "acme/tiny-llama"
@@ -222,65 +223,55 @@ MADE: dict[str, tuple[Callable[[Path], object], str | None, str | None]] = {
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FolderVerdict]:
     """All made cases in one folder, judged against the tiny base."""
     root, bases = tmp_path_factory.mktemp("made"), write_base(tmp_path_factory.mktemp("bases"))
     for name, (make, _, _) in MADE.items():
         make(root / name)
-    rows = judge_folder(root, Policy(), bases)
-    assert [row["folder"] for row in rows] == sorted(MADE)
-    return {row["folder"]: row for row in rows}
+    verdicts = judge_folder(root, Policy(), bases)
+    assert [verdict.folder for verdict in verdicts] == sorted(MADE)
+    return {verdict.folder: verdict for verdict in verdicts}
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_a_made_adapter_ends_with_its_verdict(name: str, judged: dict[str, dict[str, Any]]) -> None:
+def test_a_made_adapter_ends_with_its_verdict(name: str, judged: dict[str, FolderVerdict]) -> None:
     _, reason, base = MADE[name]
-    row = judged[name]
-    assert (row["reason"], row["admitted"], row["base"]) == (reason, reason is None, base), row["findings"]
+    verdict = judged[name]
+    assert (verdict.reason, verdict.admitted, verdict.base) == (reason, reason is None, base), verdict.findings
 
 
-def test_the_first_finding_is_the_reason_and_all_have_evidence(judged: dict[str, dict[str, Any]]) -> None:
-    rejected = [row for row in judged.values() if row["reason"]]
-    assert {row["reason"] for row in rejected} == {reason for _, reason, _ in MADE.values() if reason}
-    assert [row["findings"][0]["reason"] for row in rejected] == [row["reason"] for row in rejected]
-    assert [row for row in rejected if not all(finding["evidence"] for finding in row["findings"])] == []
+def test_the_first_finding_is_the_reason_and_all_have_evidence(judged: dict[str, FolderVerdict]) -> None:
+    rejected = [verdict for verdict in judged.values() if verdict.reason]
+    assert {verdict.reason for verdict in rejected} == {reason for _, reason, _ in MADE.values() if reason}
+    assert [verdict.findings[0].reason for verdict in rejected] == [verdict.reason for verdict in rejected]
+    assert [verdict for verdict in rejected if not all(finding.evidence for finding in verdict.findings)] == []
 
 
 def test_without_bases_the_rules_about_modules_pass(tmp_path: Path) -> None:
     write(tmp_path / "x", renamed("layers", "h"))
     write(tmp_path / "y", Q_ONLY)
-    assert [row["reason"] for row in judge_folder(tmp_path, Policy())] == [None, None]
+    assert [verdict.reason for verdict in judge_folder(tmp_path, Policy())] == [None, None]
 
 
 def test_the_policy_and_the_users_aliases_count(tmp_path: Path) -> None:
     write(tmp_path / "x", card="license: mit", base_model_name_or_path="our/copy")
     policy = Policy(max_rank=1, licences=("apache-2.0",))
+    rank, licence = "rank 2, the limit is 1", "licence 'mit' is not among apache-2.0"
     assert judge_folder(tmp_path, policy, aliases={"Our/Copy": BASE}) == [
-        {
-            "folder": "x",
-            "admitted": False,
-            "reason": "rank",
-            "findings": [
-                {"reason": "rank", "evidence": "rank 2, the limit is 1"},
-                {"reason": "licence", "evidence": "licence 'mit' is not among apache-2.0"},
-            ],
-            "base": BASE,
-        }
+        FolderVerdict("x", BASE, (Finding("rank", rank), Finding("licence", licence)))
     ]
 
 
 def test_a_folder_that_is_one_adapter_is_a_dot(tmp_path: Path) -> None:
     write(tmp_path)
-    assert judge_folder(tmp_path, Policy()) == [
-        {"folder": ".", "admitted": True, "reason": None, "findings": [], "base": BASE}
-    ]
+    assert judge_folder(tmp_path, Policy()) == [FolderVerdict(".", BASE, ())]
 
 
 def test_adapters_in_subfolders_are_entries_of_their_own_and_the_repos_card_speaks_for_them(tmp_path: Path) -> None:
     write(tmp_path / "repo", card=f"base_model: {BASE}")
     write(tmp_path / "repo/checkpoints/20", base_model_name_or_path=None)
     (tmp_path / "index.csv").write_text("no adapter")
-    assert {row["folder"]: row["base"] for row in judge_folder(tmp_path, Policy())} == {
+    assert {verdict.folder: verdict.base for verdict in judge_folder(tmp_path, Policy())} == {
         "repo": BASE,
         "repo/checkpoints/20": BASE,
     }
@@ -295,27 +286,30 @@ def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
     piped = tmp_path / "all" / "piped"
     piped.mkdir()
     os.mkfifo(piped / CONFIG)
-    found = {row["folder"]: row["reason"] for row in judge_folder(tmp_path / "all", Policy())}
+    found = {verdict.folder: verdict.reason for verdict in judge_folder(tmp_path / "all", Policy())}
     assert found == {"linked": "no_adapter", "piped": "no_adapter"}
 
 
 def test_a_base_that_is_no_causal_language_model_is_told_late(tmp_path: Path) -> None:
     bases = write_base(tmp_path / "bases", model_type="t5", architectures=["T5ForConditionalGeneration"])
     write(tmp_path / "all" / "x")
-    row = judge_folder(tmp_path / "all", Policy(), bases)[0]
-    assert row["findings"] == [
-        {
-            "reason": "base_unreadable",
-            "evidence": f"{BASE} is no causal language model (T5ForConditionalGeneration).",
-        }
-    ]
+    told = f"{BASE} is no causal language model (T5ForConditionalGeneration)."
+    assert judge_folder(tmp_path / "all", Policy(), bases)[0].findings == (Finding("base_unreadable", told),)
 
 
 def test_rows_are_written_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"folder": "é", "admitted": True}]
-    write_verdicts(rows, tmp_path / "out.json")
-    write_verdicts(rows, Path("-"))
-    assert json.loads((tmp_path / "out.json").read_text("utf-8")) == json.loads(capsys.readouterr().out) == rows
+    verdicts = [FolderVerdict("é", BASE, ()), FolderVerdict("x", None, (Finding("rank", "rank 2, the limit is 1"),))]
+    write_verdicts(verdicts, tmp_path / "out.json")
+    write_verdicts(verdicts, Path("-"))
+    findings = [{"reason": "rank", "evidence": "rank 2, the limit is 1"}]
+    assert (
+        json.loads((tmp_path / "out.json").read_text("utf-8"))
+        == json.loads(capsys.readouterr().out)
+        == [
+            {"folder": "é", "admitted": True, "reason": None, "findings": [], "base": BASE},
+            {"folder": "x", "admitted": False, "reason": "rank", "findings": findings, "base": None},
+        ]
+    )
 
 
 # The wild ones: folders of public repositories, which do not belong to this project.
@@ -335,7 +329,7 @@ def test_the_table_of_wild_verdicts_names_rules() -> None:
 def test_every_wild_adapter_ends_with_the_verdict_of_the_table() -> None:
     with VERDICTS.open(encoding="utf-8", newline="") as file:
         expected = {row["folder"]: row["reason"] or None for row in csv.DictReader(file)}
-    assert {row["folder"]: row["reason"] for row in judge_folder(WILD, Policy())} == expected
+    assert {verdict.folder: verdict.reason for verdict in judge_folder(WILD, Policy())} == expected
 
 
 def test_files_at_the_top_count_against_the_limit_as_those_below_do(

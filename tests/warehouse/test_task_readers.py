@@ -18,7 +18,7 @@ from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import Example, Task
 from warehouse.tasks.folder import store_task
 from warehouse.tasks.labelled_rows import Columns
-from warehouse.tasks.readers import Found, Layout, read_source
+from warehouse.tasks.readers import Layout, SourceTasks, read_source
 
 DATA = Path(os.environ.get("LORAUTER_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the public task files are not here: set LORAUTER_TEST_DATA")
@@ -209,7 +209,7 @@ def test_each_file_of_a_folder_is_a_task_but_files_named_by_a_split_make_one(tmp
         WRITERS[Path(name).suffix](folder / name, rows)
     (folder / ".hidden.jsonl").touch()
     (folder / "notes.txt").touch()
-    assert read_source(folder, Layout()) == Found(
+    assert read_source(folder, Layout()) == SourceTasks(
         (
             Task("a", "exact_match", EXAMPLES[3:]),
             Task("b", "exact_match", EXAMPLES[3:]),
@@ -322,7 +322,7 @@ def test_faulty_rows_are_told_with_their_ids_and_dropped_where_that_is_harmless(
     ]
     write_csv(path, [dict(zip(("input", "target", "split"), row, strict=True), k=f"k{row[0][0]}") for row in rows])
     found = read_source(path, Layout(Columns(id="k")))
-    assert found == Found(
+    assert found == SourceTasks(
         (
             Task(
                 "t",

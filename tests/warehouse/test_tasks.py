@@ -142,8 +142,8 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     [
         ({"metric": "rouge"}, f"metric is 'rouge', not one of {', '.join(METRICS)}."),
         ({"metric": ["exact_match"]}, f"metric is ['exact_match'], not one of {', '.join(METRICS)}."),
-        ({"template": "Q:"}, "template must hold {input}."),
-        ({"template": 1}, "template must hold {input}."),
+        ({"template": "Q:"}, "template must hold {input}, or be chat."),
+        ({"template": 1}, "template must hold {input}, or be chat."),
         ({"max_new_tokens": 0}, "max_new_tokens is 0, not a number from 1 to 4096."),
         ({"max_new_tokens": True}, "max_new_tokens is True, not a number from 1 to 4096."),
         ({"max_new_tokens": "8"}, "max_new_tokens is '8', not a number from 1 to 4096."),

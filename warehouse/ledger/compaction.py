@@ -105,7 +105,10 @@ def _compact(ledger: Ledger, folder: str, current: Sequence[Path], how: _How) ->
         def join(part: Path) -> None:
             _join(ledger, small, stored_schema(LEDGER[table_of_path(small[0])], small[0]), sorted(names), part)
             if how.clock() - how.began > LONGEST:
-                raise SnapshotError(f"Compacting {folder} took too long to be safe.", "Nothing was changed; try again.")
+                raise SnapshotError(
+                    f"Compacting {folder} took too long to be safe.",
+                    "Nothing was changed; run `lorauter compact` again.",
+                )
 
         if not files.present([file]):
             files.put(file, join)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.errors import SnapshotError
-from catalog.tasks.answer import Answer, Failed
+from catalog.tasks.answer import Answer, Failed, Text
 from catalog.tasks.option_metrics import OptionLogprobs
 from catalog.tasks.task import content_hash
 from warehouse.ledger.ledger import Ledger
@@ -158,7 +158,7 @@ def _made(answer: Answer) -> dict[str, Any]:
     """The columns that running a row fills (schemas.MADE)."""
     made: dict[str, Any] = dict.fromkeys(MADE)
     if isinstance(answer, str):
-        return made | {"text": answer}
+        return made | {"text": str(answer), "cut": getattr(answer, "cut", None)}
     if isinstance(answer, Failed):
         return made | {"error": answer.error, "refused_by": answer.engine or None}
     return made | {"option_logprobs": list(answer.totals), "option_tokens": list(answer.tokens)}
@@ -189,6 +189,7 @@ def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions, pla
 
 def _answer(
     text: str | None,
+    cut: bool | None,
     totals: list[float] | None,
     tokens: list[int] | None,
     error: str | None,
@@ -197,7 +198,7 @@ def _answer(
     """The inverse of `_made`."""
     if error is not None:
         return Failed(error, refused_by or "")
-    return OptionLogprobs(tuple(totals), tuple(tokens or ())) if totals is not None else text or ""
+    return OptionLogprobs(tuple(totals), tuple(tokens or ())) if totals is not None else Text(text or "", cut)
 
 
 def _pending(files: Storage, ledger: Ledger, name: str) -> Plan:

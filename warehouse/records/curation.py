@@ -5,17 +5,23 @@ Knows: the rows of the table `curation`. Does not know: which acts hold (catalog
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from catalog.curation import Act
 from catalog.tasks.task import content_hash
 from warehouse.ledger.ledger import Ledger
+from warehouse.records.rows import as_rows
+
+_FIELDS = tuple(field.name for field in fields(Act))
 
 
 def record(ledger: Ledger, act: Act) -> None:
     """Add an act to the ledger."""
-    fields = {name: getattr(act, name) for name in Act.__slots__}
-    ledger.append("curation", [{"act": content_hash([repr(value) for value in fields.values()]), **fields}])
+    (row,) = as_rows([act])
+    ledger.append("curation", [{"act": content_hash([repr(value) for value in row.values()]), **row}])
 
 
 def acts(ledger: Ledger) -> list[Act]:
     """All acts, oldest first."""
-    return sorted(map(Act.of, ledger.read("curation").to_pylist()), key=lambda act: act.at)
+    rows = ledger.read("curation", _FIELDS).to_pylist()
+    return sorted((Act(**row) for row in rows), key=lambda act: act.at)

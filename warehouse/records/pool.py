@@ -14,7 +14,7 @@ from catalog.adapters.adapter import AdapterId
 from catalog.adapters.facts import RepoListing
 from catalog.wanted import Wanted
 from warehouse.ledger.ledger import Ledger
-from warehouse.records.repos import listing_of
+from warehouse.records.repos import repo_of
 
 OWN = ""  # judged for the base it names itself
 
@@ -56,8 +56,7 @@ class Pool:
 
     def members(self) -> Iterator[Member]:
         """Every adapter of the pool, one fragment of the ledger in memory at a time."""
-        for row in self._index.rows(self._bases):
-            listing = listing_of(row)
-            for base in self._bases[row["target"], row["repo"]]:
-                for id_ in listing.adapters():
-                    yield Member(base, id_, listing, row["content"] or "")
+        for row in map(repo_of, self._index.rows(self._bases)):
+            for base in self._bases[row.key]:
+                for id_ in row.listing.adapters():
+                    yield Member(base, id_, row.listing, row.content)

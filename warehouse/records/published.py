@@ -7,16 +7,18 @@ verdict. Does not know: how scores come about.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
+from catalog.adapters.adapter import Finding
 from catalog.curation import Act
 from catalog.duplicates import Key
-from warehouse.ledger.ledger import Index, Ledger
+from warehouse.ledger.ledger import Ledger
 from warehouse.records.rows import as_rows
+from warehouse.records.verdicts import PoolVerdicts, row_of_verdict
 from warehouse.schemas.columns import table_of
 from warehouse.schemas.ledger import LEDGER
 from warehouse.schemas.snapshot import SNAPSHOT, SOURCES
@@ -85,6 +87,12 @@ class BestRow:
     curation: str | None
     selection_score: float
     selection_n: int
+    empty: int | None
+    cut: int | None
+    base_empty: int | None
+    base_cut: int | None
+    confirmed: bool | None
+    set_aside: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,8 @@ class ScoreRow:
     rung: int
     chosen: bool
     why: str
+    empty: int | None
+    cut: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +144,17 @@ def read_best(snapshot: Snapshot) -> list[BestRow]:
     return rows
 
 
-def published_verdicts(verdicts: Index, keys: Sequence[Key], bans: Mapping[Key, Act]) -> Iterator[pa.Table]:
+def published_verdicts(verdicts: PoolVerdicts, bans: Mapping[Key, Act]) -> Iterator[pa.Table]:
     """Verdicts as a snapshot's `adapters` holds them: the rules', unless a person banned the adapter.
 
     Args:
-        keys: those that are published.
         bans: by key of the verdict.
     """
-    yield from verdicts.tables(key for key in keys if key not in bans)
+    yield from verdicts.tables(key for key in verdicts.keys if key not in bans)
     banned = []
-    for row in verdicts.rows(bans):
-        ban = bans[row["base"], row["base_sha"], row["adapter"]]
-        findings = [{"reason": "banned", "evidence": str(ban)}, *(row["findings"] or ())]
-        banned.append({**row, "admitted": False, "reason": "banned", "findings": findings})
+    for verdict in verdicts.of(bans):
+        findings = (Finding("banned", str(bans[verdict.key])), *verdict.findings)
+        banned.append(row_of_verdict(replace(verdict, findings=findings)))
     yield table_of(banned, SNAPSHOT["adapters"][0])
 
 

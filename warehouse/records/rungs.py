@@ -5,7 +5,7 @@ Knows: the columns, in the ledger and in a snapshot. Does not know: how races ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -49,13 +49,33 @@ class RungRow:
     refused_by: str | None = None
 
 
+_FIELDS = tuple(field.name for field in fields(RungRow))
+
+
 def read_rungs(ledger: Ledger, base: str, races: Sequence[str]) -> dict[str, list[RungRow]]:
     """The rows of these races by name, in the order of their rungs."""
-    columns = [field.name for field in fields(RungRow)]
     rows: dict[str, list[RungRow]] = {}
-    for row in ledger.where("rungs", {"base": base, "race": races}, columns):
+    for row in ledger.where("rungs", {"base": base, "race": races}, _FIELDS):
         rows.setdefault(row["race"], []).append(RungRow(**row))
     return {race: sorted(of_race, key=lambda row: row.rung) for race, of_race in rows.items()}
+
+
+def last_rungs(ledger: Ledger, adapters: Collection[str]) -> list[RungRow]:
+    """The last rung of these adapters in every task's race, of several races the last, in the order of time."""
+    index = ledger.index("rungs")
+    stored = index.rows(key for key in index if key[-1] in adapters)
+    names = ("base", "base_sha", "task", "task_hash", "race", "adapter")  # a race is null in rows of an older version
+    last: dict[tuple[str, str, str], RungRow] = {}
+    for row in sorted(stored, key=lambda row: (row["at"], row["rung"], [str(row[name]) for name in names])):
+        last[row["base"], row["task"], row["adapter"]] = RungRow(**{name: row[name] for name in _FIELDS})
+    return list(last.values())
+
+
+def raced_pairs(ledger: Ledger, base: str, task_hashes: Collection[str]) -> set[tuple[str, str]]:
+    """The pairs of task (its hash) and adapter that met in a race."""
+    asked = {"base": base, "task_hash": sorted(task_hashes)}
+    rows = ledger.where("rungs", asked, ["task_hash", "adapter"]) if task_hashes else ()
+    return {(row["task_hash"], row["adapter"]) for row in rows}
 
 
 def keep_rungs(ledger: Ledger, base: Base, rows: Iterable[RungRow]) -> None:

@@ -140,6 +140,7 @@ OUTPUTS = schema(
     column("dtype", pa.string()),
     column("engine", pa.string(), "version of the engine"),
     column("text", pa.string(), "generated text, raw"),
+    column("cut", pa.bool_(), "whether its bound ended it, and no stop did; null where no text is, and in older rows"),
     column("options", TEXTS, "options to weigh in place of a text; null or empty where a text is wanted"),
     column("option_logprobs", pa.list_(pa.float64()), "log-probability of each option, summed over its tokens"),
     column("option_tokens", pa.list_(pa.int32()), "tokens of each option"),
@@ -189,7 +190,8 @@ RUNS = schema(
     column("at", TIME, "when it ended"),
 )
 
-MADE = ("text", "option_logprobs", "option_tokens", "error", "refused_by")  # columns of an output that running it fills
+# Columns of an output that running it fills.
+MADE = ("text", "cut", "option_logprobs", "option_tokens", "error", "refused_by")
 PLAN = schema(column("shard", pa.int32()), *[f for f in OUTPUTS if f.name not in MADE])
 
 LEDGER = {

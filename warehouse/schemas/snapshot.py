@@ -49,6 +49,8 @@ SCORES = schema(
     column("rung", pa.int32(), "the last one that it met examples in"),
     column("chosen", pa.bool_(), "whether it is the task's published one"),
     column("why", pa.string(), "why it went no further, or what it leads by"),
+    column("empty", pa.int32(), "of its n texts those that say nothing; null where options are weighed"),
+    column("cut", pa.int32(), "of them those that their bound ended, as far as the ledger knows"),
 )
 BEST = schema(
     *BASE,
@@ -72,6 +74,16 @@ BEST = schema(
     column("curation", pa.string(), "a person's decision that chose it in the race's place; null where the race did"),
     column("selection_score", pa.float64(), "mean on the examples that chose it: biased upwards"),
     column("selection_n", pa.int32()),
+    column("empty", pa.int32(), "of its n texts those that say nothing; null where options are weighed"),
+    column("cut", pa.int32(), "of them those that their bound ended, as far as the ledger knows"),
+    column(
+        "base_empty",
+        pa.int32(),
+        "of the base's n texts those that say nothing: no lift over a mute base counts",
+    ),
+    column("base_cut", pa.int32(), "of them those that their bound ended, as far as the ledger knows"),
+    column("confirmed", pa.bool_(), "whether the choice gains on examples that did not choose it; null: the base"),
+    column("set_aside", pa.string(), "the choice that was not confirmed, where the base is published for that"),
 )
 CURATED = schema(*BASE, *ACT, column("decided", TIME, "when it was decided"))
 CHANGES = schema(

@@ -49,5 +49,8 @@ def changes(before: Path, now: Path, least: float = 1e-9) -> pa.Table:
         with duckdb.connect() as connection:
             table = connection.sql(query, params=[*files, least, before.name]).to_arrow_table()
     except duckdb.Error as error:
-        raise SnapshotError(f"{before} and {now} cannot be compared: {str(error)[:300]}.", "Verify both.") from error
+        raise SnapshotError(
+            f"{before} and {now} cannot be compared: {str(error)[:300]}.",
+            "Look for the damaged one: lorauter snapshots verify --all.",
+        ) from error
     return table.select(CHANGES.names).cast(CHANGES)

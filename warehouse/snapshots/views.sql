@@ -33,12 +33,16 @@ CREATE OR REPLACE VIEW sources AS SELECT * FROM read_parquet('sources.parquet');
 --   score: mean metric on the n examples that did not choose it
 --   base_score: the base's mean on the same
 --   lift: score - base_score
+--   confirmed: whether it gains on them, null for the base
+--   empty: of its n answers those that say nothing
+--   cut: of its n answers those that their bound ended
+--   base_empty: of the base's n answers those that say nothing
 --   licence: as its card says
 -- kept
 CREATE OR REPLACE VIEW catalog AS
 SELECT task, CASE adapter WHEN '' THEN '(base)' ELSE adapter END AS adapter,
        score, standard_error, n, base_score, lift, lift_standard_error, lift_over_majority, lift_over_shuffled,
-       base, licence
+       confirmed, empty, cut, base_empty, base, licence
 FROM best LEFT JOIN adapters USING (base, base_sha, adapter) ORDER BY lift DESC, task, base;
 
 -- Which adapters do best on a task? The 100 best of each: the published one first, then who came furthest in the race.
@@ -47,17 +51,19 @@ FROM best LEFT JOIN adapters USING (base, base_sha, adapter) ORDER BY lift DESC,
 --   lift: mean difference to the base on them
 --   clear: whether the lift is above two standard errors, on eight examples or more
 --   chosen: whether it is the published one
+--   empty: of its n answers those that say nothing
+--   cut: of its n answers those that their bound ended
 --   downloads: of its repo
 -- kept
 CREATE OR REPLACE VIEW top_adapters AS
 WITH placed AS (
-    SELECT base, base_sha, task, adapter, mean, n, lift, lift_standard_error, lift_n, rung, chosen,
+    SELECT base, base_sha, task, adapter, mean, n, lift, lift_standard_error, lift_n, rung, chosen, empty, cut,
            row_number() OVER (PARTITION BY base, base_sha, task
                               ORDER BY chosen DESC, rung DESC, lift DESC, adapter) AS place
     FROM scores WHERE adapter <> '' QUALIFY place <= 100
 )
 SELECT base, task, place, adapter, mean, n, lift, lift_standard_error,
-       lift_n >= 8 AND lift > 2 * lift_standard_error AS clear, rung, chosen, licence, size, downloads
+       lift_n >= 8 AND lift > 2 * lift_standard_error AS clear, rung, chosen, empty, cut, licence, size, downloads
 FROM placed LEFT JOIN adapters USING (base, base_sha, adapter)
 ORDER BY base, task, place;
 
@@ -66,9 +72,11 @@ ORDER BY base, task, place;
 --   lift: mean difference to the base on them
 --   clear: whether the lift is above two standard errors, on eight examples or more
 --   rung: the last one that it met examples in
+--   empty: of its n answers those that say nothing
+--   cut: of its n answers those that their bound ended
 CREATE OR REPLACE VIEW adapter_tasks AS
 SELECT base, adapter, task, mean, n, lift, lift_standard_error,
-       lift_n >= 8 AND lift > 2 * lift_standard_error AS clear, rung, chosen, why
+       lift_n >= 8 AND lift > 2 * lift_standard_error AS clear, rung, chosen, empty, cut, why
 FROM scores WHERE adapter <> '';
 
 -- How much does each task gain over the base: by its published adapter, and by all that were tried?
@@ -81,6 +89,10 @@ FROM scores WHERE adapter <> '';
 --   better: of them those that clearly gain: above two standard errors, on eight examples or more
 --   worse: those that clearly lose
 --   median_lift: of all that were tried
+--   empty: of the published one's n answers those that say nothing
+--   cut: of the published one's n answers those that their bound ended
+--   base_empty: of the base's n answers those that say nothing
+--   base_cut: of the base's n answers those that their bound ended
 -- kept
 CREATE OR REPLACE VIEW lift AS
 WITH tried AS (
@@ -92,13 +104,13 @@ WITH tried AS (
 )
 SELECT base, task, adapter, score, base_score, lift, lift - 1.96 * lift_standard_error AS low,
        lift + 1.96 * lift_standard_error AS high, n, lift_over_majority, coalesce(tried, 0) AS tried,
-       coalesce(better, 0) AS better, coalesce(worse, 0) AS worse, median_lift
+       coalesce(better, 0) AS better, coalesce(worse, 0) AS worse, median_lift, empty, cut, base_empty, base_cut
 FROM best LEFT JOIN tried USING (base, base_sha, task)
 ORDER BY lift DESC, base, task;
 
 -- Which tasks have no good adapter? Ask with WHERE NOT good.
---   good: whether the published adapter clearly gains over the base, and gains over the majority answer
---   status: untried, base (no adapter improves on it), unclear (0 within the interval), below majority, or good
+--   good: whether the published adapter clearly gains over a base that answers, and gains over the majority answer
+--   status: untried, base (no adapter improves on it), mute base (it says nothing on most examples), at a loss, unclear (0 within the interval), below majority, or good
 --   low: lower end of the lift's 95% interval
 --   tried: adapters that met examples of the task
 --   better: of them those that clearly gain
@@ -109,8 +121,10 @@ FROM (
     SELECT base, task, adapter, lift, low, coalesce(tried, 0) AS tried, coalesce(better, 0) AS better,
            CASE WHEN coalesce(tried, 0) = 0 THEN 'untried'
                 WHEN coalesce(adapter, '') = '' THEN 'base'
+                WHEN coalesce(2 * base_empty > n, false) THEN 'mute base'
+                WHEN lift < 0 THEN 'at a loss'
                 WHEN low IS NULL OR low <= 0 THEN 'unclear'
-                WHEN lift_over_majority <= 0 THEN 'below majority'
+                WHEN NOT coalesce(lift_over_majority > 0, false) THEN 'below majority'
                 ELSE 'good' END AS status
     FROM (SELECT base, task FROM tasks) LEFT JOIN lift USING (base, task)
 )

@@ -19,13 +19,14 @@ from typing import Any
 from catalog.errors import TaskError
 from catalog.tasks.metrics import METRICS
 from catalog.tasks.options import index_of
-from catalog.tasks.task import DEFAULT_TEMPLATE, Example, Task
+from catalog.tasks.task import CHAT, DEFAULT_TEMPLATE, Example, Task
 from warehouse.storage.files import write_text
 from warehouse.storage.row_files import FIX, is_text, json_object, read_jsonl, read_rows, whole_number
 from warehouse.tasks.labelled_rows import SPLITS
 
 __all__ = [
     "MIN_VALIDATION",
+    "has_tasks",
     "make_task",
     "read_rows",
     "read_split",
@@ -33,6 +34,7 @@ __all__ = [
     "read_tasks",
     "remove_task",
     "store_task",
+    "stored_tasks",
     "task_folders",
 ]
 MIN_VALIDATION = 2  # one that selects, one that reports
@@ -63,6 +65,18 @@ def read_tasks(path: Path) -> list[Task]:
     return list(tasks.values())
 
 
+def stored_tasks(folder: Path) -> list[Task]:
+    """The tasks that were added to a folder, by name. Raises TaskError where there are none yet."""
+    if not has_tasks(folder):
+        raise TaskError("There are no tasks yet.", "Add some: lorauter tasks add FOLDER_OR_FILE.")
+    return read_tasks(folder)
+
+
+def has_tasks(folder: Path) -> bool:
+    """Whether any task was added to a folder."""
+    return any(folder.glob("*/task.json"))
+
+
 def read_task(folder: Path) -> Task:
     """One task folder as a Task."""
     where = folder / "task.json"
@@ -81,8 +95,8 @@ def make_task(where: Path, fields: Mapping[str, Any], splits: Mapping[str, tuple
         raise TaskError(f"{where}: field name is {name!r}; use letters, digits, '_', '-' and '.'.", FIX)
     if not isinstance(metric, str) or metric not in METRICS:
         raise TaskError(f"{where}: field metric is {metric!r}, not one of {', '.join(METRICS)}.", FIX)
-    if not is_text(template) or "{input}" not in template:
-        raise TaskError(f"{where}: field template must hold {{input}}.", FIX)
+    if not is_text(template) or (template != CHAT and "{input}" not in template):
+        raise TaskError(f"{where}: field template must hold {{input}}, or be {CHAT}.", FIX)
     if bound is None or not 1 <= bound <= 4096:
         raise TaskError(f"{where}: field max_new_tokens is {given!r}, not a number from 1 to 4096.", FIX)
     if len(splits["validation"]) < MIN_VALIDATION:

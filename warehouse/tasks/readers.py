@@ -50,7 +50,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceTasks:
     """Tasks of a source, by name, and what a person should know of the rows: one line each."""
 
     tasks: tuple[Task, ...]
@@ -66,7 +66,7 @@ class _File:
     split: str | None = None
 
 
-def read_source(source: Path, layout: Layout) -> Found:
+def read_source(source: Path, layout: Layout) -> SourceTasks:
     """Tasks of a file, of task folders, or of all files in and below another folder.
 
     Raises:
@@ -80,7 +80,7 @@ def read_source(source: Path, layout: Layout) -> Found:
     return read_files(source, names, layout)
 
 
-def read_files(root: Path, names: Iterable[str], layout: Layout, called: str | None = None) -> Found:
+def read_files(root: Path, names: Iterable[str], layout: Layout, called: str | None = None) -> SourceTasks:
     """Tasks of some files below a folder. A note names each file that lacks the columns.
 
     Args:
@@ -101,13 +101,13 @@ def read_files(root: Path, names: Iterable[str], layout: Layout, called: str | N
     return _read(fitting, layout, notes)
 
 
-def _read_task_folders(source: Path, folders: Sequence[Path], layout: Layout) -> Found:
+def _read_task_folders(source: Path, folders: Sequence[Path], layout: Layout) -> SourceTasks:
     """Tasks of task folders, which say everything themselves. Faults of rows become notes, and no row is dropped."""
     if layout != Layout():
         raise TaskError(f"{folders[0]}/task.json says how its task is.", "Edit it, and give no options beside it.")
     tasks = read_tasks(source)
     notes = [note for folder in folders for note in _notes_of(folder)]
-    return Found(tuple(tasks), tuple(notes))
+    return SourceTasks(tuple(tasks), tuple(notes))
 
 
 def _notes_of(folder: Path) -> list[str]:
@@ -148,7 +148,7 @@ def _fits(path: Path, columns: Columns) -> bool:
     return first is not None and columns.fit(first[1])
 
 
-def _read(files: Sequence[_File], layout: Layout, notes: list[str]) -> Found:
+def _read(files: Sequence[_File], layout: Layout, notes: list[str]) -> SourceTasks:
     groups: dict[str, list[LabelledRow]] = {}
     for file in files:
         for number, columns in read_rows(file.path):
@@ -165,7 +165,7 @@ def _read(files: Sequence[_File], layout: Layout, notes: list[str]) -> Found:
         task, told = _make(name, groups[name], layout)
         tasks.append(task)
         notes += told
-    return Found(tuple(tasks), tuple(notes))
+    return SourceTasks(tuple(tasks), tuple(notes))
 
 
 def _task_of(row: LabelledRow, file: _File, files: Sequence[_File], layout: Layout) -> str:

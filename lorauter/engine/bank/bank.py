@@ -124,7 +124,8 @@ class AdapterBank:
         """The plan of a batch with one mixture or gate a row, over held adapters.
 
         Raises:
-            SettingError: an adapter is not held. UnsupportedAdapter: a gate's candidate is a DoRA.
+            SettingError: an adapter is not held.
+            UnsupportedAdapter: a gate's candidate is a DoRA.
         """
         gates = {id(one): one for one in weighings if isinstance(one, TokenGate)}
         rows = [{} if isinstance(one, TokenGate) else added_up(one) for one in weighings]

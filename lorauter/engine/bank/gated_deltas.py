@@ -22,7 +22,9 @@ class CandidateStack:
     """All candidates at one module; R is the sum of the widths of their slots.
 
     Args:
-        a: (d_in, R), Aᵀ. b: (R, d_out), B'ᵀ. owners: (R,) int64, the candidate that a column belongs to.
+        a: (d_in, R), Aᵀ.
+        b: (R, d_out), B'ᵀ.
+        owners: (R,) int64, the candidate that a column belongs to.
     """
 
     a: torch.Tensor
@@ -33,7 +35,9 @@ class CandidateStack:
         """`output` plus Σ_a w_a B'_a A_a x for every token; may work in place.
 
         Args:
-            x: (rows, tokens, d_in). weights: (rows, tokens, K). output: (rows, tokens, d_out).
+            x: (rows, tokens, d_in).
+            weights: (rows, tokens, K).
+            output: (rows, tokens, d_out).
         """
         hidden = (x @ self.a).mul_(weights.to(x.dtype)[..., self.owners])
         output.view(-1, output.shape[-1]).addmm_(hidden.view(-1, hidden.shape[-1]), self.b)

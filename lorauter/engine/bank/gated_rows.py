@@ -18,7 +18,8 @@ class GatedRows:
     """One gate's part in a batch.
 
     Args:
-        gate: weighs its candidates. stacks: its candidates at each module that one of them touches.
+        gate: weighs its candidates.
+        stacks: its candidates at each module that one of them touches.
         used: (rows of the batch,) bool, the rows that it weighs.
     """
 
@@ -38,5 +39,5 @@ class GatedRows:
             return self.stacks[module].add(x, self.gate.weigh(module, x), output)
         if not len(self.rows):
             return output
-        own, found = x.index_select(0, self.rows), output.index_select(0, self.rows)
-        return output.index_copy_(0, self.rows, self.stacks[module].add(own, self.gate.weigh(module, own), found))
+        own, of_base = x.index_select(0, self.rows), output.index_select(0, self.rows)
+        return output.index_copy_(0, self.rows, self.stacks[module].add(own, self.gate.weigh(module, own), of_base))

@@ -23,7 +23,10 @@ class AdapterTable:
     """Slots for adapters of one width at one module.
 
     Args:
-        d_in, d_out: of the module. width: columns of a slot. most: bound on slots.
+        d_in: of the module.
+        d_out: of the module.
+        width: columns of a slot.
+        most: bound on slots.
 
     Attributes:
         a: (slots × d_in, width): slot s has Aᵀ in the rows from s × d_in on; unused columns are 0.

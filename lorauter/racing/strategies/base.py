@@ -70,14 +70,14 @@ class Seen:
     counts: Counts
 
     @property
-    def known(self) -> Mask:
+    def readable(self) -> Mask:
         """Which scores may be read: (tasks, adapters, examples)."""
         return np.arange(self.scores.shape[2]) < self.counts[:, :, None]
 
     @property
     def means(self) -> Floats:
         """Cumulative mean of every adapter on every task; 0 where nothing is known."""
-        totals = np.where(self.known, self.scores, 0.0).sum(axis=2)
+        totals = np.where(self.readable, self.scores, 0.0).sum(axis=2)
         return np.asarray(totals / np.maximum(self.counts, 1))
 
 

@@ -28,7 +28,9 @@ class Belief:
     """What is believed of every quality but for its own results, all (tasks, adapters).
 
     Args:
-        mean, variance: of the quality. noise: variance of one score of the cell.
+        mean: of the quality.
+        variance: of the quality.
+        noise: variance of one score of the cell.
     """
 
     mean: Floats
@@ -56,7 +58,7 @@ def score_variance(seen: Seen) -> Floats:
     """
     means = seen.means
     drawn = (means * seen.counts + 1.0) / (seen.counts + 2.0)
-    squares = np.where(seen.known, (seen.scores - means[:, :, None]) ** 2, 0.0).sum()
+    squares = np.where(seen.readable, (seen.scores - means[:, :, None]) ** 2, 0.0).sum()
     largest = (means * (1.0 - means) * seen.counts).sum()
     return np.asarray(drawn * (1.0 - drawn) * min(1.0, (squares + 1.0) / (largest + 1.0)))
 
@@ -64,7 +66,7 @@ def score_variance(seen: Seen) -> Floats:
 def _sampling_error(seen: Seen) -> Floats:
     """Mean over a task's adapters of the variance of their means, without bias: (tasks,)."""
     counts = np.maximum(seen.counts, 2)
-    squares = np.where(seen.known, (seen.scores - seen.means[:, :, None]) ** 2, 0.0).sum(axis=2)
+    squares = np.where(seen.readable, (seen.scores - seen.means[:, :, None]) ** 2, 0.0).sum(axis=2)
     met = seen.counts > 1
     return np.asarray((squares / (counts - 1) / counts * met).sum(axis=1) / np.maximum(met.sum(axis=1), 1))
 

@@ -25,7 +25,8 @@ class Halving:
     """Halving over given rungs.
 
     Args:
-        name: for tables. rungs: fresh examples of each rung; a task with less room shrinks them in proportion.
+        name: for tables.
+        rungs: fresh examples of each rung; a task with less room shrinks them in proportion.
         options: who survives (lorauter/racing/halving).
     """
 

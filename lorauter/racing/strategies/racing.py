@@ -28,7 +28,8 @@ class Racing:
 
     Args:
         least_gain: an adapter goes on while its expected gain over the leader, in units of the metric, is above this.
-        first: examples that every adapter meets. growth: how much further each stage goes than the one before.
+        first: examples that every adapter meets.
+        growth: how much further each stage goes than the one before.
         doubt: what the variance of the belief from elsewhere is multiplied by: qualities have longer tails than a
             normal distribution, and what is best is in a tail.
     """

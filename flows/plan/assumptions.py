@@ -16,15 +16,21 @@ class Assumptions:
     """Stand-ins for what is not counted yet.
 
     Args:
-        adapters: repos that the hub lists for the base. admitted: share of them that the rules let through.
+        adapters: repos that the hub lists for the base.
+        admitted: share of them that the rules let through.
         header_bytes: of config and header an adapter; 35 KiB measured by `make bench-crawl`.
         adapter_bytes: weights of an adapter; rank 16 on the attention of a 7B model in fp16.
-        tasks, examples: how many tasks, and validation examples of each. prompt_tokens, new_tokens: of an example.
-        share_low, share, share_high: evaluations that the strategy runs, of all; racing took 0.06 of them with 200
-            adapters a task, 0.17 with 63.
-        parameters: of the base; its weights take two bytes each. encoder_bytes: of the sentence encoder.
-        flops: operations a second that the device sustains in a prefill. bytes_per_second: what it reads of its memory.
-            Defaults: a third of an A100's 312e12, two thirds of its 2.0e12.
+        tasks: how many there are.
+        examples: validation examples of each.
+        prompt_tokens: of an example.
+        new_tokens: of an answer.
+        share_low: least share of all evaluations that the strategy runs; racing took 0.06 with 200 adapters a task.
+        share: the share that is expected.
+        share_high: the largest; racing took 0.17 with 63 adapters a task.
+        parameters: of the base; its weights take two bytes each.
+        encoder_bytes: of the sentence encoder.
+        flops: operations a second that the device sustains in a prefill; a third of an A100's 312e12.
+        bytes_per_second: what the device reads of its memory; two thirds of an A100's 2.0e12.
         batch_rows: rows that decode together.
     """
 
