@@ -168,7 +168,7 @@ def _kill_while_it_works(worker: subprocess.Popen[bytes], home: Path) -> None:
 
 
 def _post(environment: dict[str, str], route: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = httpx2.post(f"{environment['PREFECT_API_URL']}/{route}", json=body, timeout=30)
+    answer = httpx2.post(f"{environment['PREFECT_API_URL']}/{route}", json=body, timeout=30, follow_redirects=True)
     assert answer.is_success, answer.text
     told: dict[str, Any] = answer.json()
     return told
