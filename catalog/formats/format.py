@@ -8,7 +8,7 @@ A begin-of-text token is never part of a format: some tokenizers write it by the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from catalog.errors import SettingError
 
@@ -85,10 +85,6 @@ class PromptFormat:
     def prompt(self, text: str, system: str | None = None, instruction: str = "") -> str:
         """The prompt for an input, up to where the answer begins."""
         return self.template(system, instruction).replace(INPUT, text)
-
-    def named(self, name: str) -> PromptFormat:
-        """The same format under another name."""
-        return replace(self, name=name)
 
 
 def of_template(template: str, name: str = "own", stops: tuple[str, ...] = ()) -> PromptFormat:

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any
 
 from catalog.errors import SettingError
 from catalog.formats.format import PromptFormat
@@ -27,11 +28,8 @@ def read_formats(text: str) -> Mapping[str, PromptFormat]:
         SettingError: it is no TOML, or a format is not whole.
     """
     try:
-        rows = tomllib.loads(text)
-        return {
-            name: PromptFormat(name, **{key: _value(value) for key, value in row.items()}) for name, row in rows.items()
-        }
-    except (tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
+        return {name: _format(name, row) for name, row in tomllib.loads(text).items()}
+    except (tomllib.TOMLDecodeError, TypeError) as error:
         raise SettingError(f"The table of prompt formats cannot be read: {error}.", "Correct the TOML.") from None
 
 
@@ -62,5 +60,12 @@ def _by_template() -> Mapping[str, PromptFormat]:
     return known
 
 
-def _value(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+def _format(name: str, row: object) -> PromptFormat:
+    if not isinstance(row, dict):
+        raise TypeError(f"{name} is no table")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    for key, value in values.items():
+        texts = value if key == "stops" and isinstance(value, tuple) else (value,)
+        if not (isinstance(value, bool) if key == "marked" else all(isinstance(text, str) for text in texts)):
+            raise TypeError(f"{name} has a {key} of the wrong kind")
+    return PromptFormat(name, **values)
