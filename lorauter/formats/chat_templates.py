@@ -1,0 +1,205 @@
+"""Chat templates as prompt formats: what a base's or a repo's own Jinja template makes of a message.
+
+Knows: how a template is rendered in a process with limits, how the texts around a message are told from it.
+Does not know: which repo has which template (catalog/formats), tokenizers, engines.
+
+A template is a stranger's program. It runs in transformers' sandbox, in a process without our environment, and only
+with messages of ours; what comes back is text, looked at like any other. It is rendered once a repo, not once a prompt:
+a template that does anything to a message but set it between two texts is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import LorauterError
+from catalog.formats.format import INPUT, INSTRUCTION, SYSTEM, PromptFormat, of_template
+
+_CHILD = Path(__file__).with_name("rendering.py")
+_LONGEST_STOP = 64  # characters of a stop text
+Chat = list[dict[str, Any]]
+
+
+class TemplateRefused(LorauterError):
+    """A chat template cannot be used; the cause names whose it is, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one template may cost.
+
+    Args:
+        template: characters of the template.
+        seconds: processor time of rendering.
+        wall: seconds until the process is ended, its start among them.
+        memory: bytes beyond what the process has when it begins to render.
+        length: characters of a rendered text.
+    """
+
+    template: int = 128 << 10
+    seconds: int = 3
+    wall: float = 60.0
+    memory: int = 256 << 20
+    length: int = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """A chat template and the tokens it may write.
+
+    Args:
+        owner: the repo it comes from, for messages.
+        text: the Jinja text.
+        begin: the begin-of-text token.
+        end: the end-of-text token.
+        adds_begin: whether the tokenizer writes `begin` by itself, so that a prompt must not start with it. None where
+            nobody said: then it is taken for so, unless the template writes the same token between turns too, as
+            SmolLM2 does with <|im_start|>.
+        tokens: further tokens by the names that templates use, e.g. `pad_token`.
+    """
+
+    owner: str
+    text: str
+    begin: str = ""
+    end: str = ""
+    adds_begin: bool | None = None
+    tokens: Mapping[str, str] | None = None
+
+
+LIMITS = Limits()
+
+
+def chat_format(template: ChatTemplate, system: str = "", limits: Limits = LIMITS) -> PromptFormat:
+    """The prompt format that a chat template is: rendered around messages of ours, and cut at them.
+
+    Args:
+        system: a system text that every prompt begins with; "" leaves that to the template.
+
+    Raises:
+        TemplateRefused: it is too large, too slow, too hungry, wrong, or does not leave a message as it is.
+    """
+    if len(template.text) > limits.template:
+        raise _refused(template.owner, f"it has {len(template.text)} characters, the limit is {limits.template}")
+    if not _is_text(template.text + system):
+        raise _refused(template.owner, "it holds half a surrogate pair")
+    probes, answer = _probes(), f"Zr{secrets.token_hex(8)}."
+    before: Chat = [{"role": "system", "content": system}] if system else []
+    chats = [[*before, {"role": "user", "content": probe}] for probe in probes]
+    parts = [[*before, {"role": "user", "content": [{"type": "text", "text": probe}]}] for probe in probes]
+    ended = [*chats[0], {"role": "assistant", "content": answer}]
+    texts, why = _rendered(template, [*chats, *parts, ended], limits)
+    plain, typed = _around(texts[:3], probes), _around(texts[3:6], probes)
+    turn = plain if isinstance(plain, tuple) else typed
+    if not isinstance(turn, tuple):
+        raise _refused(template.owner, next((reason for reason in why[:3] if reason), str(plain)))
+    head, tail = _without_begin(turn, template)
+    if any(slot in head + tail for slot in (INPUT, SYSTEM, INSTRUCTION)):
+        raise _refused(template.owner, "it writes a slot of ours")
+    return of_template(f"{head}{INPUT}{tail}", f"chat template of {template.owner}", _stops(texts[6], answer))
+
+
+def _probes() -> tuple[str, str, str]:
+    """Messages that nobody foresees, unlike each other in length, signs and lines; none has outer blanks."""
+    short, long, odd = (secrets.token_hex(8) for _ in range(3))
+    return (
+        f"Q{short}?",
+        f'What is "{long}" & <b>1</b>, in 3 words?\n\n  - "one" \\ \'two\'\n' + "And so on. " * 20 + "End",
+        f"Привет, {odd}: {{{{ 7 * 7 }}}} {{% if x %}} 日本",
+    )
+
+
+def _around(texts: Sequence[str | None], probes: Sequence[str]) -> tuple[str, str] | str:
+    """The texts before and after every one of the messages, or why there are no such two."""
+    around = []
+    for text, probe in zip(texts, probes, strict=True):
+        if text is None:
+            return "it renders nothing"
+        if not _is_text(text):
+            return "it writes half a surrogate pair"
+        if text.count(probe) != 1:
+            return f"it writes the message {'more than once' if probe in text else 'changed or not at all'}"
+        head, _, tail = text.partition(probe)
+        around.append((head, tail))
+    if len(set(around)) > 1:
+        return "the texts around a message depend on the message"
+    return around[0]
+
+
+def _without_begin(turn: tuple[str, str], template: ChatTemplate) -> tuple[str, str]:
+    head, tail = turn
+    rest = head.removeprefix(template.begin)
+    adds = template.adds_begin
+    if adds is None:
+        adds = bool(template.begin) and template.begin not in rest + tail
+    return (rest if adds else head), tail
+
+
+def _stops(text: str | None, answer: str) -> tuple[str, ...]:
+    """What the template writes behind an answer, up to the end of its line; () where it writes nothing."""
+    if text is None or text.count(answer) != 1:
+        return ()
+    stop = text.partition(answer)[2].strip().partition("\n")[0]
+    if not stop or not _is_text(stop) or len(stop) > _LONGEST_STOP:
+        return ()
+    return (stop,)
+
+
+def _rendered(
+    template: ChatTemplate, chats: Sequence[Chat], limits: Limits
+) -> tuple[list[str | None], list[str | None]]:
+    """A text or a reason a chat, from the process that renders.
+
+    Raises:
+        TemplateRefused: the process had to be ended, or ended itself.
+    """
+    request = {
+        "template": template.text,
+        "chats": chats,
+        "tokens": {**(template.tokens or {}), "bos_token": template.begin, "eos_token": template.end},
+        "memory": limits.memory,
+        "seconds": limits.seconds,
+        "length": limits.length,
+    }
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}  # no token of ours
+    quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "USE_TORCH": "0"}
+    try:
+        ended = subprocess.run(  # noqa: S603  (our own file, no shell)
+            [sys.executable, "-P", "-B", str(_CHILD)],
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            timeout=limits.wall,
+            env={**kept, **quiet},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _refused(template.owner, f"it takes longer than {limits.wall:g} seconds") from None
+    if ended.returncode < 0:
+        raise _refused(template.owner, f"it takes longer than {limits.seconds} seconds, or broke its process")
+    try:
+        answer = json.loads(ended.stdout)
+        return answer["texts"], answer["why"]
+    except (ValueError, KeyError, TypeError):
+        reason = ended.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
+        raise _refused(template.owner, f"its process ended without an answer ({reason})") from None
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refused(owner: str, why: str) -> TemplateRefused:
+    return TemplateRefused(
+        f"The chat template of {owner} cannot be used: {why}.", "Answer under the task's template or a named format."
+    )

@@ -1,0 +1,93 @@
+"""The process in which a stranger's chat template runs: JSON in, JSON out, nothing else left of it.
+
+Knows: transformers' sandbox for chat templates, and the limits of this process. Does not know: the rest of the
+project (it is run as a file, by itself), what the rendered texts mean (chat_templates).
+
+Asked on stdin: {"template", "chats": [[message, …], …], "tokens": {…}, "memory", "seconds", "length"}.
+Answered on stdout: {"texts": [text or null, …], "why": [reason or null, …]}; an end without an answer is one too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+from datetime import datetime
+from typing import Any
+
+# What a template that asks for today's date is told: Llama 3's own where nobody tells it one. A prompt must not
+# change from day to day, for scores are kept by it.
+THE_DATE = datetime(2024, 7, 26)
+_REASON = 300  # characters of a reason
+
+
+class _StoppedClock:
+    """Stands in for `datetime` where transformers asks it for the date."""
+
+    @staticmethod
+    def now() -> datetime:
+        return THE_DATE
+
+
+def _limit(memory: int, seconds: int) -> None:
+    """Bound this process from here on: memory beyond what it has, time, files, children."""
+    pages = 0
+    if os.path.exists("/proc/self/statm"):  # noqa: PTH110  (without a further import)
+        with open("/proc/self/statm") as file:  # noqa: PTH123
+            pages = int(file.read().split()[0])
+    room = pages * resource.getpagesize() + memory
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = int(used.ru_utime + used.ru_stime) + 1 + seconds
+    for kind, most in (
+        (resource.RLIMIT_AS, room),
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, 3),
+    ):
+        resource.setrlimit(kind, (most, most))
+
+
+def main() -> None:
+    """Answer one request."""
+    asked: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+    from transformers.utils import chat_template_utils
+
+    chat_template_utils.datetime = _StoppedClock
+    render = chat_template_utils.render_jinja_template
+    for text in ("{{ messages[0]['content'] }}", "{{ nobody.name }}"):  # what is imported late, errors' tools among it
+        with contextlib.suppress(Exception):
+            render([[{"role": "user", "content": "x"}]], chat_template=text)
+    _limit(asked["memory"], asked["seconds"])
+    texts: list[str | None] = []
+    why: list[str | None] = []
+    for chat in asked["chats"]:
+        try:
+            rendered, _ = render(
+                [chat],
+                chat_template=asked["template"],
+                add_generation_prompt=chat[-1]["role"] == "user",
+                **asked["tokens"],
+            )
+            text = rendered[0]
+            if len(text) > asked["length"]:
+                raise ValueError(f"it writes {len(text)} characters, the limit is {asked['length']}")
+            texts.append(text)
+            why.append(None)
+        except MemoryError:
+            texts.append(None)
+            why.append(f"it needs more than {asked['memory'] >> 20} MiB")
+        except RecursionError:
+            texts.append(None)
+            why.append("it is nested too deeply")
+        except Exception as error:  # a template may raise anything
+            texts.append(None)
+            why.append(f"{type(error).__name__}: {error}"[:_REASON])
+    sys.stdout.write(json.dumps({"texts": texts, "why": why}))
+
+
+if __name__ == "__main__":
+    main()
