@@ -23,9 +23,9 @@ from huggingface_hub.errors import (
 )
 from safetensors.numpy import save_file
 
+from catalog.adapters.front_matter import front_matter
 from catalog.errors import SettingError
 from flows.mirror.accounts import Account
-from flows.mirror.card import read_card
 from flows.mirror.server import HubServer, serve, serve_in_thread
 
 BASE = "acme/tiny-llama"
@@ -417,11 +417,11 @@ def test_a_foreign_host_name_is_not_answered(hub: HubServer) -> None:
     ],
 )
 def test_a_hostile_card_reads_as_none(front: str) -> None:
-    assert read_card(f"---\n{front}\n---\n") == {}
+    assert front_matter(f"---\n{front}\n---\n") == {}
 
 
 def test_a_card_becomes_plain_json() -> None:
-    assert read_card("---\nday: 2026-01-02\nnan: .nan\n1: true\n---\n") == {
+    assert front_matter("---\nday: 2026-01-02\nnan: .nan\n1: true\n---\n") == {
         "day": "2026-01-02",
         "nan": "nan",
         "1": True,
