@@ -20,7 +20,7 @@ from catalog.hub.client import COUNT
 from catalog.rules.table import Policy
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
-from flows.home.parts import hub_of, ledger_of, open_engine
+from flows.home.parts import engine_here, hub_of, ledger_of
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
 from flows.stages import crawl, curate, validate
@@ -109,7 +109,7 @@ def test_another_rank_than_the_configs_is_served_where_the_policy_lets_the_heade
 
     row = next(row for row in ledger_of(home).current("verdicts") if row["repo"] == "ann/colours")
     assert (row["reason"], row["rank"], row["rank_mismatches"]) == (None, 4, 4)
-    engine = open_engine(home, BASE, judged.bases[0].sha)
+    engine = engine_here(home, BASE, judged.bases[0].sha)
     assert len(engine.generate(["red"], [((row["adapter"], 1.0),)], 2)) == 1
 
 
