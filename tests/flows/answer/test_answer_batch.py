@@ -1,78 +1,25 @@
-"""Batch answers: rows with faults, adapters that vanish, chunks, kills; a tiny world, all real."""
+"""Batch answers: rows with faults, adapters that vanish, whose answers a row gets; a tiny world, all real."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from io import StringIO
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-import lorauter
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
-from flows import stages
-from flows.answer.route_texts import RouteOptions
 from flows.answer_batch import answer_batch
 from flows.cli.main import cli
-from flows.cli.options import stops_given
 from flows.home.home import Home, open_home
-from flows.home.parts import engine_here, ledger_of, model_folder
-from flows.mirror.server import serve_in_thread
+from flows.home.parts import ledger_of
 from flows.refresh import refresh
-from lorauter.engine.stopping import cut_at_stop
-from tests.processes import ended, kill_when, start_command
+from tests.flows.answer.batches import BASE, queries_of, rows_of, settings_of
 from warehouse.queries.queries import read_queries
 from warehouse.snapshots.snapshot import current_snapshot
-from warehouse.tasks.folder import stored_tasks
-
-BASE = "tiny/llama"
-
-
-@pytest.fixture(scope="module")
-def hub_folder(tmp_path_factory: pytest.TempPathFactory, tiny_hub_folder: Path) -> Path:
-    folder = tmp_path_factory.mktemp("own") / "hub"
-    shutil.copytree(tiny_hub_folder, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory, hub_folder: Path, refreshed: Path) -> Iterator[Home]:
-    """A home with a published snapshot."""
-    root = shutil.copytree(refreshed, tmp_path_factory.mktemp("published") / "home", symlinks=True)
-    with serve_in_thread(hub_folder) as hub:
-        yield open_home(home=root, endpoint=hub.endpoint, base=BASE, answer_rows=4)
-
-
-def settings_of(home: Home) -> dict[str, Any]:
-    return {**home.reference, "answer_rows": 4}
-
-
-def queries_of(home: Home, path: Path, extra: list[dict[str, Any]] | None = None) -> Path:
-    rows = [
-        {"id": f"{task.name}-{n}", "input": e.input, "task": task.name, "max_new_tokens": 3}
-        for task in stored_tasks(home.task_folder)
-        for n, e in enumerate(task.test)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *(extra or [])]))
-    return path
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(out).to_pylist()
-    return rows
-
-
-def told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows but for what a clock says."""
-    return [{k: v for k, v in row.items() if not k.endswith("_seconds")} for row in rows]
 
 
 def test_a_row_with_a_fault_carries_it_and_the_rest_is_answered(published: Home, tmp_path: Path) -> None:
@@ -148,259 +95,11 @@ def test_a_plain_prompt_is_the_input_itself(published: Home, tmp_path: Path) -> 
     assert len(inputs) == 12 and inputs <= prompts
 
 
-@pytest.fixture
-def command(published: Home, tmp_path: Path, prefect_url: str) -> Callable[..., BaseProcess]:
-    """Starts `lorauter answer` on a copy of the home, from a file of queries to a.parquet."""
-    home = shutil.copytree(published.root, tmp_path / "home", symlinks=True)
-    environment = {"LORAUTER_ANSWER_ROWS": "4", "LORAUTER_BASE": BASE, "PREFECT_API_URL": prefect_url}
-    environment |= {"LORAUTER_ENDPOINT": published.settings.endpoint}
-    where = ["--home", str(home), "answer", "--out", str(tmp_path / "a.parquet"), "--in"]
-    return lambda queries, flags=(): start_command([*where, str(queries), *flags], **environment)
-
-
-@pytest.fixture
-def killed(command: Callable[..., BaseProcess], tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    """Kills such a command when its first part is whole; gives the rows of what it had made by then."""
-
-    def run(queries: Path, flags: Sequence[str] = ()) -> list[dict[str, Any]]:
-        parts = tmp_path / ".a.parquet.parts"
-        assert kill_when(command(queries, flags), lambda: [*parts.glob("*.parquet")])
-        return [row for part in sorted(parts.glob("*.parquet")) for row in rows_of(part)]
-
-    return run
-
-
-def test_a_killed_batch_goes_on_where_it_was_and_ends_alike(
-    published: Home,
-    tmp_path: Path,
-    command: Callable[..., BaseProcess],
-    killed: Callable[..., list[dict[str, Any]]],
-) -> None:
-    """What was answered before the kill is taken as it is, with the seconds that it took then."""
-    queries, undisturbed = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "u.parquet"
-    answer_batch(str(queries), str(undisturbed), settings=settings_of(published))
-    made = killed(queries)
-
-    assert ended(command(queries)) == 0
-
-    rows = rows_of(tmp_path / "a.parquet")
-    assert 0 < len(made) < len(rows)
-    assert rows[: len(made)] == made
-    assert told(rows) == told(rows_of(undisturbed))
-    assert not list(tmp_path.glob(".*.parts"))
-
-
-def test_a_killed_batch_that_goes_on_with_other_flags_mixes_nothing(
-    published: Home,
-    tmp_path: Path,
-    command: Callable[..., BaseProcess],
-    killed: Callable[..., list[dict[str, Any]]],
-) -> None:
-    queries, undisturbed = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "u.parquet"
-    drawn = ["--sample-temperature", "3", "--stop", "", "--max-new-tokens", "5", "--seed"]
-    sampling = {"temperature": 3, "seed": 2}
-    answer_batch(str(queries), str(undisturbed), settings=settings_of(published), sampling=sampling, stop=())
-    made = killed(queries, [*drawn, "1"])
-
-    assert ended(command(queries, [*drawn, "2"])) == 0
-
-    rows = rows_of(tmp_path / "a.parquet")
-    assert made and {row["text"] for row in made}.isdisjoint(row["text"] for row in rows)
-    assert told(rows) == told(rows_of(undisturbed))
-    assert not list(tmp_path.glob(".*.parts"))
-
-
-# -- decoding -------------------------------------------------------------------------------------
-
-
-def answered(home: Home, queries: Path, out: Path, **how: Any) -> tuple[int, list[dict[str, Any]]]:
-    """How many outputs were new, and the rows."""
-    outcome = answer_batch(str(queries), str(out), settings=settings_of(home), **how)
-    return outcome["new"], rows_of(out)
-
-
-def test_drawn_texts_are_the_rows_own_whatever_the_chunk(published: Home, tmp_path: Path) -> None:
-    """Two seeds, two texts; another chunk size and another order, the same texts."""
-    rows = [{"id": str(n), "input": "What colour is the cat?", "max_new_tokens": 6} for n in range(9)]
-    forth, back = tmp_path / "forth.jsonl", tmp_path / "back.jsonl"
-    forth.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    back.write_text("".join(json.dumps(row) + "\n" for row in rows[::-1]))
-    other = open_home(**{**published.reference, "home": str(tmp_path / "home")})
-    shutil.copytree(published.root, other.root, dirs_exist_ok=True, symlinks=True)
-    sampling = {"temperature": 2.0, "top_p": 0.95, "seed": 1}
-
-    new, drawn = answered(published, forth, tmp_path / "1.parquet", sampling=sampling, stop=())
-
-    texts = {row["id"]: row["text"] for row in drawn}
-    assert (new, len(set(texts.values()))) == (9, 9)
-    settings = {**other.reference, "answer_rows": 5}
-    answer_batch(str(back), str(tmp_path / "2.parquet"), settings=settings, sampling=sampling, stop=())
-    assert {row["id"]: row["text"] for row in rows_of(tmp_path / "2.parquet")} == texts
-    _, reseeded = answered(published, forth, tmp_path / "3.parquet", sampling={**sampling, "seed": 2}, stop=())
-    assert not {row["text"] for row in reseeded} & set(texts.values())
-
-
-def test_a_stored_text_is_used_only_under_its_own_decoding(published: Home, tmp_path: Path) -> None:
-    queries = tmp_path / "q.jsonl"
-    queries.write_text(json.dumps({"id": "1", "input": "Which way to the south gate?"}) + "\n")
-    ways: list[dict[str, Any]] = [
-        {},
-        {"stop": ["\n", "e"]},
-        {"stop": ()},
-        {"max_new_tokens": 3},
-        {"sampling": {"temperature": 1.0}},
-        {"sampling": {"temperature": 1.0, "seed": 1}},
-        {"sampling": {"temperature": 1.0, "top_p": 0.5}},
-        {"sampling": {"temperature": 1.0}, "stop": "e"},
-    ]
-
-    first = [answered(published, queries, tmp_path / f"1-{n}.parquet", **way) for n, way in enumerate(ways)]
-
-    assert [new for new, _ in first] == [1] * len(ways)
-    again = [answered(published, queries, tmp_path / f"2-{n}.parquet", **way) for n, way in enumerate(ways)]
-    assert [new for new, _ in again] == [0] * len(ways)
-    assert [rows[0]["text"] for _, rows in again] == [rows[0]["text"] for _, rows in first]
-    assert [rows[0]["decoding"] for _, rows in first[:4]] == [
-        "greedy",
-        '{"temperature": 0.0, "top_p": 1.0, "top_k": 0, "seed": 0, "stop": ["\\n", "e"]}',
-        '{"temperature": 0.0, "top_p": 1.0, "top_k": 0, "seed": 0, "stop": []}',
-        "greedy",
-    ]
-
-
-def test_a_text_ends_at_the_first_stop_and_at_the_rows_own_bound(published: Home, tmp_path: Path) -> None:
-    queries = tmp_path / "q.jsonl"
-    asked = {"input": "Which pet barks?"}
-    queries.write_text("".join(json.dumps(row) + "\n" for row in (asked, {**asked, "max_new_tokens": 2})))
-    _, (whole, short) = answered(published, queries, tmp_path / "1.parquet", stop=(), max_new_tokens=12)
-    stops = [whole["text"][7], whole["text"][3]]
-
-    _, (cut, _) = answered(published, queries, tmp_path / "2.parquet", stop=stops, max_new_tokens=12)
-
-    assert cut["text"] == cut_at_stop(whole["text"], stops)[0]
-    assert 0 < len(cut["text"]) <= 3 < len(whole["text"])
-    assert whole["text"].startswith(short["text"]) and len(short["text"]) < len(whole["text"])
-
-
-@pytest.mark.parametrize(
-    ("how", "said"),
-    [
-        ({"sampling": {"heat": 1}}, "Decoding has no heat. Use temperature, top_p, top_k, seed."),
-        ({"sampling": {"temperature": -1}}, "Decoding's temperature is -1."),
-        ({"max_new_tokens": 0}, "max_new_tokens is 0. Use 1 to 4096."),
-        ({"stop": [1]}, "stop is [1]. Give a text, or a list of texts."),
-    ],
-)
-def test_wrong_decoding_is_told_before_anything_runs(published: Home, tmp_path: Path, how: Any, said: str) -> None:
-    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
-
-    with pytest.raises(SettingError, match=re.escape(said)):
-        answer_batch(str(queries), str(out), settings=settings_of(published), **how)
-
-    assert not list(tmp_path.glob(".*"))
-
-
-@pytest.mark.parametrize("flag", [["--top-p", "0.9"], ["--seed", "1"], ["--sample-top-k", "3"]])
-def test_a_flag_that_would_mean_nothing_is_refused(flag: list[str], tmp_path: Path) -> None:
-    queries = tmp_path / "q.jsonl"
-    queries.write_text('{"input": "Why?"}\n')
-
-    run = CliRunner().invoke(
-        cli, ["--home", str(tmp_path), "answer", "--in", str(queries), "--out", "a.parquet", *flag]
-    )
-
-    assert run.exit_code == 2
-    assert f"{flag[0]} is for drawn texts: give --sample-temperature above 0 too." in run.output
-
-
-def test_stops_are_written_as_people_write_them() -> None:
-    assert stops_given({"stops": (r"\n\n", "###", "é\\t")}) == ["\n\n", "###", "é\t"]
-    assert (stops_given({"stops": ()}), stops_given({"stops": ("",)})) == (["\n"], [""])
-
-
-def test_a_composition_serves_the_route_its_own_way_and_the_row_says_which(published: Home, tmp_path: Path) -> None:
-    queries = queries_of(published, tmp_path / "q.jsonl")
-
-    texts = {}
-    for name in ("mixture", "cat", "selection"):
-        out = tmp_path / f"{name}.parquet"
-        answer_batch(str(queries), str(out), compose=name, settings=settings_of(published))
-        rows = rows_of(out)
-        texts[name] = [row["text"] for row in rows]
-        assert {(json.loads(row["composition"] or '["mixture"]')[0], row["error"]) for row in rows} == {(name, None)}
-
-    assert texts["cat"] == texts["mixture"]
-    kept = {row["composition"] for row in ledger_of(published).read("outputs", ["composition"]).to_pylist()}
-    assert len(kept) == 3
-
-
-def test_routes_that_a_composition_refuses_carry_the_reason(published: Home, tmp_path: Path) -> None:
-    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
-
-    answer_batch(str(queries), str(out), compose="ties", settings=settings_of(published))
-
-    refused = [row["error"] for row in rows_of(out) if row["error"]]
-    assert refused
-    assert all("rank" in error for error in refused)
-
-
-def test_an_unknown_composition_is_told_before_anything_runs(published: Home, tmp_path: Path) -> None:
-    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
-
-    with pytest.raises(SettingError, match="no composition 'blend'"):
-        answer_batch(str(queries), str(out), compose="blend", settings=settings_of(published))
-
-
 def test_a_base_without_a_chat_template_is_told(published: Home, tmp_path: Path) -> None:
     queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
 
     with pytest.raises(SettingError, match="no chat template"):
         answer_batch(str(queries), str(out), template="chat", settings=settings_of(published))
-
-
-def test_a_gates_answers_are_stored_and_are_those_of_the_gate_itself(published: Home, tmp_path: Path) -> None:
-    from lorauter.gates.protocol import GatedRoute
-    from lorauter.gates.singular_rows import singular_rows_of
-    from lorauter.gates.spectr import SpectrGate
-
-    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
-    settings = settings_of(published)
-
-    first = answer_batch(str(queries), str(out), ["spectr"], settings=settings)
-    rows = rows_of(out)
-    out.unlink()
-    again = answer_batch(str(queries), str(out), ["spectr"], settings=settings)
-
-    assert (first["new"], again["new"], first["failed"]) == (len(rows), 0, 0)
-    assert [row["text"] for row in rows_of(out)] == [row["text"] for row in rows]
-    verdicts = current_snapshot(published.snapshots).read("adapters")
-    pool = sorted(row["adapter"] for row in verdicts if row["admitted"] and not row["dora"])
-    assert {row["composition"] for row in rows} == {'["gate:spectr", {}]'}
-    assert all(row["adapters"] == [{"adapter": key, "weight": None} for key in pool] for row in rows)
-    engine = engine_here(published, BASE, verdicts[0]["base_sha"])
-    gate = GatedRoute(SpectrGate(pool, singular_rows_of(engine.weights_of)))
-    templates = {task.name: task.template for task in stored_tasks(published.task_folder)}
-    prompts = [templates[row["task"]].replace("{input}", row["input"]) for row in rows]
-    assert [row["text"] for row in rows] == engine.answer(prompts, [gate] * len(rows), 3)
-
-
-def test_a_gates_candidates_are_those_that_can_still_be_had(published: Home, hub_folder: Path, tmp_path: Path) -> None:
-    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
-    lost = next(r["adapter"] for r in current_snapshot(published.snapshots).read("best") if r["adapter"])
-    repo = AdapterId.parse(lost).repo
-    folders = [hub_folder / repo, *(published.root / "hub").glob("models--" + repo.replace("/", "--"))]
-    for number, folder in enumerate(folders):
-        folder.rename(tmp_path / f"away-{number}")
-
-    try:
-        answer_batch(str(queries), str(out), ["arrow", "logo"], settings=settings_of(published))
-    finally:
-        for number, folder in enumerate(folders):
-            (tmp_path / f"away-{number}").rename(folder)
-
-    used = {row["router"]: {a["adapter"] for a in row["adapters"]} for row in rows_of(out)}
-    assert used["arrow"] and used["logo"] and lost not in used["arrow"] | used["logo"]
-    assert not [row for row in rows_of(out) if row["error"]]
 
 
 def test_one_input_asked_for_two_tasks_goes_to_each_tasks_own_adapter(published: Home, tmp_path: Path) -> None:
@@ -415,23 +114,6 @@ def test_one_input_asked_for_two_tasks_goes_to_each_tasks_own_adapter(published:
         ("animals", "animals", "bob/animals"),
         ("colours", "colours", "ann/colours"),
     ]
-
-
-def test_what_failed_before_a_kill_counts_after_the_resume(
-    published: Home, tmp_path: Path, killed: Callable[..., list[dict[str, Any]]]
-) -> None:
-    queries = queries_of(published, tmp_path / "q.jsonl", [{"input": "x", "metric": "no"}])
-    rows = queries.read_text().splitlines(keepends=True)
-    queries.write_text("".join([rows[-1], *rows[:-1]]))  # the fault lies in the first chunk
-    out = tmp_path / "a.parquet"
-
-    made = killed(queries, ["--router", "base"])
-
-    outcome = answer_batch(str(queries), str(out), ["base"], settings=settings_of(published))
-
-    rows = rows_of(out)
-    assert [row["error"] is not None for row in made] == [False, False, False, True]
-    assert (outcome["failed"], sum(row["error"] is not None for row in rows)) == (1, 1)
 
 
 def test_bounds_of_a_column_with_gaps_are_read_as_pandas_writes_them(published: Home, tmp_path: Path) -> None:
@@ -493,48 +175,3 @@ def test_a_slip_of_the_pen_is_told_before_prefect_starts(
 
     assert said in f"{run.exception}{run.output}"
     assert started == []
-
-
-def test_a_gate_is_not_composed(published: Home, tmp_path: Path) -> None:
-    queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
-
-    with pytest.raises(SettingError, match="'lag' weighs adapters token by token and cannot be composed"):
-        answer_batch(str(queries), str(out), ["lorauter", "lag"], compose="cat", settings=settings_of(published))
-    assert not out.exists()
-
-
-@pytest.mark.parametrize("router", ["logo", "lorahub"])
-def test_a_router_that_asks_the_base_is_loaded_with_an_engine(published: Home, tmp_path: Path, router: str) -> None:
-    snapshot, task = current_snapshot(published.snapshots), stored_tasks(published.task_folder)[0]
-    engine = engine_here(published, BASE, snapshot.read("tasks")[0]["base_sha"])
-    query, made = task.test[0].input, []
-
-    def loaded() -> Any:
-        made.append(router)
-        return engine
-
-    opened = lorauter.load(
-        snapshot.folder,
-        router=router,
-        encoder=lambda wanted: model_folder(published, wanted.id, wanted.sha),
-        engine=loaded,
-        prompt_of=task.prompt,
-    )
-    assert made == []
-    route = opened.route([query])[0]
-
-    path, out = tmp_path / "q.jsonl", tmp_path / "a.parquet"
-    path.write_text(json.dumps({"id": "1", "input": query, "task": task.name}))
-    answer_batch(str(path), str(out), [router], settings=settings_of(published))
-    assert made == [router]
-    assert [(a["adapter"], a["weight"]) for a in rows_of(out)[0]["adapters"]] == list(route.mixture)
-
-
-def test_a_gates_route_is_told_by_its_candidates(published: Home) -> None:
-    verdicts = current_snapshot(published.snapshots).read("adapters")
-
-    told = StringIO()
-    stages.route(published, ["Which pet barks?"], RouteOptions("lag"), told)
-
-    admitted = sorted(row["adapter"] for row in verdicts if row["admitted"])
-    assert told.getvalue().splitlines() == [f"token\t{key}" for key in admitted]

@@ -7,15 +7,12 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from catalog.adapters.adapter import AdapterId
-from catalog.curation import BAN, UNBAN
 from catalog.hub.client import COUNT
 from catalog.rules.table import Policy
 from flows.cli.main import cli
@@ -23,42 +20,11 @@ from flows.home.home import Home, open_home
 from flows.home.parts import engine_here, hub_of, ledger_of
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
-from flows.stages import crawl, curate, validate
-from flows.validate.verdicts import Judged
+from flows.stages import crawl, validate
+from tests.flows.validate.judging import BASE, OTHER_BASE, SOUND, admitted, change, reasons, run
 
 ROOT = Path(__file__).parents[3]
 WILD = Path(os.environ.get("LORAUTER_TEST_DATA") or ROOT / "../shared/data") / "wild_adapters"
-BASE, OTHER_BASE = "tiny/llama", "tiny/other"
-SOUND = {"ann/colours": None, "bob/animals": None, "cleo/compass": None, "wild/checkpoints:checkpoint-200": None}
-
-
-@pytest.fixture
-def folder(tmp_path: Path, tiny_hub_folder: Path) -> Path:
-    """A hub of one's own to change: the tiny one without its encoder."""
-    root = tmp_path / "hub"
-    shutil.copytree(tiny_hub_folder, root, ignore=shutil.ignore_patterns("sentence-transformers"))
-    return root
-
-
-@pytest.fixture
-def hub(folder: Path, no_wait: None) -> Iterator[HubServer]:
-    with serve_in_thread(folder) as server:
-        yield server
-
-
-def run(tmp_path: Path, hub: HubServer, **settings: Any) -> tuple[Home, Judged]:
-    home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, **{"base": BASE, **settings})
-    crawl(home)
-    return home, validate(home)
-
-
-def reasons(home: Home, base: str = BASE) -> dict[str, str | None]:
-    rows = [row for row in ledger_of(home).current("verdicts") if row["base"] == base]
-    return {AdapterId.parse(row["adapter"]).name: row["reason"] for row in rows}
-
-
-def admitted(home: Home, base: str = BASE) -> dict[str, str | None]:
-    return {name: reason for name, reason in reasons(home, base).items() if reason is None}
 
 
 def test_admitted_and_rejected_are_all_that_was_seen(tmp_path: Path, hub: HubServer) -> None:
@@ -91,11 +57,6 @@ def test_the_first_policy_again_admits_without_a_request(tmp_path: Path, hub: Hu
     files = COUNT.file
     home, _ = run(tmp_path, hub)
     assert (COUNT.file, admitted(home)) == (files, SOUND)
-
-
-def change(folder: Path, repo: str, **fields: object) -> None:
-    config = folder / repo / "adapter_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | fields))
 
 
 def test_another_rank_than_the_configs_is_served_where_the_policy_lets_the_headers_count(
@@ -161,105 +122,6 @@ def test_a_verdict_tells_what_the_adapter_is(tmp_path: Path, hub: HubServer) -> 
         "rslora": False,
     }
     assert {name: row[name] for name in wanted} == wanted
-
-
-def test_a_duplicate_is_linked_and_not_downloaded(tmp_path: Path, hub: HubServer) -> None:
-    home, _ = run(tmp_path, hub)
-    row = next(row for row in ledger_of(home).current("verdicts") if row["repo"] == "wild/copycat")
-    assert (AdapterId.parse(row["duplicate_of"]).name, row["downloaded"]) == ("ann/colours", False)
-    assert not list((home.root / "hub").glob("models--wild--copycat"))
-
-
-def made(folder: Path, at: float, downloads: int = 0) -> None:
-    """Let a hub's repo be of that age."""
-    (folder / ".hub.json").write_text(json.dumps({"downloads": downloads}))
-    for file in folder.iterdir():
-        os.utime(file, (at, at))
-
-
-def originals(home: Home) -> dict[str, str | None]:
-    """Whose weights the original and its copy are said to be."""
-    rows = [row for row in ledger_of(home).current("verdicts") if row["repo"] in ("ann/colours", "wild/copycat")]
-    return {row["repo"]: row["duplicate_of"] and AdapterId.parse(row["duplicate_of"]).name for row in rows}
-
-
-def test_a_copy_that_came_later_does_not_displace_the_original(tmp_path: Path, hub: HubServer, folder: Path) -> None:
-    made(folder / "ann/colours", at=1.6e9)
-    made(folder / "wild/copycat", at=1.7e9, downloads=1000)
-
-    home, _ = run(tmp_path, hub)
-
-    assert originals(home) == {"ann/colours": None, "wild/copycat": "ann/colours"}
-    listed = {row["repo"]: row["created"] for row in ledger_of(home).current("repos")}
-    assert (listed["ann/colours"], listed["wild/copycat"]) == ("2020-09-13T12:26:40.000Z", "2023-11-14T22:13:20.000Z")
-
-
-def test_a_banned_original_gives_its_place_to_the_copy_until_the_ban_is_lifted(
-    tmp_path: Path, hub: HubServer, folder: Path
-) -> None:
-    made(folder / "ann/colours", at=1.7e9)
-    made(folder / "wild/copycat", at=1.6e9)
-    home, _ = run(tmp_path, hub)
-    before = originals(home)
-    curate(home, BAN, "wild/copycat", "", "stolen", "ann")
-
-    validate(home)
-
-    banned = originals(home), reasons(home)["ann/colours"]
-    curate(home, UNBAN, "wild/copycat", "", "it was not", "ann")
-    validate(home)
-    assert banned == ({"ann/colours": None, "wild/copycat": None}, None)
-    assert originals(home) == before == {"ann/colours": "wild/copycat", "wild/copycat": None}
-
-
-def test_a_banned_copy_stays_the_copy_that_it_is(tmp_path: Path, hub: HubServer, folder: Path) -> None:
-    made(folder / "ann/colours", at=1.6e9)
-    made(folder / "wild/copycat", at=1.7e9)
-    home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
-    curate(home, BAN, "wild/copycat", "", "stolen", "ann")
-
-    home, _ = run(tmp_path, hub)
-
-    assert originals(home) == {"ann/colours": None, "wild/copycat": "ann/colours"}
-    assert not list((home.root / "hub").glob("models--wild--copycat"))
-
-
-def test_an_original_whose_weights_cannot_be_had_gives_its_place_to_the_copy(
-    tmp_path: Path, hub: HubServer, folder: Path
-) -> None:
-    made(folder / "ann/colours", at=1.6e9)
-    made(folder / "wild/copycat", at=1.7e9)
-    home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
-    crawl(home)
-    validate(home, download=False)
-    shutil.rmtree(folder / "ann/colours")
-
-    validate(home)
-
-    assert (reasons(home)["ann/colours"], reasons(home)["wild/copycat"]) == ("unreachable", None)
-    assert originals(home) == {"ann/colours": None, "wild/copycat": None}
-
-
-def test_trouble_on_the_way_to_an_original_makes_no_original_of_its_copy(
-    tmp_path: Path, hub: HubServer, folder: Path
-) -> None:
-    made(folder / "ann/colours", at=1.6e9)
-    made(folder / "wild/copycat", at=1.7e9)
-    home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
-    crawl(home)
-    validate(home, download=False)
-    hub.set_faults(Faults(forbidden=1.0))
-
-    validate(home)
-
-    assert (reasons(home)["ann/colours"], reasons(home)["wild/copycat"]) == ("unreachable", "duplicate")
-
-
-def test_when_the_original_goes_its_duplicate_takes_its_place(tmp_path: Path, hub: HubServer, folder: Path) -> None:
-    run(tmp_path, hub)
-    shutil.rmtree(folder / "ann/colours")
-    home, _ = run(tmp_path, hub, sweep_days=0)
-    assert reasons(home)["wild/copycat"] is None
 
 
 def test_a_changed_commit_is_read_anew_and_nothing_else(tmp_path: Path, hub: HubServer, folder: Path) -> None:

@@ -1,100 +1,41 @@
-"""Stories of compositions, with PEFT's add_weighted_adapter as the reference: fp32, a tiny random Llama.
-
-TOLERANCE is on logits of order 1 to 10; PEFT multiplies in another order.
-"""
+"""Stories of compositions, with PEFT's add_weighted_adapter as the reference: fp32, a tiny random Llama."""
 
 from __future__ import annotations
 
-import copy
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from peft.utils import merge_utils
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
-from catalog.errors import SettingError, UnsupportedAdapter
-from lorauter.adapters.weights import AdapterWeights, LoraPair, read_adapter
-from lorauter.compositions import COMPOSITIONS, open_composition
-from lorauter.compositions.base import Composed, CompositionOptions, Merge, Merging, compose_all
-from lorauter.compositions.cat import cat
-from lorauter.compositions.reading import reader
-from lorauter.compositions.saving import save_merged
+from lorauter.adapters.weights import AdapterWeights, LoraPair
+from lorauter.compositions import COMPOSITIONS
+from lorauter.compositions.base import Composed, CompositionOptions
 from lorauter.compositions.thinning import drawn
-from lorauter.engine.bank.bank import AdapterBank
 from lorauter.routing.routes import Mixture
+from tests.lorauter.compositions.kinds import (
+    IDS,
+    O_PROJ,
+    Q_PROJ,
+    TOLERANCE,
+    V_PROJ,
+    compose,
+    delta,
+    merge_of,
+    served,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
-Q_PROJ, V_PROJ, O_PROJ = (f"model.layers.0.self_attn.{name}_proj" for name in "qvo")
-ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
-KINDS: dict[str, dict[str, Any]] = {
-    "qv": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
-    "qv_too": {"r": 4, "lora_alpha": 3, "target_modules": ["q_proj", "v_proj"]},
-    "mlp": {"r": 4, "lora_alpha": 4, "target_modules": ["v_proj", "up_proj", "down_proj"]},
-    "wide": {"r": 8, "target_modules": ATTENTION},
-    "rslora": {"r": 4, "lora_alpha": 4, "use_rslora": True, "target_modules": ["q_proj", "o_proj"]},
-    "pattern": {
-        "r": 4,
-        "target_modules": ATTENTION,
-        "rank_pattern": {"q_proj": 2},
-        "alpha_pattern": {"v_proj": 3, "q_proj": 5},
-    },
-    "dora": {"r": 4, "use_dora": True, "target_modules": ["q_proj", "down_proj"]},
-}
-MERGES = ("linear", "ties", "magnitude_prune", "dare_linear", "dare_ties")
-TWO_SIDED = (*MERGES, "fusion")
-OPTIONS = CompositionOptions(density=0.3, seed=5)
-IDS = torch.arange(20)[None] * 3 % 50
+
 SAME_RANK: list[Mixture] = [
     (("qv", 0.6), ("qv_too", 0.4)),
     (("qv", 0.7), ("mlp", -0.4), ("qv_too", 1.3)),  # other targets, a negative weight, weights that add up to anything
     (("qv", 0.5), ("rslora", 0.5)),
 ]
-
-
-@pytest.fixture(scope="module")
-def base() -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        initializer_range=0.2,
-    )
-    return LlamaForCausalLM(config).eval()
-
-
-@pytest.fixture(scope="module")
-def find(base: LlamaForCausalLM, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    root = tmp_path_factory.mktemp("adapters")
-    for seed, (kind, options) in enumerate(KINDS.items()):
-        torch.manual_seed(seed)
-        model = get_peft_model(copy.deepcopy(base), LoraConfig(init_lora_weights=False, **options))
-        model.save_pretrained(str(root / kind))
-    return lambda key: root / key
-
-
-@pytest.fixture(scope="module")
-def read(find: Callable[[str], Path]) -> Callable[[str], AdapterWeights]:
-    return reader(find)
-
-
-@pytest.fixture(scope="module")
-def peft(base: LlamaForCausalLM, find: Callable[[str], Path]) -> PeftModel:
-    model = PeftModel.from_pretrained(copy.deepcopy(base), str(find("qv")), adapter_name="qv")
-    for kind in KINDS:
-        if kind != "qv":
-            model.load_adapter(str(find(kind)), adapter_name=kind)
-    return model.eval()
 
 
 @torch.inference_mode()
@@ -107,35 +48,6 @@ def peft_merged(peft: PeftModel, mixture: Mixture, how: str, **options: Any) -> 
         return logits
     finally:
         peft.delete_adapter("new")
-
-
-@torch.inference_mode()
-def served(base: LlamaForCausalLM, composed: Composed, read: Callable[[str], AdapterWeights]) -> torch.Tensor:
-    """Logits of the base with what the composition says, as the adapter bank serves it."""
-    bank = AdapterBank(base, "cpu", torch.float32, capacity=8)
-    for key, _ in composed.mixture:
-        merged = composed.merge is not None and composed.merge.key == key
-        bank.add(key, composed.merge.weights(read) if merged and composed.merge else read(key))
-    with bank.serving(bank.plan([composed.mixture])):
-        logits: torch.Tensor = base(IDS).logits
-    return logits
-
-
-def compose(name: str, mixture: Mixture, options: CompositionOptions = OPTIONS) -> Composed:
-    return open_composition(name, options).compose(mixture)
-
-
-def merge_of(name: str, mixture: Mixture, options: CompositionOptions = OPTIONS) -> Merge:
-    merge = compose(name, mixture, options).merge
-    assert merge is not None
-    return merge
-
-
-def delta(pair: LoraPair) -> torch.Tensor:
-    return pair.scaling * pair.b @ pair.a
-
-
-# -- against PEFT ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -239,9 +151,6 @@ def test_where_peft_overscales_a_merge_that_begins_with_an_rslora_ours_does_not(
     assert not torch.allclose(logits, peft_merged(peft, mixture, "linear"), atol=0.1)
 
 
-# -- the maths ------------------------------------------------------------------------------------
-
-
 def test_fusion_is_the_product_of_the_averaged_factors(read: Callable[[str], AdapterWeights]) -> None:
     merged = merge_of("fusion", (("qv", 0.5), ("qv_too", 0.5))).weights(read).modules
 
@@ -296,179 +205,3 @@ def test_trimming_keeps_the_share_and_dropping_keeps_the_mean() -> None:
     plain = merge_of("linear", two).weights(lambda _: ones).modules[Q_PROJ]
     assert float(dropped.a.mean() / plain.a.mean()) == pytest.approx(1, abs=0.05)
     assert float((dropped.a == 0).float().mean()) == pytest.approx(0.7**2, abs=0.03)
-
-
-# -- keys -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["cat", *TWO_SIDED])
-def test_the_same_members_have_one_key_and_one_adapter(name: str, read: Callable[[str], AdapterWeights]) -> None:
-    one = merge_of(name, (("qv", 0.7), ("qv_too", 0.3)))
-    torch.manual_seed(99)  # DARE does not draw from it
-    two = merge_of(name, (("qv_too", 0.3), ("qv", 0.2), ("mlp", 0.0), ("qv", 0.5)))
-
-    assert (one.key, one.members) == (two.key, two.members)
-    assert one.key.startswith(f"{name}:")
-    ours, theirs = one.weights(read).modules, two.weights(read).modules
-    assert ours and ours.keys() == theirs.keys()
-    assert [module for module in ours if not torch.equal(delta(ours[module]), delta(theirs[module]))] == []
-
-
-@pytest.mark.parametrize(
-    ("name", "deciding"),
-    [
-        ("cat", set()),
-        ("linear", set()),
-        ("fusion", set()),
-        ("ties", {"density", "majority"}),
-        ("magnitude_prune", {"density"}),
-        ("dare_linear", {"density", "seed"}),
-        ("dare_ties", {"density", "seed", "majority"}),
-    ],
-)
-def test_a_key_changes_with_what_decides_the_weights(name: str, deciding: set[str]) -> None:
-    mixture = (("qv", 0.7), ("qv_too", 0.3))
-    others: dict[str, Any] = {"density": 0.31, "majority": "frequency", "seed": 6}
-    plain: dict[str, Any] = {"density": 0.3, "seed": 5}
-    key = merge_of(name, mixture).key
-
-    changed = {o for o, v in others.items() if merge_of(name, mixture, CompositionOptions(**plain | {o: v})).key != key}
-
-    assert changed == deciding
-    assert merge_of(name, (("qv", 0.71), ("qv_too", 0.3))).key != key
-
-
-def test_rows_with_equal_mixtures_share_their_merge() -> None:
-    rows: list[Mixture] = [(("a", 0.5), ("b", 0.5)), (("b", 0.5), ("a", 0.5)), (("a", 1.0),), (), (("a", 1), ("b", 1))]
-
-    batch = compose_all(open_composition("cat"), rows)
-
-    first, last = batch.mixtures[0][0][0], batch.mixtures[4][0][0]
-    assert batch.mixtures == [((first, 1.0),), ((first, 1.0),), (("a", 1.0),), (), ((last, 1.0),)]
-    assert list(batch.merges) == [first, last]
-
-
-@pytest.mark.parametrize("name", COMPOSITIONS)
-def test_no_adapter_is_the_base(name: str) -> None:
-    assert compose(name, ()) == Composed(())
-
-
-@pytest.mark.parametrize(
-    ("mixture", "expected"),
-    [
-        ((("a", 0.5), ("b", 0.3)), (("a", 1.0),)),
-        ((("b", 0.5), ("a", 0.5)), (("a", 1.0),)),
-        ((("a", 0.2), ("b", 0.3), ("a", 0.2)), (("a", 1.0),)),
-        ((("a", 0.4), ("b", 0.1)), ()),  # the other half went to tasks that publish the base
-    ],
-)
-def test_selection_takes_the_heaviest(mixture: Mixture, expected: Mixture) -> None:
-    assert compose("selection", mixture) == Composed(expected)
-
-
-# -- refusals -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", TWO_SIDED)
-def test_unequal_ranks_are_refused_by_name(name: str, read: Callable[[str], AdapterWeights]) -> None:
-    merge = merge_of(name, (("qv", 0.6), ("wide", 0.4)))
-
-    with pytest.raises(
-        UnsupportedAdapter, match=rf"qv has rank 4 and wide rank 8 at .*: {name} adds .* mixture or cat"
-    ):
-        merge.weights(read)
-
-
-@pytest.mark.parametrize("name", ["cat", *TWO_SIDED])
-def test_a_dora_is_refused_by_name(name: str, read: Callable[[str], AdapterWeights]) -> None:
-    merge = merge_of(name, (("qv", 0.6), ("dora", 0.4)))
-
-    with pytest.raises(UnsupportedAdapter, match=f"dora is a DoRA, which {name} cannot merge.* mixture or selection"):
-        merge.weights(read)
-
-
-def test_adapters_of_other_bases_are_refused() -> None:
-    known = {
-        n: AdapterWeights({Q_PROJ: LoraPair(torch.ones(2, d), torch.ones(8, 2), 1.0)}) for n, d in (("a", 8), ("b", 9))
-    }
-    merge = merge_of("cat", (("a", 0.5), ("b", 0.5)))
-
-    with pytest.raises(UnsupportedAdapter, match=r"a and b have different shapes at .*q_proj: \(8, 8\) and \(8, 9\)"):
-        merge.weights(known.__getitem__)
-
-
-def test_a_member_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedAdapter, match="org/gone@abc: The adapter has no readable"):
-        reader(lambda key: tmp_path)("org/gone@abc")
-
-
-@pytest.mark.parametrize("options", [{"density": 0}, {"density": 1.1}, {"majority": "loudest"}])
-def test_an_option_out_of_range_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(SettingError, match=f"{next(iter(options))} is"):
-        CompositionOptions(**options)
-
-
-def test_an_unknown_composition_is_refused() -> None:
-    with pytest.raises(SettingError, match=r"no composition 'svd'.*mixture, selection, cat"):
-        open_composition("svd")
-
-
-# -- on disk --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "mixture", "rank"),
-    [
-        ("cat", (("qv", 0.6), ("wide", -0.3), ("pattern", 0.5), ("rslora", 0.2)), 4 + 8 + 2 + 4),
-        ("ties", (("qv", 0.6), ("mlp", 0.4)), 4),
-    ],
-)
-def test_peft_loads_a_saved_merge_with_the_same_logits(
-    name: str,
-    mixture: Mixture,
-    rank: int,
-    base: LlamaForCausalLM,
-    read: Callable[[str], AdapterWeights],
-    tmp_path: Path,
-) -> None:
-    composed = compose(name, mixture)
-    assert composed.merge
-
-    saved = save_merged(tmp_path, composed.merge.weights(read), "org/base")
-
-    config = json.loads((tmp_path / "adapter_config.json").read_text())
-    loaded = PeftModel.from_pretrained(copy.deepcopy(base), str(tmp_path)).eval()
-    with torch.inference_mode():
-        logits = loaded(IDS).logits
-    assert (saved, config["r"], config["lora_alpha"], config["base_model_name_or_path"]) == (
-        rank,
-        rank,
-        rank,
-        "org/base",
-    )
-    torch.testing.assert_close(logits, served(base, composed, read), **TOLERANCE)
-
-
-def test_a_saved_adapter_is_read_back_and_keeps_patterns_as_padding(
-    read: Callable[[str], AdapterWeights], tmp_path: Path
-) -> None:
-    save_merged(tmp_path, read("pattern"), "org/base")
-
-    again = read_adapter(tmp_path).modules
-
-    assert {pair.a.shape[0] for pair in again.values()} == {4}
-    for name, pair in read("pattern").modules.items():
-        torch.testing.assert_close(delta(again[name]), delta(pair))
-
-
-def test_a_dora_is_not_written_as_a_lora(read: Callable[[str], AdapterWeights], tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedAdapter, match="DoRA cannot be written"):
-        save_merged(tmp_path, read("dora"), "org/base")
-
-
-def test_a_merge_of_one_can_be_asked_for(read: Callable[[str], AdapterWeights]) -> None:
-    composition: Merging = cat()
-
-    merged = composition.merge((("qv", 0.5),)).weights(read).modules
-
-    torch.testing.assert_close(delta(merged[Q_PROJ]), 0.5 * delta(read("qv").modules[Q_PROJ]))

@@ -2,63 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from catalog.errors import TaskError
 from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import Example, Task
+from tests.warehouse.tasks.labelled_files import (
+    EXAMPLES,
+    ROWS,
+    WRITERS,
+    cause_of,
+    lines,
+    read_one,
+    write_jsonl,
+)
 from warehouse.tasks.folder import store_task
-from warehouse.tasks.labelled_rows import Columns
 from warehouse.tasks.readers import Layout, SourceTasks, read_source
 
 DATA = Path(os.environ.get("LORAUTER_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the public task files are not here: set LORAUTER_TEST_DATA")
-ROWS = [{"input": f"in {n}", "target": f'out, {n}\n"é"'} for n in range(8)]
-EXAMPLES = tuple(Example(row["input"], row["target"]) for row in ROWS)
-
-
-def lines(rows: Sequence[object]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def read_one(path: Path, **layout: Any) -> Task:
-    found = read_source(path, Layout(**layout))
-    assert len(found.tasks) == 1
-    return found.tasks[0]
-
-
-def cause_of(path: Path, **layout: Any) -> str:
-    with pytest.raises(TaskError) as caught:
-        read_source(path, Layout(**layout))
-    assert caught.value.next_step
-    return caught.value.cause
-
-
-def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    path.write_text("\ufeff" + lines(rows).replace("\n", "\r\n\r\n"))
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    pq.write_table(pa.Table.from_pylist(list(rows)), path)
-
-
-WRITERS = {".jsonl": write_jsonl, ".csv": write_csv, ".parquet": write_parquet}
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -133,72 +98,6 @@ def test_fields_given_beside_a_file_are_the_tasks(tmp_path: Path) -> None:
     assert read_one(tmp_path / "t.jsonl", fields=fields) == Task(
         "n", "bleu", EXAMPLES, template="{input}?", max_new_tokens=3, adapter="a", domain="d"
     )
-
-
-# Columns
-
-
-def test_columns_are_mapped_and_inputs_joined(tmp_path: Path) -> None:
-    rows = [{"context": "It rains.", "question": f"Is it wet? {n}", "answer": "yes", "part": "test"} for n in range(2)]
-    write_jsonl(tmp_path / "t.jsonl", [*rows, *({**row, "context": "Sun.", "part": "validation"} for row in rows)])
-    columns = Columns(("context", "question"), "answer", split="part")
-    task = read_one(tmp_path / "t.jsonl", columns=columns)
-    assert [e.input for e in task.validation] == ["Sun.\nIs it wet? 0", "Sun.\nIs it wet? 1"]
-    assert [e.input for e in task.test] == ["It rains.\nIs it wet? 0", "It rains.\nIs it wet? 1"]
-
-
-@pytest.mark.parametrize(
-    ("row", "options"),
-    [
-        ({"target": "no", "o": ["yes", "no"]}, ("o",)),
-        ({"target": 1, "o": ["yes", "no"]}, ("o",)),
-        ({"target": "1", "o": '["yes", "no"]'}, ("o",)),
-        ({"target": "no", "o": {"text": ["yes", "no"], "label": ["A", "B"]}}, ("o",)),
-        ({"target": 1, "one": "yes", "two": "no"}, ("one", "two")),
-    ],
-    ids=["a list", "a number", "JSON text", "texts and labels", "a column each"],
-)
-def test_options_come_in_the_usual_layouts(tmp_path: Path, row: dict[str, Any], options: tuple[str, ...]) -> None:
-    write_jsonl(tmp_path / "t.jsonl", [{"input": f"wet {n}?", **row} for n in range(2)])
-    task = read_one(tmp_path / "t.jsonl", columns=Columns(options=options))
-    assert task.validation == tuple(Example(f"wet {n}?", "no", ("yes", "no")) for n in range(2))
-
-
-def test_options_of_a_parquet_struct_are_read(tmp_path: Path) -> None:
-    rows = [{"input": f"wet {n}?", "target": "B", "o": {"text": ["yes", "no"], "label": ["A", "B"]}} for n in range(2)]
-    write_parquet(tmp_path / "t.parquet", rows)
-    task = read_one(tmp_path / "t.parquet", columns=Columns(options=("o",)))
-    assert task.validation[0] == Example("wet 0?", "B", ("yes", "no"))
-
-
-@pytest.mark.parametrize(
-    ("row", "fault"),
-    [
-        ({"target": "no"}, "field o is missing; the row has input, target."),
-        ({"target": "no", "o": ["no"]}, "field o must hold two texts or more."),
-        ({"target": "no", "o": ["no", 1]}, "field o must hold two texts or more."),
-        ({"target": "no", "o": {"label": ["A"]}}, "field o must hold two texts or more."),
-        ({"target": "no", "o": ["yes", "maybe"]}, "field target is 'no', which is none of the options."),
-        ({"target": 2, "o": ["yes", "maybe"]}, "field target must be text that is not empty."),
-        ({"target": True, "o": ["yes", "maybe"]}, "field target must be text that is not empty."),
-        ({"o": ["yes", "maybe"]}, "field target must be text that is not empty."),
-    ],
-)
-def test_bad_options_name_file_row_and_field(tmp_path: Path, row: dict[str, Any], fault: str) -> None:
-    write_jsonl(tmp_path / "t.jsonl", [{"input": "x", **row}])
-    path = tmp_path / "t.jsonl"
-    assert cause_of(path, columns=Columns(options=("o",))) == f"{path}, row 1: {fault}"
-
-
-def test_a_missing_id_names_the_row(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "t.jsonl", ROWS)
-    path = tmp_path / "t.jsonl"
-    assert cause_of(path, columns=Columns(id="uid")) == (
-        f"{path}, row 1: field uid is missing; the row has input, target."
-    )
-
-
-# Folders and known layouts
 
 
 def test_each_file_of_a_folder_is_a_task_but_files_named_by_a_split_make_one(tmp_path: Path) -> None:
@@ -305,79 +204,9 @@ def test_one_name_or_adapter_for_several_tasks_is_refused(tmp_path: Path, fields
     assert fault in cause_of(tmp_path, fields=fields)
 
 
-# Rows that say nothing, say something twice, or give the test away
-
-
-def test_faulty_rows_are_told_with_their_ids_and_dropped_where_that_is_harmless(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    rows = [
-        ("first one", "yes", "validation"),
-        ("first  one ", "yes", "validation"),  # row 2 repeats it
-        ("?!", "yes", "validation"),  # 3: near-empty, kept
-        (" ", "yes", "validation"),  # 4: empty
-        ("second one", "no", "validation"),  # 5: leaks
-        ("third one", "no", "validation"),
-        ("second one", "no", "test"),
-        ("third one", "no", "train"),  # 8: leaks
-    ]
-    write_csv(path, [dict(zip(("input", "target", "split"), row, strict=True), k=f"k{row[0][0]}") for row in rows])
-    found = read_source(path, Layout(Columns(id="k")))
-    assert found == SourceTasks(
-        (
-            Task(
-                "t",
-                "exact_match",
-                (Example("first one", "yes"), Example("?!", "yes"), Example("third one", "no")),
-                (Example("second one", "no"),),
-            ),
-        ),
-        (
-            f"t: 1 row dropped, empty in field input or target: {path}, row 4 (id k )",
-            f"t: 1 row kept, with fewer than 3 letters or digits in field input: {path}, row 3 (id k?)",
-            f"t: 1 row dropped, with the input and target of an earlier row: {path}, row 2 (id kf)",
-            f"t: 1 row dropped, of validation whose field input is a test input too: {path}, row 5 (id ks)",
-            f"t: 1 row dropped, of train whose field input is a validation input too: {path}, row 8 (id kt)",
-        ),
-    )
-
-
-def test_what_is_kept_is_told_too_and_long_lists_are_cut(tmp_path: Path) -> None:
-    path = tmp_path / "t.jsonl"
-    path.write_text(lines(ROWS + ROWS))
-    found = read_source(path, Layout(keep=True))
-    assert found.tasks[0].validation == EXAMPLES * 2
-    assert found.notes == (
-        f"t: 8 rows kept, with the input and target of an earlier row: {path}, rows 9, 10, 11, 12, 13 and 3 more",
-    )
-
-
-def test_a_task_left_with_one_example_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "t.jsonl"
-    path.write_text(lines(ROWS[:1] * 9))
-    assert cause_of(path) == (
-        f"{path}: t has 1 validation examples, at least 2 are needed; "
-        f"t: 8 rows dropped, with the input and target of an earlier row: {path}, rows 2, 3, 4, 5, 6 and 3 more."
-    )
-
-
-def test_rows_of_a_task_folder_are_told_of_and_stay(tmp_path: Path) -> None:
-    task = Task("t", "exact_match", EXAMPLES * 2, EXAMPLES[:1])
-    folder = store_task(tmp_path, task)
-    found = read_source(tmp_path, Layout())
-    assert found.tasks == (task,)
-    path = folder / "validation.jsonl"
-    assert found.notes == (
-        f"t: 8 rows kept, with the input and target of an earlier row: {path}, rows 9, 10, 11, 12, 13 and 3 more",
-        f"t: 2 rows kept, of validation whose field input is a test input too: {path}, rows 1, 9",
-    )
-
-
 def test_options_beside_a_task_folder_are_refused(tmp_path: Path) -> None:
     folder = store_task(tmp_path, Task("t", "exact_match", EXAMPLES))
     assert cause_of(tmp_path, fields={"metric": "bleu"}) == f"{folder}/task.json says how its task is."
-
-
-# The real files
 
 
 @needs_data
