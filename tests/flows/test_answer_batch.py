@@ -24,7 +24,7 @@ from flows.answer_batch import answer_batch
 from flows.cli.main import cli
 from flows.cli.options import stops_given
 from flows.home.home import Home, open_home
-from flows.home.parts import ledger_of, model_folder, open_engine
+from flows.home.parts import engine_here, ledger_of, model_folder
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
 from lorauter.engine.stopping import cut_at_stop
@@ -377,7 +377,7 @@ def test_a_gates_answers_are_stored_and_are_those_of_the_gate_itself(published: 
     pool = sorted(row["adapter"] for row in verdicts if row["admitted"] and not row["dora"])
     assert {row["composition"] for row in rows} == {'["gate:spectr", {}]'}
     assert all(row["adapters"] == [{"adapter": key, "weight": None} for key in pool] for row in rows)
-    engine = open_engine(published, BASE, verdicts[0]["base_sha"])
+    engine = engine_here(published, BASE, verdicts[0]["base_sha"])
     gate = GatedRoute(SpectrGate(pool, singular_rows_of(engine.weights_of)))
     templates = {task.name: task.template for task in stored_tasks(published.task_folder)}
     prompts = [templates[row["task"]].replace("{input}", row["input"]) for row in rows]
@@ -506,7 +506,7 @@ def test_a_gate_is_not_composed(published: Home, tmp_path: Path) -> None:
 @pytest.mark.parametrize("router", ["logo", "lorahub"])
 def test_a_router_that_asks_the_base_is_loaded_with_an_engine(published: Home, tmp_path: Path, router: str) -> None:
     snapshot, task = current_snapshot(published.snapshots), stored_tasks(published.task_folder)[0]
-    engine = open_engine(published, BASE, snapshot.read("tasks")[0]["base_sha"])
+    engine = engine_here(published, BASE, snapshot.read("tasks")[0]["base_sha"])
     query, made = task.test[0].input, []
 
     def loaded() -> Any:

@@ -11,7 +11,7 @@ from catalog.adapters.adapter import AdapterId
 from catalog.errors import DiskError, SettingError
 from catalog.tasks.answer import Failed
 from flows.home.home import Home, open_home
-from flows.home.parts import conditions_on, ledger_of, model_folder, open_engine, open_outputs
+from flows.home.parts import conditions_on, engine_here, ledger_of, model_folder, open_outputs
 from flows.score.score import Scores
 from flows.stages import crawl, score, validate
 from lorauter.compositions import spelled
@@ -141,6 +141,6 @@ def test_a_mixture_with_a_hopeless_member_fails_alone(home: Home, composition: s
 
     answers, new = open_outputs(home).ensure(work, conditions, lambda _: None)
 
-    engine = open_engine(home, base.id, base.sha)
+    engine = engine_here(home, base.id, base.sha)
     assert answers[1:] == engine.answer(["red"] * 3, [Route(mixture) for mixture in mixtures[1:]], 3)
     assert (new, isinstance(answers[0], Failed)) == (4, True)
