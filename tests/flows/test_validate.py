@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 
 from catalog.adapters.adapter import AdapterId
 from catalog.curation import BAN, UNBAN
@@ -20,7 +21,7 @@ from catalog.hub.client import COUNT
 from catalog.rules.table import Policy
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
-from flows.home.parts import hub_of, ledger_of, open_engine
+from flows.home.parts import engine_here, hub_of, ledger_of
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
 from flows.stages import crawl, curate, validate
@@ -109,7 +110,7 @@ def test_another_rank_than_the_configs_is_served_where_the_policy_lets_the_heade
 
     row = next(row for row in ledger_of(home).current("verdicts") if row["repo"] == "ann/colours")
     assert (row["reason"], row["rank"], row["rank_mismatches"]) == (None, 4, 4)
-    engine = open_engine(home, BASE, judged.bases[0].sha)
+    engine = engine_here(home, BASE, judged.bases[0].sha)
     assert len(engine.generate(["red"], [((row["adapter"], 1.0),)], 2)) == 1
 
 
@@ -136,6 +137,20 @@ def test_weights_that_an_older_version_checked_are_judged_by_their_norms(
     validate(home)
 
     assert reasons(home)["ann/colours"] == reason
+
+
+@pytest.mark.parametrize("side", ["lora_A", "lora_B"])
+def test_a_dora_whose_products_are_zero_is_admitted(tmp_path: Path, folder: Path, hub: HubServer, side: str) -> None:
+    path = folder / "ann/colours/adapter_model.safetensors"
+    tensors = load_file(path)
+    vectors = {k.replace("lora_B.weight", "lora_magnitude_vector"): t[:, 0] for k, t in tensors.items() if "_B" in k}
+    at_rest = {key: tensor * (side not in key) for key, tensor in tensors.items()}
+    save_file({**at_rest, **{key: vector.clone() for key, vector in vectors.items()}}, path, {"format": "pt"})
+    change(folder, "ann/colours", use_dora=True)
+
+    home, _ = run(tmp_path, hub)
+
+    assert reasons(home)["ann/colours"] is None
 
 
 def test_every_failing_rule_is_kept_with_its_evidence(tmp_path: Path, hub: HubServer) -> None:
