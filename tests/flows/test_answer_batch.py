@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import lorauter
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
+from catalog.formats.table import format_named
 from flows import stages
 from flows.answer.route_texts import RouteOptions
 from flows.answer_batch import answer_batch
@@ -27,6 +28,7 @@ from flows.home.home import Home, open_home
 from flows.home.parts import ledger_of, model_folder, open_engine
 from flows.mirror.server import serve_in_thread
 from flows.refresh import refresh
+from lorauter.engine.decoding import read_spelled
 from lorauter.engine.stopping import cut_at_stop
 from tests.processes import ended, kill_when, start_command
 from warehouse.queries.queries import read_queries
@@ -315,7 +317,7 @@ def test_a_flag_that_would_mean_nothing_is_refused(flag: list[str], tmp_path: Pa
 
 def test_stops_are_written_as_people_write_them() -> None:
     assert stops_given({"stops": (r"\n\n", "###", "é\\t")}) == ["\n\n", "###", "é\t"]
-    assert (stops_given({"stops": ()}), stops_given({"stops": ("",)})) == (["\n"], [""])
+    assert (stops_given({"stops": ()}), stops_given({"stops": ("",)})) == (None, [""])
 
 
 def test_a_composition_serves_the_route_its_own_way_and_the_row_says_which(published: Home, tmp_path: Path) -> None:
@@ -349,6 +351,27 @@ def test_an_unknown_composition_is_told_before_anything_runs(published: Home, tm
 
     with pytest.raises(SettingError, match="no composition 'blend'"):
         answer_batch(str(queries), str(out), compose="blend", settings=settings_of(published))
+
+
+def test_a_named_format_makes_the_prompts_and_brings_its_stops(published: Home, tmp_path: Path) -> None:
+    queries = tmp_path / "q.jsonl"
+    queries.write_text(json.dumps({"id": "1", "input": "Which pet barks?"}) + "\n")
+    ways: list[dict[str, Any]] = [
+        {"template": "chatml"},
+        {"template": "chatml", "stop": ["\n"]},
+        {"template": "alpaca"},
+        {"template": "Q: {input} A:"},
+    ]
+
+    rows = [answered(published, queries, tmp_path / f"{n}.parquet", **way)[1][0] for n, way in enumerate(ways)]
+
+    assert [read_spelled(row["decoding"])[1] for row in rows] == [("\n", "<|im_end|>"), *[("\n",)] * 3]
+    prompts = {row["prompt"] for row in ledger_of(published).read("outputs").to_pylist()}
+    assert prompts >= {
+        "<|im_start|>user\nWhich pet barks?<|im_end|>\n<|im_start|>assistant\n",
+        format_named("alpaca").prompt("Which pet barks?"),
+        "Q: Which pet barks? A:",
+    }
 
 
 def test_a_base_without_a_chat_template_is_told(published: Home, tmp_path: Path) -> None:
@@ -477,6 +500,8 @@ def test_the_majority_answer_is_that_of_the_base_that_is_asked(published: Home, 
     [
         (["--router", "lorater"], "There is no router 'lorater'."),
         (["--compose", "blend"], "There is no composition 'blend'."),
+        (["--template", "alpacca"], "No prompt format is called 'alpacca'. Near names: alpaca, "),
+        (["--template", "alpaca_input"], "The prompt format alpaca_input needs an instruction."),
     ],
 )
 def test_a_slip_of_the_pen_is_told_before_prefect_starts(
