@@ -28,8 +28,8 @@ class PromptFormat:
         stops: texts that end an answer, beside the tokenizer's end-of-text token.
         marked: whether its own marks tell it apart: "### Response:" does, "User:" stands in any dialogue.
         source: where the field records these texts.
-        strips: whether a prompt leaves out the outer blanks of its input, as the chat templates of Llama 3 and Gemma do.
-            A task's template cannot say that.
+        strips: whether a prompt leaves out its input's outer blanks, as the chat templates of Llama 3 and Gemma do. A
+            task's template cannot say that.
     """
 
     name: str

@@ -84,8 +84,7 @@ def _format(name: str, row: object) -> PromptFormat:
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     for key, value in values.items():
         texts = value if key == "stops" and isinstance(value, tuple) else (value,)
-        if not (
-            isinstance(value, bool) if key in ("marked", "strips") else all(isinstance(text, str) for text in texts)
-        ):
+        kind = bool if key in ("marked", "strips") else str
+        if not all(isinstance(text, kind) for text in texts):
             raise TypeError(f"{name} has a {key} of the wrong kind")
     return PromptFormat(name, **values)

@@ -95,8 +95,8 @@ prompt_options = _all(
         metavar="NAME|TEXT",
         default="task",
         show_default=True,
-        help="How an input becomes a prompt: task: as its task was scored; chat: the base's chat template; a format that"
-        " `tasks formats` lists; or a text with {input}.",
+        help="How an input becomes a prompt. task: as its task was scored; chat: the base's own chat template; or a"
+        " format that `tasks formats` lists; or a text with {input}.",
     ),
 )
 decoding_options = _all(
