@@ -10,7 +10,6 @@ import click
 
 from flows.cli.options import endpoint_option
 from flows.cli.package_names import metric_option
-from warehouse.tasks.folder import stored_tasks
 
 
 @click.group("tasks")
@@ -72,6 +71,7 @@ def tasks_add(home: Path | None, /, source: str, **flags: Any) -> None:
 def tasks_list(home: Path | None) -> None:
     """List the tasks, one a line: name, metric, examples, content hash."""
     from flows.home.home import open_home
+    from warehouse.tasks.folder import stored_tasks
 
     for task in stored_tasks(open_home(home=home).task_folder):
         click.echo(f"{task.name}\t{task.metric}\t{len(task.validation)}\t{len(task.test)}\t{task.hash}")

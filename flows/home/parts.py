@@ -191,11 +191,12 @@ def loaded_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
     wanted = (home.settings, base, base_sha, dtype)
     if not _loaded or _loaded[0][0] != wanted:
         _loaded.clear()
-        _loaded.append((wanted, _open_engine(home, base, base_sha, dtype)))
+        _loaded.append((wanted, open_engine(home, base, base_sha, dtype)))
     return _loaded[0][1]
 
 
-def _open_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
+def open_engine(home: Home, base: str, base_sha: str, dtype: str | None = None) -> Engine:
+    """The engine on a base, loaded anew; in the settings' dtype unless told."""
     from lorauter.adapters.weights import JUDGED
     from lorauter.engine.engine import Engine
 
@@ -203,7 +204,7 @@ def _open_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
     return Engine(
         model_folder(home, base, base_sha),
         device=settings.device,
-        dtype=dtype,
+        dtype=dtype or settings.dtype,
         capacity=settings.capacity,
         find_adapter=partial(adapter_folder, home),
         passing=JUDGED,

@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from click.testing import CliRunner
 
 import catalog.hub.client
 from catalog.errors import HubDown, HubError, SettingError
-from catalog.hub.client import COUNT, Hub
+from catalog.hub.client import COUNT
 from flows.cli.main import cli
 from flows.crawl.listings import Crawled
 from flows.home.home import Home
-from flows.home.parts import hub_of, ledger_of
+from flows.home.parts import ledger_of
 from flows.home.settings import load_settings
 from flows.mirror import faults
 from flows.mirror.accounts import Account
@@ -60,12 +59,8 @@ def write_repo(folder: Path, base: str, day: int, **sidecar: Any) -> None:
 
 def open_home(tmp_path: Path, hub: HubServer, page_size: int = 4, **settings: Any) -> Home:
     """A home whose hub turns small pages."""
-    home = Home(
-        load_settings(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE, page_size=page_size, **settings)
-    )
-    options = replace(hub_of(home).options, attempts=2)
-    home.__dict__["hub"] = Hub(options)
-    return home
+    given = {"home": tmp_path / "home", "endpoint": hub.endpoint, "base": BASE, "page_size": page_size, **settings}
+    return Home(load_settings(**given))
 
 
 def repos(home: Home) -> dict[str, str | None]:
@@ -212,8 +207,7 @@ def test_a_twins_adapters_are_listed_with_those_of_its_base(tmp_path: Path, hub:
 
 
 def test_a_hub_that_nobody_answers_at_ends_the_crawl(tmp_path: Path, hub: HubServer) -> None:
-    home = open_home(tmp_path, hub)
-    home.__dict__["hub"] = Hub(replace(hub_of(home).options, endpoint="http://127.0.0.1:9", attempts=1))
+    home = open_home(tmp_path, hub, endpoint="http://127.0.0.1:9")
     with pytest.raises(HubDown, match="cannot be reached"):
         crawl(home)
 

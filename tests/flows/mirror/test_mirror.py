@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from huggingface_hub import HfApi
 
+from catalog.adapters.front_matter import front_matter
 from catalog.errors import SettingError
-from flows.mirror.card import read_card
 from flows.mirror.server import HubServer, serve, serve_in_thread
 from tests.flows.mirror.club import ADAPTER_TAG, BASE, add_adapter, get
 
@@ -134,7 +134,7 @@ def test_paths_info_knows_files_and_folders_and_skips_the_rest(api: HfApi) -> No
 
 
 def test_a_card_becomes_plain_json() -> None:
-    assert read_card("---\nday: 2026-01-02\nnan: .nan\n1: true\n---\n") == {
+    assert front_matter("---\nday: 2026-01-02\nnan: .nan\n1: true\n---\n") == {
         "day": "2026-01-02",
         "nan": "nan",
         "1": True,

@@ -17,8 +17,8 @@ import pytest
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
 
+from catalog.adapters.front_matter import front_matter
 from catalog.errors import SettingError
-from flows.mirror.card import read_card
 from flows.mirror.compression import PACKED_FROM
 from flows.mirror.generated import Closed, GeneratedShelf
 from flows.mirror.limits import Limits
@@ -153,7 +153,7 @@ def test_cards_and_configs_are_long_enough_to_be_packed(shelf: GeneratedShelf) -
     cards = [content.read(0, content.size) for name, content in texts if name == "README.md"]
     assert min(content.size for _, content in texts) >= PACKED_FROM
     assert 10 < sum(b"\r\n" in card for card in cards) < 40
-    assert all(read_card(card.decode())["base_model"] == BASE for card in cards)
+    assert all(front_matter(card.decode())["base_model"] == BASE for card in cards)
 
 
 def test_a_seed_makes_the_same_hub_again(shelf: GeneratedShelf) -> None:

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from flows.mirror.card import read_card
+from catalog.adapters.front_matter import front_matter
 from flows.mirror.server import HubServer, serve_in_thread
 from tests.flows.mirror.club import add_adapter, get
 
@@ -155,4 +155,4 @@ def test_a_foreign_host_name_is_not_answered(hub: HubServer) -> None:
     ],
 )
 def test_a_hostile_card_reads_as_none(front: str) -> None:
-    assert read_card(f"---\n{front}\n---\n") == {}
+    assert front_matter(f"---\n{front}\n---\n") == {}

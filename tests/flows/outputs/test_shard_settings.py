@@ -125,6 +125,7 @@ EVERY = {
     "policy": {"max_rank": 8, "licences": ["mit"], "blocked": ["eve/copycat"]},
     "strategy": "halving",
     "report": 0.25,
+    "unconfirmed": "base",
     "racing": {"least_gain": 0.125},
     "halving": {"rungs": [2, 4]},
     "routing": {"top_k": 2, "max_bytes": "50MB"},

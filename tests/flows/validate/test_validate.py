@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 
 from catalog.hub.client import COUNT
 from catalog.rules.table import Policy
@@ -98,6 +99,20 @@ def test_weights_that_an_older_version_checked_are_judged_by_their_norms(
     validate(home)
 
     assert reasons(home)["ann/colours"] == reason
+
+
+@pytest.mark.parametrize("side", ["lora_A", "lora_B"])
+def test_a_dora_whose_products_are_zero_is_admitted(tmp_path: Path, folder: Path, hub: HubServer, side: str) -> None:
+    path = folder / "ann/colours/adapter_model.safetensors"
+    tensors = load_file(path)
+    vectors = {k.replace("lora_B.weight", "lora_magnitude_vector"): t[:, 0] for k, t in tensors.items() if "_B" in k}
+    at_rest = {key: tensor * (side not in key) for key, tensor in tensors.items()}
+    save_file({**at_rest, **{key: vector.clone() for key, vector in vectors.items()}}, path, {"format": "pt"})
+    change(folder, "ann/colours", use_dora=True)
+
+    home, _ = run(tmp_path, hub)
+
+    assert reasons(home)["ann/colours"] is None
 
 
 def test_every_failing_rule_is_kept_with_its_evidence(tmp_path: Path, hub: HubServer) -> None:

@@ -102,6 +102,11 @@ def with_zero_a(folder: Path) -> None:
     write(folder, {key: tensor * ("lora_B" in key) for key, tensor in pairs().items()})
 
 
+def with_dora_at_rest(side: str) -> Callable[[Path], object]:
+    """Its products are zero, and its magnitudes change the base all the same."""
+    return with_({key: tensor * (side not in key) for key, tensor in pairs().items()} | magnitudes(), use_dora=True)
+
+
 def with_zero_products(folder: Path) -> None:
     """Each half of the rank is at rest on one side."""
     write(folder, {key: half_zero(key, tensor) for key, tensor in pairs().items()})
@@ -149,6 +154,8 @@ MADE: dict[str, tuple[Callable[[Path], object], str | None, str | None]] = {
     "rank-not-the-configs": (with_(pairs(v_proj=4), r=8), "rank_mismatch", BASE),
     "rslora": (with_(use_rslora=True), None, BASE),
     "dora": (with_(pairs() | magnitudes(), use_dora=True), None, BASE),
+    "dora-zero-a": (with_dora_at_rest("lora_A"), None, BASE),
+    "dora-zero-b": (with_dora_at_rest("lora_B"), None, BASE),
     "dora-without-magnitudes": (with_(use_dora=True), "dora_mismatch", BASE),
     "magnitudes-without-dora": (with_(pairs() | magnitudes()), "dora_mismatch", BASE),
     "base-null": (with_(base_model_name_or_path=None, card=f"base_model: {BASE}"), None, BASE),

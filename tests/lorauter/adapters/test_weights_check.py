@@ -60,9 +60,10 @@ def test_deltas_of_zero_change_nothing_whichever_side_is_at_rest(tmp_path: Path)
     assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (), zero_b=True)
 
 
-def test_a_dora_may_change_something_without_a_product(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("a", "b"), [(0.0, 1.0), (1.0, 0.0)])
+def test_a_dora_may_change_something_without_a_product(tmp_path: Path, a: float, b: float) -> None:
     magnitude = B.replace("lora_B", "lora_magnitude_vector")
-    size, sha = _save(tmp_path / "w", {A: torch.zeros(1, 3), B: torch.ones(2, 1), magnitude: torch.ones(2)})
+    size, sha = _save(tmp_path / "w", {A: torch.full((1, 3), a), B: torch.full((2, 1), b), magnitude: torch.ones(2)})
 
     assert check_weights(tmp_path / "w").facts == WeightFacts(size, sha, (), zero_b=False)
 

@@ -108,7 +108,14 @@ def test_rows_that_looked_at_no_products_are_judged_by_their_norm(
 ) -> None:
     row = WeightsRow("ann/one@a", WeightFacts(8, "f" * 64, (), False), None, norm, {})
 
-    assert row.judged_by == WeightFacts(8, "f" * 64, non_finite, zero_b)
+    assert row.judged_by(dora=False) == WeightFacts(8, "f" * 64, non_finite, zero_b)
+
+
+@pytest.mark.parametrize("zero_b", [True, False])
+def test_a_dora_is_never_judged_by_its_products(zero_b: bool) -> None:
+    row = WeightsRow("ann/one@a", WeightFacts(8, "f" * 64, (), zero_b), None, 0.0, {"a": 0.0})
+
+    assert row.judged_by(dora=True) == WeightFacts(8, "f" * 64, (), False)
 
 
 def test_a_base_comes_back_and_so_does_why_one_cannot_be_had(new: Ledger) -> None:
