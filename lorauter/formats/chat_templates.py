@@ -107,10 +107,7 @@ def chat_formats(
             made[number] = _refused(template.owner, why)
         else:
             probed[number] = _probe(template, system)
-    every = _rendered(list(probed.values()), limits) if probed else []
-    if isinstance(every, str):
-        parts = [_rendered([one], limits) for one in probed.values()] if len(probed) > 1 else [every]
-        every = [part if isinstance(part, str) else part[0] for part in parts]
+    every = _rendered_or_why(list(probed.values()), limits) if probed else []
     for (number, one), rendered in zip(probed.items(), every, strict=True):
         made[number] = _refused(one.template.owner, rendered) if isinstance(rendered, str) else _judged(one, rendered)
     return [made[number] for number in range(len(templates))]
@@ -211,21 +208,24 @@ def _stops(text: str | None, answer: str) -> tuple[str, ...]:
     return (stop,)
 
 
+def _rendered_or_why(probed: Sequence[_Probed], limits: Limits) -> list[_Texts | str]:
+    """For each template what it renders to, or why its process gave no answer: the one of all, else its own."""
+    every = _rendered(probed, limits)
+    if not isinstance(every, str):
+        return [*every]
+    return [every] if len(probed) == 1 else [_rendered_or_why([one], limits)[0] for one in probed]
+
+
+def _asked(one: _Probed) -> dict[str, Any]:
+    template = one.template
+    tokens = {**(template.tokens or {}), "bos_token": template.begin, "eos_token": template.end}
+    return {"template": template.text, "chats": one.chats, "tokens": tokens}
+
+
 def _rendered(probed: Sequence[_Probed], limits: Limits) -> list[_Texts] | str:
     """What each template renders to, from the process that renders; or why that gave no answer."""
     request = {
-        "asked": [
-            {
-                "template": one.template.text,
-                "chats": one.chats,
-                "tokens": {
-                    **(one.template.tokens or {}),
-                    "bos_token": one.template.begin,
-                    "eos_token": one.template.end,
-                },
-            }
-            for one in probed
-        ],
+        "asked": [_asked(one) for one in probed],
         "memory": limits.memory,
         "seconds": limits.seconds,
         "length": limits.length,
