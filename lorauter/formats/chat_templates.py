@@ -263,5 +263,6 @@ def _is_text(text: str) -> bool:
 
 def _refused(owner: str, why: str) -> TemplateRefused:
     return TemplateRefused(
-        f"The chat template of {owner} cannot be used: {why}.", "Answer under the task's template or a named format."
+        f"The chat template of {owner} cannot be used: {why}.",
+        "Name a format of `lorauter tasks formats`, or write a template with {input}.",
     )

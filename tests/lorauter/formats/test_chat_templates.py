@@ -15,7 +15,7 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 SAID = "{{ messages[0]['content'] }}"
-NEXT_STEP = "Answer under the task's template or a named format."
+NEXT_STEP = "Name a format of `lorauter tasks formats`, or write a template with {input}."
 QUICK = Limits(seconds=1, wall=30, memory=128 << 20)
 
 pytestmark = pytest.mark.timeout(120)
