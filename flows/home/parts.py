@@ -151,7 +151,7 @@ def open_outputs(home: Home) -> Outputs:
     from flows.outputs.workers import Workers
 
     make = partial(run_shard, ledger_of(home), plans_of(home), partial(loaded_engine, home))
-    workers = Workers(ledger_of(home), plans_of(home), home.worker_reference)
+    workers = Workers(ledger_of(home), plans_of(home), home.worker_reference, home.settings.worker_silence)
     run = choose_runner(home.settings.scoring, make, workers, home.root)
     return Outputs(ledger_of(home), plans_of(home), home.settings.shard_rows, run)
 

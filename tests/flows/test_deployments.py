@@ -134,7 +134,7 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
     )
     store_task(home.task_folder, read_tasks(tiny_tasks)[0])
     small = server | {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    small |= {"LORAUTER_SHARD_ROWS": "16"}
+    small |= {"LORAUTER_SHARD_ROWS": "16", "LORAUTER_WORKER_SILENCE": "10"}
     began, refresher = datetime.now(UTC), _worker(small, tmp_path, "refresher", "default")
     survivor, victim = (_worker(small, tmp_path, name, "gpu") for name in ("survivor", "victim"))
     try:

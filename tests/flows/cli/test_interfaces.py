@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -61,12 +61,15 @@ def test_every_command_is_in_the_readme_and_has_help(name: str) -> None:
     assert command.help and len(command.help) > 30
 
 
-def test_help_comes_in_under_half_a_second() -> None:
+def test_help_takes_less_than_half_a_second_of_a_core() -> None:
+    """Processor time: the clock on the wall counts what else runs here."""
     times = []
     for _ in range(3):
-        began = time.monotonic()
-        subprocess.run([sys.executable, "-m", "flows.cli", "--help"], check=True, capture_output=True)
-        times.append(time.monotonic() - began)
+        command = subprocess.Popen([sys.executable, "-m", "flows.cli", "--help"], stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(command.pid, 0)
+        command.returncode = os.waitstatus_to_exitcode(status)
+        assert command.returncode == 0
+        times.append(used.ru_utime + used.ru_stime)
 
     assert min(times) < 0.5
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from flows.demo.run import QUALITY_SQL
 from flows.demo.world import demo_tasks
 
 
-def _demo(home: Path) -> tuple[dict[str, Any], str, float]:
-    began = time.monotonic()
+def _demo(home: Path) -> tuple[dict[str, Any], str]:
     command = [sys.executable, "-m", "flows.cli", "--home", str(home), "demo", "--small"]
     environment = {
         **os.environ,
@@ -29,7 +27,7 @@ def _demo(home: Path) -> tuple[dict[str, Any], str, float]:
     }
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads((home / "small" / "demo.json").read_text()), run.stdout, time.monotonic() - began
+    return json.loads((home / "small" / "demo.json").read_text()), run.stdout
 
 
 def _check_the_token_budget(base: Path) -> None:
@@ -63,12 +61,11 @@ def test_the_demo_leaves_a_catalog_alone(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_demo_twice(tmp_path: Path) -> None:
-    first, screen, _ = _demo(tmp_path)
+    first, screen = _demo(tmp_path)
 
-    second, _, seconds = _demo(tmp_path)
+    second, _ = _demo(tmp_path)
 
     assert (second["file_requests"], second["evaluations"]["new"], second["evaluations"]["answers"]) == (0, 0, 0)
-    assert seconds < 60
     kept = ("funnel", "quality", "snapshot")
     assert {name: first[name] for name in kept} == {name: second[name] for name in kept}
     funnel = first["funnel"]

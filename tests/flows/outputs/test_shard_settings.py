@@ -119,6 +119,7 @@ EVERY = {
     "dtype": "float16",
     "scoring": "workers",
     "shard_rows": 4,
+    "worker_silence": 45.0,
     "answer_rows": 5,
     "capacity": 3,
     "policy": {"max_rank": 8, "licences": ["mit"], "blocked": ["eve/copycat"]},

@@ -22,6 +22,7 @@ from flows.home.parts import engine_here, hub_of, ledger_of
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
 from flows.stages import crawl, validate
+from tests.catalog.hub.hub_clock import time_flies_at
 from tests.flows.validate.judging import BASE, OTHER_BASE, SOUND, admitted, change, reasons, run
 
 ROOT = Path(__file__).parents[3]
@@ -293,12 +294,13 @@ def test_every_wild_adapter_ends_with_its_verdict(tmp_path: Path) -> None:
 
 
 def test_a_wait_for_the_window_while_weights_come_is_told(
-    tmp_path: Path, tiny_hub_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny_hub_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with serve_in_thread(tiny_hub_folder) as hub:
+    with serve_in_thread(tiny_hub_folder) as hub, time_flies_at(hub.endpoint) as clock:
         home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
         crawl(home)
         validate(home, download=False)
-        hub_of(home).transport.budget.refused("resolvers", 2.0)
+        hub_of(home).transport.budget.refused("resolvers", 20.0)
         validate(home)
-    assert "The hub's window for resolvers requests is spent; going on in 2 s." in capsys.readouterr().err
+    assert "The hub's window for resolvers requests is spent; going on in 20 s." in capsys.readouterr().err
+    assert set(clock.waits) == {20.0}
