@@ -175,9 +175,9 @@ def tasks_on(home: Home, base: str, base_sha: str) -> list[Task]:
     tasks = stored_tasks(home.task_folder)
     if all(task.template != CHAT for task in tasks):
         return tasks
-    from lorauter.engine.chat import chat_as_template
+    from lorauter.formats.base_chat import base_chat_format
 
-    own = chat_as_template(model_folder(home, base, base_sha))
+    own = base_chat_format(model_folder(home, base, base_sha), base).template()
     return [replace(task, template=own) if task.template == CHAT else task for task in tasks]
 
 

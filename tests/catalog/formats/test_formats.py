@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from catalog.errors import SettingError
 from catalog.formats.detect import field_words
 from catalog.formats.format import INPUT, INSTRUCTION, SYSTEM, PromptFormat, of_template
-from catalog.formats.table import format_named, format_of, formats, read_formats
-from catalog.tasks.task import TEMPLATES, Task
+from catalog.formats.table import format_named, format_of, formats, read_formats, stops_asked, template_asked
+from catalog.tasks.task import CHAT, DEFAULT_TEMPLATE, Task
 
 FACTS = tomllib.loads((Path(__file__).parent / "format_facts.toml").read_text("utf-8"))["fact"]
 ASKED = "Name a colour."
@@ -47,10 +47,35 @@ def test_no_format_writes_the_token_that_a_tokenizer_writes_by_itself() -> None:
     ] == []
 
 
-def test_the_tasks_own_templates_are_formats_of_the_table() -> None:
-    named = {name: format_named(name).template() for name in TEMPLATES}
+def test_the_templates_that_tasks_were_added_with_are_the_same_bytes_for_ever() -> None:
+    """Scores are kept by them."""
+    alpaca = (
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\n{input}\n\n### Response:\n"
+    )
 
-    assert named == TEMPLATES
+    named = {name: template_asked(name) for name in ("answer", "alpaca", "plain")}
+
+    assert named == {"answer": "{input}\nAnswer:", "alpaca": alpaca, "plain": "{input}"}
+    assert named["answer"] == DEFAULT_TEMPLATE
+
+
+def test_no_format_has_a_name_that_means_something_else() -> None:
+    assert {CHAT, "task"} & formats().keys() == set()
+    assert [name for name in formats() if INPUT in name] == []
+
+
+def test_a_template_is_asked_for_by_name_or_by_its_text() -> None:
+    asked = {name: (template_asked(name), stops_asked(name)) for name in ("gemma", "Q: {input} {system}\n{input}")}
+
+    assert asked == {
+        "gemma": ("<start_of_turn>user\n{input}<end_of_turn>\n<start_of_turn>model\n", ("<end_of_turn>",)),
+        "Q: {input} {system}\n{input}": ("Q: {input} {system}\n{input}", ()),
+    }
+
+
+def test_a_format_may_leave_out_outer_blanks() -> None:
+    assert PromptFormat("neat", "[{input}]", strips=True).prompt(" a b\n") == "[a b]"
 
 
 def test_evidence_names_only_formats_of_the_table() -> None:
@@ -149,9 +174,20 @@ def test_a_prompt_that_a_format_cannot_make_is_refused(
     assert str(refused.value).startswith(why)
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(SettingError, match=r"No prompt format is called 'alpacca'\. Use one of plain, answer, alpaca,"):
-        format_named("alpacca")
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("alpacca", " Near names: alpaca, alpaca_chat, alpaca_short, alpaca_qlora, alpaca_input."),
+        ("llama-3", " Near names: llama3, llama3_1, llama2."),
+        ("Why?", ""),
+    ],
+)
+def test_an_unknown_name_lists_near_ones(name: str, near: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        format_named(name)
+
+    every = "`lorauter tasks formats` lists all; a text with {input} is a template too."
+    assert str(refused.value) == f"No prompt format is called {name!r}.{near} {every}"
 
 
 @pytest.mark.parametrize(

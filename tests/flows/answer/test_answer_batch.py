@@ -12,11 +12,13 @@ from click.testing import CliRunner
 
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
+from catalog.formats.table import format_named
 from flows.answer_batch import answer_batch
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
 from flows.home.parts import ledger_of
 from flows.refresh import refresh
+from lorauter.engine.decoding import read_spelled
 from tests.flows.answer.batches import BASE, queries_of, rows_of, settings_of
 from warehouse.queries.queries import read_queries
 from warehouse.snapshots.snapshot import current_snapshot
@@ -95,6 +97,29 @@ def test_a_plain_prompt_is_the_input_itself(published: Home, tmp_path: Path) -> 
     assert len(inputs) == 12 and inputs <= prompts
 
 
+def test_a_named_format_makes_the_prompts_and_brings_its_stops(published: Home, tmp_path: Path) -> None:
+    queries = tmp_path / "q.jsonl"
+    queries.write_text(json.dumps({"id": "1", "input": "Which pet barks?"}) + "\n")
+    ways: list[dict[str, Any]] = [
+        {"template": "chatml"},
+        {"template": "chatml", "stop": ["\n"]},
+        {"template": "alpaca"},
+        {"template": "Q: {input} A:"},
+    ]
+
+    for number, way in enumerate(ways):
+        answer_batch(str(queries), str(tmp_path / f"{number}.parquet"), settings=settings_of(published), **way)
+
+    spelled = [rows_of(tmp_path / f"{number}.parquet")[0]["decoding"] for number in range(len(ways))]
+    assert [read_spelled(text)[1] for text in spelled] == [("\n", "<|im_end|>"), *[("\n",)] * 3]
+    prompts = {row["prompt"] for row in ledger_of(published).read("outputs").to_pylist()}
+    assert prompts >= {
+        "<|im_start|>user\nWhich pet barks?<|im_end|>\n<|im_start|>assistant\n",
+        format_named("alpaca").prompt("Which pet barks?"),
+        "Q: Which pet barks? A:",
+    }
+
+
 def test_a_base_without_a_chat_template_is_told(published: Home, tmp_path: Path) -> None:
     queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
 
@@ -159,6 +184,8 @@ def test_the_majority_answer_is_that_of_the_base_that_is_asked(published: Home, 
     [
         (["--router", "lorater"], "There is no router 'lorater'."),
         (["--compose", "blend"], "There is no composition 'blend'."),
+        (["--template", "alpacca"], "No prompt format is called 'alpacca'. Near names: alpaca, "),
+        (["--template", "alpaca_input"], "The prompt format alpaca_input needs an instruction."),
     ],
 )
 def test_a_slip_of_the_pen_is_told_before_prefect_starts(

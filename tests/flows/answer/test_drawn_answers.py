@@ -122,4 +122,4 @@ def test_a_flag_that_would_mean_nothing_is_refused(flag: list[str], tmp_path: Pa
 
 def test_stops_are_written_as_people_write_them() -> None:
     assert stops_given({"stops": (r"\n\n", "###", "é\\t")}) == ["\n\n", "###", "é\t"]
-    assert (stops_given({"stops": ()}), stops_given({"stops": ("",)})) == (["\n"], [""])
+    assert (stops_given({"stops": ()}), stops_given({"stops": ("",)})) == (None, [""])

@@ -24,6 +24,7 @@ COMMANDS = {
         "validate",
         "tasks add",
         "tasks list",
+        "tasks formats",
         "tasks remove",
         "score",
         "publish",

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
-from catalog.errors import SettingError
+from catalog.errors import LorauterError
 from flows.cli.main import cli
 from flows.home.home import open_home
 from flows.home.parts import ledger_of
 from flows.mirror.server import serve_in_thread
 from flows.publish.run_record import Run
 from flows.stages import crawl, publish, score, validate
-from lorauter.engine.chat import chat_as_template
+from lorauter.formats.base_chat import base_chat_format
 from warehouse.tasks.folder import stored_tasks
 
 BASE = "tiny/llama"
@@ -61,10 +63,15 @@ def test_such_a_task_is_scored_and_published_under_the_bases_own_template(
 @pytest.mark.parametrize(
     ("template", "told"),
     [
-        ("{% for m in messages %}{{ m['content'] | upper }}{% endfor %}", "changes the message"),
-        ("{% for m in messages %}{{ m['content'] }}{{ m['content'] }}{% endfor %}", "changes the message"),
-        ("{input}{% for m in messages %}{{ m['content'] }}{% endfor %}", "changes the message"),
-        ("", "no chat template"),
+        (
+            "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}",
+            "The chat template of tiny/llama cannot be used: it writes the message changed or not at all.",
+        ),
+        (
+            "{input}{% for m in messages %}{{ m['content'] }}{% endfor %}",
+            "The chat template of tiny/llama cannot be used: it writes a slot of ours.",
+        ),
+        ("", "tiny/llama has no chat template."),
     ],
 )
 def test_a_template_that_does_not_repeat_the_message_once_is_refused(
@@ -72,5 +79,37 @@ def test_a_template_that_does_not_repeat_the_message_once_is_refused(
 ) -> None:
     base = _with_template(shutil.copytree(tiny_hub_folder / BASE, tmp_path / "base"), template)
 
-    with pytest.raises(SettingError, match=told):
-        chat_as_template(base)
+    with pytest.raises(LorauterError) as refused:
+        base_chat_format(base, BASE)
+
+    assert refused.value.cause == told
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ bos_token }}[{{ messages[0]['content'] | trim }}]{{ eos_token }}:{{ pad_token }}",
+        "[{{ messages[0]['content'] }}]{{ bos_token }}{{ '>' if add_generation_prompt }}",
+    ],
+)
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_prompt_is_what_transformers_makes_of_the_message(
+    template: str, adds: bool, tmp_path: Path, tiny_hub_folder: Path
+) -> None:
+    """But for a begin-of-text token that the tokenizer writes by itself."""
+    base = _with_template(shutil.copytree(tiny_hub_folder / BASE, tmp_path / "base"), template)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_special_tokens({"bos_token": "<s>", "pad_token": "<pad>"})
+    if adds:
+        pair = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
+        tokenizer.backend_tokenizer.post_processor = pair
+    tokenizer.save_pretrained(base)
+    messages = [" Why?\n", "a\n\nb", "{input}"]
+    asked = [[{"role": "user", "content": message}] for message in messages]
+    whole = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in asked]
+
+    made = base_chat_format(base, BASE)
+
+    assert [made.prompt(message) for message in messages] == [
+        text.removeprefix("<s>") if adds else text for text in whole
+    ]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from catalog.tasks.task import ALPACA_TEMPLATE, Example, Task, content_hash
+from catalog.formats.table import format_named
+from catalog.tasks.task import Example, Task, content_hash
 from flows.cli.main import cli, main
 from warehouse.tasks.folder import read_tasks
 
@@ -70,8 +71,9 @@ def test_flags_become_fields_columns_and_counts(tmp_path: Path, home: Path, add:
     [task] = read_tasks(home / "tasks")
     expected = tuple(Example(e.input, e.target, ("yes", "no")) for e in WET)
     drawn = sorted(expected, key=lambda e: content_hash(e.input))
+    alpaca = format_named("alpaca").template()
     assert task == Task(
-        *("weather", "lenient_match", tuple(drawn[:4]), tuple(drawn[4:7]), (), ALPACA_TEMPLATE, 4, "ann/wet"),
+        *("weather", "lenient_match", tuple(drawn[:4]), tuple(drawn[4:7]), (), alpaca, 4, "ann/wet"),
         domain="sky",
     )
     assert printed == "weather: 4 validation, 3 test examples\n"

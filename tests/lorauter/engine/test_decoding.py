@@ -46,6 +46,12 @@ def test_a_stop_that_is_no_text_is_refused() -> None:
             ["##", "\n"],
             '{"temperature": 1.0, "top_p": 0.9, "top_k": 40, "seed": 7, "stop": ["\\n", "##"]}',
         ),
+        (
+            GREEDY,
+            ["\n", "<|im_end|>"],
+            '{"temperature": 0.0, "top_p": 1.0, "top_k": 0, "seed": 0, "stop": ["\\n", "<|im_end|>"], '
+            '"special_stops": true}',
+        ),
     ],
 )
 def test_the_spelling_is_one_for_all_that_decode_alike(decoding: Decoding, stop: str | list[str], text: str) -> None:
