@@ -26,7 +26,7 @@ from flows.screen.progress import say, stage
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.curation import record
 from warehouse.records.formats import published_formats
-from warehouse.records.published import BestRow, published, published_verdicts, read_best, sources
+from warehouse.records.published import BestRow, published, published_verdicts, read_published, sources
 from warehouse.records.rungs import published_rungs
 from warehouse.records.runs import keep_run, runs_with
 from warehouse.records.verdicts import PoolVerdicts
@@ -111,7 +111,7 @@ def publish_catalog(
             "curation": [published("curation", [curated_row(base, act) for act in scores.curation.held])],
         }
         current = _current(snapshots)
-        before = read_best(current) if current else []
+        before = read_published(current, BestRow) if current else []
         forced = _pass_gate(options.gate, [row for row in before if row.base == base.id], best, force)
         if forced:
             record(ledger, Act(FORCE, "", "", base.id, options.author, forced, datetime.now(UTC)))

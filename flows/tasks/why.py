@@ -17,7 +17,7 @@ from flows.screen.screen import printable
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.curation import acts
 from warehouse.records.formats import StoredFormats
-from warehouse.records.published import BestRow, read_best
+from warehouse.records.published import BestRow, read_published
 from warehouse.records.repos import Repos
 from warehouse.records.rungs import last_rungs
 from warehouse.records.verdicts import verdicts_on
@@ -88,7 +88,7 @@ class _Published:
         """The rows of `best` of a snapshot; None where it was removed or cannot be read."""
         if id_ not in self._best:
             try:
-                self._best[id_] = read_best(open_snapshot(self._root / id_))
+                self._best[id_] = read_published(open_snapshot(self._root / id_), BestRow)
             except SnapshotError:
                 self._best[id_] = None
         return self._best[id_]

@@ -103,4 +103,5 @@ def _findings(verdict: Verdict, row: WeightsRow) -> list[Finding]:
         verdict.id, (), None, False, 0, None, verdict.size, verdict.sha256, (), (), header_read=True
     )
     unsupported = [Finding("unsupported", row.unsupported[:500])] if row.unsupported else []
-    return judge_weights(announced, row.judged_by) or unsupported  # reading refuses these numbers as well
+    facts = row.judged_by(verdict.profile.dora)
+    return judge_weights(announced, facts) or unsupported  # reading refuses these numbers as well

@@ -45,7 +45,7 @@ def check_weights(path: Path) -> CheckedWeights:
     norms = {} if over else {module: product_norm(pair["A"], pair["B"]) for module, pair in pairs.items()}
     non_finite += [f"the product of A and B at {module}" for module in over]
     zero_b = all(not pair["B"].any() for pair in sides.values() if "B" in pair)
-    zero_b = zero_b or (bool(norms) and not any(norms.values()) and not is_dora)
+    zero_b = (zero_b or (bool(norms) and not any(norms.values()))) and not is_dora
     mean_norm = math.fsum(norms.values()) / len(norms) if norms else math.nan
     facts = WeightFacts(path.stat().st_size, _sha256(path), tuple(non_finite), zero_b)
     return CheckedWeights(facts, mean_norm, norms)

@@ -16,7 +16,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ def chat_format(template: ChatTemplate, system: str = "", limits: Limits = LIMIT
     chats = [[*before, {"role": "user", "content": probe}] for probe in probes]
     parts = [[*before, {"role": "user", "content": [{"type": "text", "text": probe}]}] for probe in probes]
     ended = [*chats[0], {"role": "assistant", "content": answer}]
-    texts, why = _rendered(template, [*chats, *parts, ended], limits)
+    blank: Chat = [*before, {"role": "user", "content": f" \n{probes[0]}\n "}]
+    texts, why = _rendered(template, [*chats, *parts, ended, blank], limits)
     plain, typed = _around(texts[:3], probes), _around(texts[3:6], probes)
     turn = plain if isinstance(plain, tuple) else typed
     if not isinstance(turn, tuple):
@@ -103,7 +104,8 @@ def chat_format(template: ChatTemplate, system: str = "", limits: Limits = LIMIT
     head, tail = _without_begin(turn, template)
     if any(slot in head + tail for slot in (INPUT, SYSTEM, INSTRUCTION)):
         raise _refused(template.owner, "it writes a slot of ours")
-    return of_template(f"{head}{INPUT}{tail}", f"chat template of {template.owner}", _stops(texts[6], answer))
+    made = of_template(f"{head}{INPUT}{tail}", f"chat template of {template.owner}", _stops(texts[6], answer))
+    return replace(made, strips=texts[7] == f"{turn[0]}{probes[0]}{turn[1]}")
 
 
 def _probes() -> tuple[str, str, str]:

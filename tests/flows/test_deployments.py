@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.home.home import Home, open_home
-from flows.home.parts import ledger_of, open_engine
+from flows.home.parts import engine_here, ledger_of
 from flows.stages import crawl, validate
 from lorauter.engine.decoding import Decoding
 from warehouse.snapshots.snapshot import current_snapshot
@@ -109,7 +109,7 @@ def _check_drawn(home: Home, tmp_path: Path) -> None:
     """The workers drew what the engine draws here, row by row."""
     rows = pq.read_table(tmp_path / "answers.parquet").to_pylist()
     best = current_snapshot(home.snapshots).read("best")[0]
-    engine = open_engine(home, best["base"], best["base_sha"])
+    engine = engine_here(home, best["base"], best["base_sha"])
     routes = [tuple((part["adapter"], part["weight"]) for part in row["adapters"]) for row in rows]
     prompts, names = [f"{row['input']}\nAnswer:" for row in rows], [row["id"] for row in rows]
     drawn = engine.generate(prompts, routes, 7, STOPS, Decoding(**SAMPLING), names)
@@ -134,7 +134,7 @@ def test_a_killed_worker_costs_its_shard_in_flight_and_nothing_else(
     )
     store_task(home.task_folder, read_tasks(tiny_tasks)[0])
     small = server | {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    small |= {"LORAUTER_SHARD_ROWS": "16"}
+    small |= {"LORAUTER_SHARD_ROWS": "16", "LORAUTER_WORKER_SILENCE": "10"}
     began, refresher = datetime.now(UTC), _worker(small, tmp_path, "refresher", "default")
     survivor, victim = (_worker(small, tmp_path, name, "gpu") for name in ("survivor", "victim"))
     try:

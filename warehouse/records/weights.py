@@ -33,13 +33,17 @@ class WeightsRow:
     mean_norm: float | None
     norms: Mapping[str, float]
 
-    @property
-    def judged_by(self) -> WeightFacts:
-        """The facts that the rules take. Rows of older versions looked at no products, and kept their norms."""
+    def judged_by(self, dora: bool) -> WeightFacts:
+        """The facts that the rules take. Rows of older versions looked at no products, and kept their norms.
+
+        Args:
+            dora: whether the adapter has magnitudes: those change something even where no product does.
+        """
+        zero_b = (self.facts.zero_b or self.mean_norm == 0) and not dora
         if self.facts.non_finite or self.mean_norm is None:
-            return self.facts
+            return replace(self.facts, zero_b=zero_b)
         non_finite = ("a product of A and B",) if math.isinf(self.mean_norm) else ()
-        return replace(self.facts, non_finite=non_finite, zero_b=self.facts.zero_b or self.mean_norm == 0)
+        return replace(self.facts, non_finite=non_finite, zero_b=zero_b)
 
 
 class StoredWeights:
