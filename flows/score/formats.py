@@ -30,7 +30,7 @@ from lorauter.formats.chat_templates import ChatTemplate, chat_format
 from lorauter.formats.folder import base_chat_template
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.formats import FormatsRow, StoredFormats, StoredPromptFiles, keep_formats
-from warehouse.records.pool import Pool
+from warehouse.records.pool import OWN, Pool
 from warehouse.records.raw import StoredReads
 
 if TYPE_CHECKING:
@@ -100,14 +100,14 @@ class Formats:
         self, base: str, adapters: Collection[str], base_template: str, stored: StoredPromptFiles, reads: StoredReads
     ) -> dict[str, _Due]:
         """The adapters on which the evidence of the ledger does not hold, or is not there."""
-        known, due = StoredFormats(self.ledger, base), dict[str, _Due]()
+        known, due, hashed = StoredFormats(self.ledger, base), dict[str, _Due](), _hashed(base_template)
         for member in Pool(self.ledger, self.wanted).members():
             key, tags = member.id.key, member.listing.tags
-            if key not in adapters:
+            if key not in adapters or member.judged_for not in (base, OWN):
                 continue
             looked_at = [detector_version(), stored.content(key), reads.content(member.id), sorted(tags)]
             inputs = content_hash(looked_at, 32)
-            if not known.holds(key, inputs, _hashed(base_template)):
+            if not known.holds(key, inputs, hashed):
                 due[key] = _Due(tags, inputs)
         return due
 

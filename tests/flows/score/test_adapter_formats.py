@@ -23,13 +23,14 @@ from flows.home.parts import hub_of, ledger_of
 from flows.mirror.accounts import Account
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
+from flows.publish.run_record import Run
 from flows.score.cards import Cards
 from flows.score.formats import Formats
-from flows.stages import crawl, forecast
+from flows.stages import crawl, forecast, publish, score, validate
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.formats import StoredFormats, StoredPromptFiles
 from warehouse.records.pool import Pool
-from warehouse.snapshots.snapshot import current_snapshot
+from warehouse.snapshots.snapshot import Snapshot
 from warehouse.sql.session import connect, run
 from warehouse.tasks.folder import read_tasks, store_task
 
@@ -296,11 +297,9 @@ def _parts(key: str) -> dict[str, str]:
     return {"repo": id_.repo, "path": id_.path, "sha": id_.sha}
 
 
-def test_a_refresh_publishes_the_evidence_and_why_and_sql_tell_it(
+def test_a_snapshot_holds_the_evidence_and_why_and_sql_tell_it(
     tmp_path: Path, tiny_hub_folder: Path, tiny_tasks: Path
 ) -> None:
-    from flows.refresh import refresh
-
     folder = shutil.copytree(tiny_hub_folder, tmp_path / "hub")
     card = folder / "ann/colours/README.md"
     card.write_text(card.read_text("utf-8") + ALPACA, encoding="utf-8")
@@ -310,12 +309,11 @@ def test_a_refresh_publishes_the_evidence_and_why_and_sql_tell_it(
         home = open_home(home=tmp_path / "home", endpoint=hub.endpoint, base=BASE)
         for task in read_tasks(tiny_tasks)[:1]:
             store_task(home.task_folder, task)
-        first = refresh(home.reference)
+        snapshot = published(home)
         before = COUNT.file
-        second = refresh(home.reference)
+        second = published(home)
         asked = files_asked(before)
 
-    snapshot = current_snapshot(home.snapshots)
     with connect(snapshot, ledger_of(home)) as connection:
         view = "SELECT split_part(adapter, '@', 1), format, confidence, sure FROM adapter_formats"
         told = run(connection, view).fetchall()
@@ -328,4 +326,11 @@ def test_a_refresh_publishes_the_evidence_and_why_and_sql_tell_it(
     ]
     says = "  it was trained in the format base_chat (0.50, tokenizer: its chat template is a copy of the base's)"
     assert says in why
-    assert (second["snapshot"], asked) == (first["snapshot"], 0)
+    assert (second.id, asked) == (snapshot.id, 0)
+
+
+def published(home: Home) -> Snapshot:
+    """The stages of a refresh, one behind the other."""
+    crawl(home)
+    base = validate(home).bases[0]
+    return publish(home, base, score(home, base), Run.begin("refresh"))
