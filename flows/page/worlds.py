@@ -131,7 +131,7 @@ def _adapter_columns(
     }
 
 
-def _formats(rows: Sequence[AdapterRow], formats: Iterable[FormatRow]) -> list[str | None]:
+def _formats(rows: Sequence[AdapterRow], formats: Iterable[FormatRow]) -> list[str]:
     """The prompt format that each adapter says it was trained in, and how that is known."""
     told = {
         row.adapter: f"{'' if row.sure else 'unsure: '}{row.format} ({row.confidence:.2f}, {row.source}: {row.reason})"
