@@ -15,6 +15,7 @@ On each adapter's own task, on test examples, whose phrasings no adapter has met
             both would find, if it spent every example.
 - base, …   the base without an adapter: under the task's template, and under the format that is best on the validation
             examples of each task, of all that the pool has and the base's own chat template.
+- raced     with --race: what the product itself publishes for the task when it scores the pool, asked as it says.
 
 Intervals are 95%, paired over the items of each task; tasks are not drawn. Detection is counted on the pool and, where
 the folders are there, on real adapters. Killed, it goes on where it was.
@@ -33,7 +34,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.formats_detection import believed, format_of_evidence, says_in, verdict, wild_verdicts
-from benchmarks.formats_plan import PLAN, TEMPLATE_FILE, Trained
+from benchmarks.formats_plan import PLAN, Trained
+from benchmarks.formats_race import Race, raced
+from benchmarks.formats_race import lines as race_lines
 from benchmarks.formats_scores import BASE, Cell, Scorer
 from catalog.errors import SettingError
 from catalog.formats.detect import Evidence
@@ -42,13 +45,13 @@ from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID
 from flows.demo.tasks import build_tasks
 from lorauter.evaluation.intervals import drawn_means, interval
-from lorauter.evaluation.shares import Array
 from lorauter.formats.base_chat import base_chat_format
+from lorauter.formats.folder import base_chat_template
 from warehouse.storage.files import write_text
 
 TASK, DETECTED, TRUE, CHOSEN = "task", "detected", "true", "chosen"
 BASE_TASK, BASE_BEST = "base, task", "base, best"
-COLUMNS = (TASK, DETECTED, TRUE, CHOSEN, BASE_TASK, BASE_BEST)
+RACED = "raced"
 BASE_CHAT = "chat template of the base"
 Scores = Mapping[str, Sequence[float]]
 """Name of a format or column → the score of each example."""
@@ -99,8 +102,7 @@ def members(pool: Path, base_chat: PromptFormat, items: int | None) -> list[Memb
 
 
 def _member(pool: Path, one: Trained, task: Task, base_chat: PromptFormat) -> Member:
-    template = (pool / "base" / TEMPLATE_FILE).read_text(encoding="utf-8")
-    says = says_in(pool / "hub" / one.name, base_chat_template=template)
+    says = says_in(pool / "hub" / one.name, base_chat_template=base_chat_template(pool / "base"))
     evidence = believed(says)
     said = format_of_evidence(evidence, says, base_chat) if evidence else None
     return Member(one, task, evidence, said)
@@ -141,57 +143,81 @@ def base_formats(task: Task, base_chat: PromptFormat) -> dict[str, PromptFormat]
     return {TASK: of_template(task.template, TASK), **pool, BASE_CHAT: base_chat}
 
 
-def columns(own: Asked, base: Asked) -> dict[str, Sequence[float]]:
-    """Column → scores of the test examples."""
+def columns(own: Asked, base: Asked, race: Sequence[float] | None = None) -> dict[str, Sequence[float]]:
+    """Column → scores of the test examples. `race` are those of the product's pick."""
     return {
         **{name: own.test[name] for name in (TASK, DETECTED, TRUE)},
         CHOSEN: own.test[own.best([TASK, DETECTED])],
         BASE_TASK: base.test[TASK],
         BASE_BEST: base.test[base.best(list(base.test))],
+        **({} if race is None else {RACED: race}),
     }
 
 
-def study(pool: Path, items: int | None, device: str = "auto") -> dict[str, Any]:
-    """All figures but those of the race."""
+def study(pool: Path, items: int | None, device: str = "auto", race: Race | None = None) -> dict[str, Any]:
+    """All figures.
+
+    Args:
+        pool: its folder.
+        items: most examples of a task and split, its first; None for all.
+        device: see `choose_device`.
+        race: what the product published of the pool, where it was asked.
+    """
     base_chat = base_chat_format(pool / "base", BASE_ID)
     scorer = Scorer(pool, pool / "base", device)
     told = scorer.conditions()
     every = members(pool, base_chat, items)
     own = [asked(scorer, one.planned.name, one.task, one.formats) for one in every]
     base = [asked(scorer, BASE, one.task, base_formats(one.task, base_chat)) for one in every]
-    rows = [columns(mine, bare) for mine, bare in zip(own, base, strict=True)]
+    picked = pick_scores(scorer, every, race)
+    rows = [columns(*parts) for parts in zip(own, base, picked, strict=True)]
     return {
         "conditions": told,
         "items": {"validation": _items(every, "validation"), "test": _items(every, "test")},
-        "means": means([np.array([row[name] for name in COLUMNS]) for row in rows]),
+        "means": means(rows),
         "adapters": [line(*parts) for parts in zip(every, own, base, rows, strict=True)],
         "base": base_figures(base),
         "detection": {"pool": detection(every), **wild_verdicts()},
+        **({"race": race.figures} if race else {}),
     }
+
+
+def pick_scores(scorer: Scorer, every: Sequence[Member], race: Race | None) -> Sequence[Sequence[float] | None]:
+    """Scores of the product's pick for each member's task on its test examples; None where there was no race."""
+    if race is None:
+        return [None] * len(every)
+    picks = {pick.task: pick for pick in race.picks}
+    cells = [
+        Cell(pick.repo, one.task, pick.asked_in(one.task), one.task.test)
+        for one in every
+        for pick in [picks[one.task.name]]
+    ]
+    return scorer.scores(cells)
 
 
 def _items(every: Sequence[Member], split: str) -> int:
     return sum(len(getattr(one.task, split)) for one in every)
 
 
-def means(scores: Sequence[Array]) -> dict[str, dict[str, Any]]:
+def means(rows: Sequence[Scores]) -> dict[str, dict[str, Any]]:
     """Column → its mean over tasks, and how far it lies above `task`, with intervals.
 
     Args:
-        scores: (columns, items) of each adapter's task.
+        rows: column → score of each test example, of each adapter's task.
     """
-    drawn = drawn_means(scores).mean(axis=1)
-    value = np.stack([one.mean(axis=1) for one in scores]).mean(axis=0)
-    low, high = interval(drawn)
-    less, more = interval(drawn - drawn[COLUMNS.index(TASK)])
+    names = list(rows[0])
+    scores = [np.array([row[name] for name in names]) for row in rows]
+    value, drawn = np.stack([one.mean(axis=1) for one in scores]).mean(axis=0), drawn_means(scores).mean(axis=1)
+    place = names.index(TASK)
+    over, bounds, over_bounds = value - value[place], interval(drawn), interval(drawn - drawn[place])
     return {
         name: {
-            "value": _rounded(value[place]),
-            "interval": [_rounded(low[place]), _rounded(high[place])],
-            "over_task": _rounded(value[place] - value[COLUMNS.index(TASK)]),
-            "over_task_interval": [_rounded(less[place]), _rounded(more[place])],
+            "value": _rounded(value[number]),
+            "interval": [_rounded(bound[number]) for bound in bounds],
+            "over_task": _rounded(over[number]),
+            "over_task_interval": [_rounded(bound[number]) for bound in over_bounds],
         }
-        for place, name in enumerate(COLUMNS)
+        for number, name in enumerate(names)
     }
 
 
@@ -242,7 +268,7 @@ def _rounded(value: float) -> float:
 def lines(figures: Mapping[str, Any]) -> list[str]:
     """The table that is printed."""
     head = f"{'adapter':<18}{'trained in':<17}{'its repo says so by':<35}{'detected':<24}"
-    head += "".join(f"{name:>11}" for name in COLUMNS)
+    head += "".join(f"{name:>11}" for name in figures["means"])
     return [
         head,
         *(_adapter_line(one) for one in figures["adapters"]),
@@ -258,7 +284,7 @@ def lines(figures: Mapping[str, Any]) -> list[str]:
 def _adapter_line(one: Mapping[str, Any]) -> str:
     told = one["detected"]["format"] if one["detected"] else "-"
     said = f"{one['task']:<18}{one['format']:<17}{one['says']:<35}{told + ', ' + one['verdict']:<24}"
-    return said + "".join(f"{one['test'][name]:>11.3f}" for name in COLUMNS)
+    return said + "".join(f"{score:>11.3f}" for score in one["test"].values())
 
 
 def _mean_line(name: str, one: Mapping[str, Any]) -> str:
@@ -297,13 +323,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    figures = study(args.pool.absolute(), args.items, args.device)
-    print("\n".join(lines(figures)))
-    if args.race:
-        from benchmarks.formats_race import raced, told
-
-        figures["race"] = raced(args.pool.absolute())
-        print("\n".join(told(figures["race"])))
+    pool = args.pool.absolute()
+    race = raced(pool) if args.race else None
+    figures = study(pool, args.items, args.device, race)
+    print("\n".join([*lines(figures), *(race_lines(race) if race else [])]))
     if args.json:
         write_text(args.json, json.dumps(figures, indent=1) + "\n")
 

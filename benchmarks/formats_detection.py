@@ -18,9 +18,10 @@ from catalog.errors import LorauterError
 from catalog.formats.detect import BASE_CHAT, OWN, REPO_CHAT, Evidence, RepoSays, detect, trained_for
 from catalog.formats.format import PromptFormat, of_template
 from catalog.formats.table import format_named, format_of
-from catalog.formats.tokenizer import read_tokenizer
+from catalog.formats.tokenizer import CONFIG_LIMIT, read_tokenizer
 from flows.mirror.card import facts_of, read_json
 from lorauter.formats.chat_templates import ChatTemplate, chat_format
+from lorauter.formats.folder import text_of
 
 RIGHT, WRONG, SILENT = "right", "wrong", "silent"
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,6 @@ TRUTHS = ROOT / "tests/lorauter/formats/wild_formats.csv"
 SHARED = Path(os.environ.get("LORAUTER_TEST_DATA") or ROOT / "../shared/data")
 WILD = ("wild_adapters", "wild_formats")
 """Config and front matter alone; the repos' further files."""
-_LIMIT = 4 << 20  # bytes of a file
 
 
 def says_in(*folders: Path, base_chat_template: str = "") -> RepoSays:
@@ -40,7 +40,7 @@ def says_in(*folders: Path, base_chat_template: str = "") -> RepoSays:
     """
 
     def text(name: str) -> str:
-        return next((_read(folder / name) for folder in folders if (folder / name).is_file()), "")
+        return next((text_of(folder / name, CONFIG_LIMIT) for folder in folders if (folder / name).is_file()), "")
 
     card, config = text(CARD_NAME), text(CONFIG_NAME)
     fields, tags = read_json(config), facts_of(card, config, "", ()).tags
@@ -118,8 +118,3 @@ def _repo_chat(says: RepoSays) -> PromptFormat:
     told = says.tokenizer
     begin, end = told.tokens.get("bos_token", ""), told.tokens.get("eos_token", "")
     return chat_format(ChatTemplate(says.base, told.chat_template, begin, end, told.adds_begin, told.tokens))
-
-
-def _read(file: Path) -> str:
-    with file.open("rb") as opened:
-        return opened.read(_LIMIT + 1).decode("utf-8", "replace")

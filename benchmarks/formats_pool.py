@@ -22,11 +22,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.formats_plan import PLAN, TEMPLATE_FILE, Trained, files_of
+from benchmarks.formats_plan import PLAN, Trained, files_of
 from catalog.errors import SettingError
 from catalog.tasks.task import Task
 from flows.demo.base import BASE_ID, export_base
 from flows.demo.tasks import build_tasks
+from lorauter.formats.folder import base_chat_template
 from lorauter.train.adapters import train
 from warehouse.storage.files import write_text
 
@@ -62,7 +63,7 @@ def make(hub: Path, base: Path, one: Trained, task: Task) -> float:
     staging = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:
         loss = train(base, BASE_ID, one.recipe, [replace(task, template=one.truth.template())], staging / "it")
-        for name, text in files_of(one, task, (base / TEMPLATE_FILE).read_text(encoding="utf-8")).items():
+        for name, text in files_of(one, task, base_chat_template(base)).items():
             (staging / "it" / name).write_text(text, encoding="utf-8")
         (staging / "it").replace(folder)
     finally:

@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from benchmarks.formats import BASE_CHAT, DETECTED, TASK, TRUE, Asked, Member, columns, lines, means, members
 from benchmarks.formats_detection import RIGHT, SILENT, WRONG, believed, format_of_evidence, says_in, verdict
 from benchmarks.formats_plan import COPIED, PLAN, WAYS, Trained, files_of
 from benchmarks.formats_pool import keep_plan
-from benchmarks.formats_race import published
+from benchmarks.formats_race import Race, pick_of
 from benchmarks.formats_scores import Cell
 from catalog.errors import SettingError
 from catalog.formats.format import PromptFormat, of_template
@@ -113,15 +112,23 @@ def test_the_choice_is_made_on_validation_and_told_on_test() -> None:
     }
 
 
+def test_the_products_pick_is_a_column_where_it_raced() -> None:
+    own, base = (
+        Asked({TASK: [0.0], DETECTED: [0.0]}, {TASK: [0.0], DETECTED: [0.0], TRUE: [0.5]}),
+        Asked({TASK: [0.0]}, {TASK: [0.0]}),
+    )
+
+    assert list(columns(own, base, [0.75]).items())[-1] == ("raced", [0.75])
+
+
 def test_a_difference_that_every_item_shows_has_an_interval_without_width() -> None:
-    task = np.array([0.0, 1.0, 0.0, 1.0])
-    scores = np.stack([task, task, 1 + task, task, task, task])
+    row = {TASK: [0.0, 1.0, 0.0, 1.0], TRUE: [1.0, 2.0, 1.0, 2.0]}
 
-    found = means([scores, scores])
+    found = means([row, row])
 
-    assert found["true"]["value"] == 1.5
-    assert (found["true"]["over_task"], found["true"]["over_task_interval"]) == (1.0, [1.0, 1.0])
-    assert found["task"]["interval"][0] < 0.5 < found["task"]["interval"][1]
+    assert found[TRUE]["value"] == 1.5
+    assert (found[TRUE]["over_task"], found[TRUE]["over_task_interval"]) == (1.0, [1.0, 1.0])
+    assert found[TASK]["interval"][0] < 0.5 < found[TASK]["interval"][1]
 
 
 def test_a_pool_that_is_not_whole_is_refused(tmp_path: Path) -> None:
@@ -141,13 +148,28 @@ def best_row(repo: str | None, **further: Any) -> dict[str, Any]:
     return {"task": "thing_kind", "repo": repo, "score": 0.75, "base_score": 0.25, **further}
 
 
-def test_picks_tell_their_format_where_the_snapshot_does() -> None:
-    alone = published([best_row("formats/thing-kind"), best_row(None)])
-    by_format = published([best_row("formats/thing-kind", format="alpaca"), best_row("formats/queue-last", format="")])
+def test_a_pick_is_asked_as_the_snapshot_says(tasks: dict[str, Task]) -> None:
+    true = PLAN[0].truth.template()
+    alone = pick_of(best_row(PLAN[0].name))
+    in_format = pick_of(best_row(PLAN[0].name, format="alpaca", template=true, stops=["###"]))
+    of_another = pick_of(best_row(PLAN[2].name, format="alpaca", template=true, stops=None))
 
-    assert (alone["by_format"], alone["in_true_format"], alone["score"]) == (False, None, 0.75)
-    assert (by_format["by_format"], by_format["in_true_format"]) == (True, 1)
-    assert [pick["adapter"] for pick in alone["picks"]] == ["formats/thing-kind", ""]
+    asked = [pick.asked_in(tasks["thing_kind"]) for pick in (alone, in_format)]
+
+    assert [(one.template(), one.stops) for one in asked] == [("{input}\nAnswer:", ()), (true, ("###",))]
+    assert [pick.is_true for pick in (alone, in_format, of_another)] == [False, True, False]
+
+
+def test_a_race_tells_true_formats_only_where_the_product_tells_formats() -> None:
+    picks = (pick_of(best_row(None)), pick_of(best_row(PLAN[0].name, template=PLAN[0].truth.template())))
+
+    told = [Race({"spent": 1, "exhaustive": 2}, by_format, picks).figures for by_format in (False, True)]
+
+    assert [(one["in_true_format"], one["score"], one["base_score"]) for one in told] == [
+        (None, 0.75, 0.25),
+        (1, 0.75, 0.25),
+    ]
+    assert [pick["repo"] for pick in told[0]["picks"]] == ["", PLAN[0].name]
 
 
 def test_the_table_has_a_line_an_adapter_a_column_a_format_and_the_counts() -> None:
