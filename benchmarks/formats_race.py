@@ -3,9 +3,9 @@
 Knows: a hub and a home with the pool, the published picks. Does not know: what other ways of asking are worth
 (formats).
 
-Where a snapshot's table `best` says in which format a pick is asked, it is told how often that is the one of its
-training; a version of the product that races adapters alone has no such column, and asks all of them in the task's
-template. The scores are the published ones: on validation examples that did not choose the pick.
+Where a snapshot's table `best` names formats, it is told how often a pick's is the one of its training; where it names
+none, all were asked in the task's template, or did best in it. The scores are the published ones: on validation
+examples that did not choose the pick.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Race:
 
     Args:
         evaluations: spent, and those of an exhaustive run.
-        by_format: whether the product tells in which format a pick is asked.
+        by_format: whether anybody was asked in another format than the task's: some pick, or the base.
         picks: one a task.
     """
 
@@ -101,7 +101,8 @@ def raced(pool: Path) -> Race:
         home = open_home(home=root, endpoint=served.endpoint, storage="")
         evaluations = _refreshed(home)
     best = current_snapshot(home.snapshots).read("best")
-    return Race(evaluations, any("format" in row for row in best), tuple(map(pick_of, best)))
+    by_format = any(row.get("format") or row.get("base_format") for row in best)
+    return Race(evaluations, by_format, tuple(map(pick_of, best)))
 
 
 def pick_of(row: Mapping[str, Any]) -> Pick:
