@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from flows.cli.main import main
+from flows.cli.main import cli, main
 from flows.home.home import Home, open_home
 from lorauter.routers import ROUTERS
 from warehouse.snapshots.snapshot import current_snapshot
@@ -87,6 +88,22 @@ def test_home_that_cannot_be_made(tmp_path: Path, told: Told) -> None:
     said = told("--home", tmp_path / "file" / "home", "tasks", "list")
 
     assert said == f"Error: {tmp_path}/file/home cannot be made (Not a directory). Set LORAUTER_HOME elsewhere."
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["answer", "--in", "q.jsonl", "--out"], ["export", "--for", "vllm", "--in", "q.jsonl", "--out"]),
+        *(["report", "--out"], ["evaluate", "--json"], ["validate", "--folder", ".", "--json"], ["sql", "x", "--out"]),
+    ],
+)
+def test_a_folder_where_a_file_is_to_be_written_is_refused_before_anything_starts(
+    tmp_path: Path, command: list[str]
+) -> None:
+    refused = CliRunner().invoke(cli, ["--home", str(tmp_path / "home"), *command, str(tmp_path)])
+
+    assert refused.exit_code == 2
+    assert f"Invalid value for '{command[-1]}': File '{tmp_path}' is a directory." in refused.output
 
 
 def test_full_disk(tmp_path: Path, tiny_tasks: Path) -> None:
