@@ -16,7 +16,7 @@ import torch
 from lorauter.engine.engine import Engine
 from lorauter.routing.routes import Mixture
 
-EPSILON = 0.75  # logits, as in tests/lorauter/test_engine_pool.py
+EPSILON = 0.75  # logits, as in tests/lorauter/engine/test_engine_pool.py
 NEW_TOKENS = 8
 
 

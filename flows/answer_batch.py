@@ -14,7 +14,7 @@ from flows.home.home import open_home
 from flows.prefect_runtime.secret_parameters import flow_without_secrets
 from flows.stages import answer
 from lorauter.compositions import MIXTURE
-from lorauter.engine.decoding import STOPS, decoding_of
+from lorauter.engine.decoding import decoding_of
 from warehouse.queries.queries import NEW_TOKENS
 
 
@@ -29,7 +29,7 @@ def answer_batch(
     density: float = 0.5,
     settings: dict[str, Any] | None = None,
     sampling: dict[str, Any] | None = None,
-    stop: str | Sequence[str] = STOPS,
+    stop: str | Sequence[str] | None = None,
     max_new_tokens: int = NEW_TOKENS,
 ) -> dict[str, Any]:
     """Answer a file of queries by each router and write one Parquet file. Killed, it goes on where it was.
@@ -48,7 +48,7 @@ def answer_batch(
         sampling: temperature, top_p, top_k and seed of `lorauter.engine.decoding.Decoding`; greedy where left out. A
             row's draws depend on its own prompt, adapters and id: rows with one id and one input get one text.
         stop: texts that end an answer, see `lorauter.engine.stopping.cut_at_stop`; () leaves it to end-of-text and
-            the bound.
+            the bound. Where left out, a line's end and the stops of the template's format do.
         max_new_tokens: bound of an answer; a row's own column max_new_tokens wins.
 
     Returns:

@@ -57,6 +57,7 @@ WRONG = {  # the contract that each of these files breaks
     "flows/demo/wrong.py": ("starlette and uvicorn belong to flows.mirror", "import starlette"),
     "flows/cli/wrong.py": ("jinja2 and Vega belong to flows.page", "import jinja2"),
     "lorauter/engine/wrong.py": ("settings are read in flows.home", "import pydantic_settings"),
+    "flows/crawl/wrong_mirror.py": ("only the command line and the demo know the mirror", "import flows.mirror.server"),
 }
 
 

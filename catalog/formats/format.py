@@ -28,6 +28,8 @@ class PromptFormat:
         stops: texts that end an answer, beside the tokenizer's end-of-text token.
         marked: whether its own marks tell it apart: "### Response:" does, "User:" stands in any dialogue.
         source: where the field records these texts.
+        strips: whether a prompt leaves out its input's outer blanks, as the chat templates of Llama 3 and Gemma do. A
+            task's template cannot say that.
     """
 
     name: str
@@ -37,6 +39,7 @@ class PromptFormat:
     stops: tuple[str, ...] = ()
     marked: bool = True
     source: str = ""
+    strips: bool = False
 
     def __post_init__(self) -> None:
         most = {INPUT: 1, SYSTEM: 1 if self.system else 0, INSTRUCTION: 1}
@@ -75,7 +78,7 @@ class PromptFormat:
             raise SettingError(f"The prompt format {self.name} has no system text.", "Leave the system text out.")
         if bool(instruction) != self.needs_instruction:
             lacking = "needs an instruction" if self.needs_instruction else "has no place for an instruction"
-            raise SettingError(f"The prompt format {self.name} {lacking}.", "See catalog/formats/formats.toml.")
+            raise SettingError(f"The prompt format {self.name} {lacking}.", "See `lorauter tasks formats`.")
         for text in (told, instruction):
             if INPUT in text:
                 raise SettingError(f"{INPUT} stands in a system text or an instruction.", "Take it out there.")
@@ -84,7 +87,7 @@ class PromptFormat:
 
     def prompt(self, text: str, system: str | None = None, instruction: str = "") -> str:
         """The prompt for an input, up to where the answer begins."""
-        return self.template(system, instruction).replace(INPUT, text)
+        return self.template(system, instruction).replace(INPUT, text.strip() if self.strips else text)
 
 
 def of_template(template: str, name: str = "own", stops: tuple[str, ...] = ()) -> PromptFormat:

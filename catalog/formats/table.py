@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 from catalog.errors import SettingError
-from catalog.formats.format import PromptFormat
+from catalog.formats.format import INPUT, PromptFormat
 
 
 @lru_cache(maxsize=1)
@@ -42,7 +43,24 @@ def format_named(name: str) -> PromptFormat:
     try:
         return formats()[name]
     except KeyError:
-        raise SettingError(f"No prompt format is called {name!r}.", f"Use one of {', '.join(formats())}.") from None
+        near = get_close_matches(name, formats(), n=5)
+        told = f"Near names: {', '.join(near)}. " if near else ""
+        every = "`lorauter tasks formats` lists all; a text with {input} is a template too."
+        raise SettingError(f"No prompt format is called {name!r}.", told + every) from None
+
+
+def template_asked(asked: str) -> str:
+    """The template that a person asks for: a format's by its name, or a text with `{input}` as it is.
+
+    Raises:
+        SettingError: there is no such format, or it needs an instruction.
+    """
+    return asked if INPUT in asked else format_named(asked).template()
+
+
+def stops_asked(asked: str) -> tuple[str, ...]:
+    """The stops that come with it: a format's; () with a text. Raises SettingError as `format_named`."""
+    return () if INPUT in asked else format_named(asked).stops
 
 
 def format_of(template: str) -> PromptFormat | None:
@@ -66,6 +84,7 @@ def _format(name: str, row: object) -> PromptFormat:
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     for key, value in values.items():
         texts = value if key == "stops" and isinstance(value, tuple) else (value,)
-        if not (isinstance(value, bool) if key == "marked" else all(isinstance(text, str) for text in texts)):
+        kind = bool if key in ("marked", "strips") else str
+        if not all(isinstance(text, kind) for text in texts):
             raise TypeError(f"{name} has a {key} of the wrong kind")
     return PromptFormat(name, **values)

@@ -13,12 +13,7 @@ from typing import Literal
 
 Split = Literal["train", "validation", "test"]
 DEFAULT_TEMPLATE = "{input}\nAnswer:"
-ALPACA_TEMPLATE = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{input}\n\n### Response:\n"
-)
 CHAT = "chat"  # in a template's place: the base's own chat template, whichever the base is
-TEMPLATES = {"answer": DEFAULT_TEMPLATE, "alpaca": ALPACA_TEMPLATE, "plain": "{input}"}
 
 
 @dataclass(frozen=True, slots=True)

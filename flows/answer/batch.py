@@ -95,7 +95,7 @@ class _Batch:
     ) -> None:
         self._published, self._options, self._make = published, options, make
         self._composition = options.composition
-        self._conditions = replace(conditions, decoding=spelled_decoding(options.decoding, options.stop))
+        self._conditions = replace(conditions, decoding=spelled_decoding(options.decoding, options.stops))
         self._routes = Routes(published, [name for name in options.routers if name != MAJORITY])
         self._prompts: Prompts = prompts_of(options.template, published)
         self._tasks = asked_tasks(published.snapshot, published.index.base)

@@ -18,7 +18,7 @@ from typing import Any
 
 from catalog.chunks import chunks
 from catalog.errors import SettingError, UnsupportedAdapter
-from flows.answer.prompts import prompts_of
+from flows.answer.prompts import TASK, check_template, prompts_of
 from flows.answer.published_base import PublishedBase
 from flows.answer.routes import Routes
 from flows.screen.progress import Advance, say, stage
@@ -62,7 +62,7 @@ class ExportOptions:
     router: str = "lorauter"
     compose: str = "selection"
     density: float = 0.5
-    template: str = "task"
+    template: str = TASK
     decoding: Decoding = GREEDY
     stop: tuple[str, ...] = ()
     max_new_tokens: int = NEW_TOKENS
@@ -73,6 +73,7 @@ class ExportOptions:
         ROUTERS.check(self.router)
         refuse_gates([self.router], "exported: other engines know no gates", "Answer here by `lorauter answer`")
         check_new_tokens(self.max_new_tokens)
+        check_template(self.template)
         stops_of(self.stop)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flows.answer.prompts import TASK, answer_stops, check_template
 from lorauter.compositions import MIXTURE, spelled
 from lorauter.compositions.base import CompositionOptions
-from lorauter.engine.decoding import GREEDY, STOPS, Decoding, stops_of
+from lorauter.engine.decoding import GREEDY, Decoding
 from lorauter.routers import MAJORITY, ROUTERS, refuse_gates
 from warehouse.queries.queries import NEW_TOKENS, check_new_tokens
 
@@ -26,19 +27,21 @@ class AnswerOptions:
         compose: a name of `lorauter.compositions.COMPOSITIONS`.
         density: of the merges that thin out.
         decoding: greedy, or how tokens are drawn.
-        stop: texts that end an answer; () leaves it to end-of-text and the bound.
+        stop: texts that end an answer; () leaves it to end-of-text and the bound, None to the template: see
+            `answer_stops`.
         max_new_tokens: bound of an answer; a row's own wins.
 
     Raises:
-        SettingError: a router or a composition does not exist, they do not go together, or a number makes no sense.
+        SettingError: a router, a template or a composition does not exist, they do not go together, or a number makes
+            no sense.
     """
 
     routers: tuple[str, ...] = ("lorauter",)
-    template: str = "task"
+    template: str = TASK
     compose: str = MIXTURE
     density: float = 0.5
     decoding: Decoding = GREEDY
-    stop: str | Sequence[str] = STOPS
+    stop: str | Sequence[str] | None = None
     max_new_tokens: int = NEW_TOKENS
 
     def __post_init__(self) -> None:
@@ -47,8 +50,14 @@ class AnswerOptions:
         check_new_tokens(self.max_new_tokens)
         if self.compose != MIXTURE:
             refuse_gates(self.routers, "composed: it sums outputs by itself", "Leave --compose at mixture")
-        stops_of(self.stop)
+        check_template(self.template)
+        answer_stops(self.template, self.stop)
         spelled(self.compose, CompositionOptions(density=self.density))
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """What ends every answer of the batch."""
+        return answer_stops(self.template, self.stop)
 
     @property
     def composition(self) -> str:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from flows.home.parts import ledger_of
-
 
 @click.command("compact")
 @click.argument("tables", nargs=-1)
@@ -25,6 +23,7 @@ def compact_command(home: Path | None, tables: tuple[str, ...], dry_run: bool) -
     """
     from catalog.errors import SettingError
     from flows.home.home import open_home
+    from flows.home.parts import ledger_of
     from flows.screen.progress import stage
     from warehouse.ledger.compaction import compact
     from warehouse.schemas.ledger import LEDGER

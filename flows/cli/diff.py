@@ -10,8 +10,6 @@ from pathlib import Path
 
 import click
 
-from flows.home.parts import snapshot_of
-
 _SHOWN = ("task", "change", "adapter", "lift_before", "lift", "mean_before", "mean", "chosen_before", "chosen")
 
 
@@ -35,6 +33,7 @@ def diff_command(home: Path | None, /, before: str, now: str, task: str | None, 
     from catalog.errors import SettingError
     from flows.cli.sql_output import print_rows
     from flows.home.home import open_home
+    from flows.home.parts import snapshot_of
     from warehouse.snapshots.diff import changes
 
     opened = open_home(home=home)

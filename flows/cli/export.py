@@ -65,7 +65,7 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
         density=flags["density"],
         template=flags["template"],
         decoding=decoding_of(sampling_of(flags)),
-        stop=tuple(one for one in stops_given(flags, ()) if one),
+        stop=tuple(one for one in stops_given(flags) or () if one),
         max_new_tokens=flags["max_new_tokens"],
     )
     exported = stages.export(opened, source, out, options, flags["snapshot"])

@@ -93,10 +93,11 @@ prompt_options = _all(
     ),
     click.option(
         "--template",
-        type=click.Choice(["task", "alpaca", "plain", "chat"]),
+        metavar="NAME|TEXT",
         default="task",
         show_default=True,
-        help="How an input becomes a prompt: as its task was scored, Alpaca's, as it is, or the base's chat template.",
+        help="How an input becomes a prompt. task: as its task was scored; chat: the base's own chat template; or a"
+        " format that `tasks formats` lists; or a text with {input}.",
     ),
 )
 decoding_options = _all(
@@ -112,7 +113,7 @@ decoding_options = _all(
         "stops",
         multiple=True,
         help=r"Text that ends an answer and is left out of it; write \n for a new line. May be repeated; '' for none."
-        r"  [default: \n]",
+        r"  [default: \n and the format's own; export: none]",
     ),
     click.option(
         "--sample-temperature", type=click.FloatRange(0), help="Draw tokens at this temperature.  [default: 0, greedy]"
@@ -150,9 +151,9 @@ def sampling_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def stops_given(flags: Mapping[str, Any], otherwise: tuple[str, ...] = ("\n",)) -> list[str]:
-    r"""The stops of the flags, `\n` and `\t` as the signs they stand for; `otherwise` where none is given."""
-    return [_unescaped(stop) for stop in flags["stops"]] or list(otherwise)
+def stops_given(flags: Mapping[str, Any]) -> list[str] | None:
+    r"""The stops of the flags, `\n` and `\t` as the signs they stand for; None where none is given."""
+    return [_unescaped(stop) for stop in flags["stops"]] or None
 
 
 def _unescaped(text: str) -> str:

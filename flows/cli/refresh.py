@@ -10,7 +10,6 @@ import click
 
 from flows.cli.options import bases_given, bases_option, endpoint_option, force_option, strategy_option
 from flows.cli.running import begin_with_prefect
-from warehouse.tasks.folder import stored_tasks
 
 
 @click.command("refresh")
@@ -34,6 +33,8 @@ def refresh_command(
 
     --plan makes no request. What ledger and tasks know is counted, the rest assumed (table [plan] of the settings).
     """
+    from warehouse.tasks.folder import stored_tasks
+
     if config:
         from flows.home.presets import config_file
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from flows.cli.options import FILE, snapshot_option
-from flows.home.parts import snapshot_of
 
 
 @click.command("report")
@@ -23,6 +22,7 @@ def report_command(home: Path | None, /, out: Path, snapshot: str | None) -> Non
     The file needs no network and makes no request. `refresh` writes it too, to HOME/reports/<snapshot>.html.
     """
     from flows.home.home import open_home
+    from flows.home.parts import snapshot_of
     from flows.stages import write_page
 
     opened = open_home(home=home)

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from flows.cli.options import snapshot_option
-from flows.home.parts import hub_of, snapshot_of
 
 
 @click.group("snapshots")
@@ -114,6 +113,7 @@ def snapshots_upload(home: Path | None, repo: str, snapshot: str | None, private
     """
     from catalog.hub.upload import upload_folder
     from flows.home.home import open_home
+    from flows.home.parts import hub_of, snapshot_of
     from warehouse.snapshots.history import size_of
     from warehouse.snapshots.manifest import verify
 

@@ -10,7 +10,6 @@ import click
 
 from flows.cli.options import endpoint_option
 from flows.cli.package_names import metric_option
-from warehouse.tasks.folder import stored_tasks
 
 
 @click.group("tasks")
@@ -23,7 +22,9 @@ def tasks_group() -> None:
 @click.option("--name", help="One task of this name.  [default: the file's, the folder's or the rows' own]")
 @metric_option("--metric", help="Metric.  [default: the rows' own, else exact_match]")
 @click.option(
-    "--template", help="Prompt with {input}, or alpaca, plain, or chat: the base's own.  [default: {input} and Answer:]"
+    "--template",
+    metavar="NAME|TEXT",
+    help="A format that `tasks formats` lists, chat: the base's own, or a text with {input}.  [default: answer]",
 )
 @click.option("--max-new-tokens", type=int, help="Longest answer.  [default: 8; 50 for FLAN and BIG-Bench Hard]")
 @click.option("--domain", help="Group of like tasks that figures are averaged over.")
@@ -72,9 +73,26 @@ def tasks_add(home: Path | None, /, source: str, **flags: Any) -> None:
 def tasks_list(home: Path | None) -> None:
     """List the tasks, one a line: name, metric, examples, content hash."""
     from flows.home.home import open_home
+    from warehouse.tasks.folder import stored_tasks
 
     for task in stored_tasks(open_home(home=home).task_folder):
         click.echo(f"{task.name}\t{task.metric}\t{len(task.validation)}\t{len(task.test)}\t{task.hash}")
+
+
+@tasks_group.command("formats")
+def tasks_formats() -> None:
+    """List the prompt formats that --template takes, one a line: name, template and stops as JSON.
+
+    A template is what a prompt says around its {input}; where it says {instruction} too, write a text of your own.
+    """
+    import json
+
+    from catalog.formats.format import INSTRUCTION
+    from catalog.formats.table import formats
+
+    for name, one in formats().items():
+        texts = (one.template(instruction=INSTRUCTION if one.needs_instruction else ""), one.stops)
+        click.echo("\t".join([name, *(json.dumps(text, ensure_ascii=False) for text in texts)]))
 
 
 @tasks_group.command("remove")

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from flows.home.parts import storage_of
-
 
 @click.command("upgrade")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
@@ -22,6 +20,7 @@ def upgrade_command(home: Path | None, dry_run: bool) -> None:
     that machines share, meanwhile. If it is killed, run it again.
     """
     from flows.home.home import open_home
+    from flows.home.parts import storage_of
     from flows.screen.progress import stage
     from warehouse.ledger.migrations import migrate, pending
 

@@ -2,7 +2,7 @@
 
 Knows: the order, what it measures, the figures of demo.json. Does not know: how they are shown (flows/screen/report).
 
-Budget of the full demo, kept by tests/demo: prompts of at most 48 tokens and answers of at most 8 (one task 24).
+Budget of the full demo, kept by tests/flows/demo: prompts of at most 48 tokens and answers of at most 8 (one task 24).
 Halving gives (3, 3, 6, 12) examples a rung and 40 to report: 4,438 short rows with 27 adapters on 14 tasks. Five
 routers answer 50 test queries a task, 3,500 rows; the majority answer needs no model.
 """

@@ -151,7 +151,7 @@ def open_outputs(home: Home) -> Outputs:
     from flows.outputs.workers import Workers
 
     make = partial(run_shard, ledger_of(home), plans_of(home), partial(loaded_engine, home))
-    workers = Workers(ledger_of(home), plans_of(home), home.worker_reference)
+    workers = Workers(ledger_of(home), plans_of(home), home.worker_reference, home.settings.worker_silence)
     run = choose_runner(home.settings.scoring, make, workers, home.root)
     return Outputs(ledger_of(home), plans_of(home), home.settings.shard_rows, run)
 
@@ -175,9 +175,9 @@ def tasks_on(home: Home, base: str, base_sha: str) -> list[Task]:
     tasks = stored_tasks(home.task_folder)
     if all(task.template != CHAT for task in tasks):
         return tasks
-    from lorauter.engine.chat import chat_as_template
+    from lorauter.formats.base_chat import base_chat_format
 
-    own = chat_as_template(model_folder(home, base, base_sha))
+    own = base_chat_format(model_folder(home, base, base_sha), base).template()
     return [replace(task, template=own) if task.template == CHAT else task for task in tasks]
 
 
@@ -191,11 +191,12 @@ def loaded_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
     wanted = (home.settings, base, base_sha, dtype)
     if not _loaded or _loaded[0][0] != wanted:
         _loaded.clear()
-        _loaded.append((wanted, _open_engine(home, base, base_sha, dtype)))
+        _loaded.append((wanted, open_engine(home, base, base_sha, dtype)))
     return _loaded[0][1]
 
 
-def _open_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
+def open_engine(home: Home, base: str, base_sha: str, dtype: str | None = None) -> Engine:
+    """The engine on a base, loaded anew; in the settings' dtype unless told."""
     from lorauter.adapters.weights import JUDGED
     from lorauter.engine.engine import Engine
 
@@ -203,7 +204,7 @@ def _open_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:
     return Engine(
         model_folder(home, base, base_sha),
         device=settings.device,
-        dtype=dtype,
+        dtype=dtype or settings.dtype,
         capacity=settings.capacity,
         find_adapter=partial(adapter_folder, home),
         passing=JUDGED,

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     dtype: str = Field("auto", description="bfloat16, float16 or float32")
     scoring: Literal["here", "workers"] = Field("here", description="where scoring shards run")
     shard_rows: int = Field(256, ge=1, description="rows of a scoring shard")
+    worker_silence: float = Field(
+        30.0, ge=10, description="seconds without a sign of life after which a worker's shard goes to another one"
+    )
     answer_rows: int = Field(2048, ge=1, description="queries answered at a time: bounds a batch's memory")
     capacity: int = Field(64, ge=1, description="adapters held on the device")
     policy: Annotated[Policy, BeforeValidator(_split_lists(Policy))] = Policy()

@@ -1,7 +1,7 @@
 """The model card: what a repo says of itself, and the tags the Hub makes of it.
 
-Knows: YAML front matter, adapter_config.json's two public fields, the Hub's tag spelling.
-Does not know: where the bytes came from. They are hostile: sizes, depth and aliases are bounded.
+Knows: adapter_config.json's two public fields, the Hub's tag spelling. Does not know: YAML
+(catalog/adapters/front_matter), where the bytes came from.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import yaml  # type: ignore[import-untyped,unused-ignore]
+from catalog.adapters.front_matter import as_json, front_matter
 
 CARD_BYTES = 64 << 10
 CONFIG_BYTES = 1 << 20
-_DEPTH = 12
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}"
 REPO_ID = re.compile(rf"(?!.*\.\.){_NAME}/{_NAME}")
 _MODEL_ID = re.compile(rf"(?!.*\.\.){_NAME}(/{_NAME})?")
@@ -37,27 +36,6 @@ class Facts:
     tags: tuple[str, ...]
 
 
-class _NoAliases(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
-    """A safe loader without aliases: a few hundred bytes of them expand to gigabytes of JSON."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)
-
-
-def read_card(text: str) -> dict[str, Any]:
-    """The front matter of a README, or nothing when it is missing, broken or not a mapping."""
-    found = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", text, re.DOTALL)
-    if found is None:
-        return {}
-    try:
-        card = yaml.load(found.group(1), Loader=_NoAliases)  # noqa: S506  (a SafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return {}
-    return _plain(card) if isinstance(card, dict) else {}
-
-
 def read_json(text: str) -> dict[str, Any]:
     """A JSON object, or nothing when the text is none."""
     try:
@@ -69,7 +47,7 @@ def read_json(text: str) -> dict[str, Any]:
 
 def facts_of(readme: str, adapter_config: str | None, model_config: str, names: Iterable[str]) -> Facts:
     """What the Hub would derive from a card, the root's two configs (None: no file) and the file names."""
-    card, names = read_card(readme), tuple(names)
+    card, names = front_matter(readme), tuple(names)
     peft = read_json(adapter_config or "")
     library = _library(card, adapter_config is not None, model_config)
     base_models = _base_models(card, peft)
@@ -124,7 +102,7 @@ def _tags(
 def _config(peft: dict[str, Any], model: dict[str, Any], *, is_adapter: bool) -> dict[str, Any]:
     if is_adapter:
         return {"peft": {key: _text(peft.get(key)) for key in ("base_model_name_or_path", "task_type")}}
-    return {key: _plain(model[key]) for key in ("architectures", "model_type") if key in model}
+    return {key: as_json(model[key]) for key in ("architectures", "model_type") if key in model}
 
 
 def _text(value: Any) -> str | None:
@@ -134,14 +112,3 @@ def _text(value: Any) -> str | None:
 def _texts(value: Any) -> list[str]:
     many = value if isinstance(value, list) else [value]
     return [text for text in map(_text, many[:256]) if text]
-
-
-def _plain(value: Any, depth: int = _DEPTH) -> Any:
-    """The value as JSON can hold it: YAML has dates, NaN and keys of any type."""
-    if depth == 0:
-        return None
-    if isinstance(value, dict):
-        return {str(key): _plain(item, depth - 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item, depth - 1) for item in value]
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

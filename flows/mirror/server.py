@@ -30,6 +30,8 @@ from flows.mirror.shelf import Shelf
 
 _LOOPBACK = ("127.0.0.1", "localhost")
 _START_S = 10.0
+_TICK_S = 0.1  # uvicorn's: the date in the headers goes by it
+_FLUSH_S = 0.002
 
 
 class HubServer:
@@ -82,7 +84,7 @@ class HubServer:
             ssl_certfile=certificate,
             ssl_keyfile=certificate,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._thread = threading.Thread(target=self.run, name="hub-mirror", daemon=True)
 
     @property
@@ -116,9 +118,46 @@ class HubServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join(_START_S)
         self._socket.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's own, but a stop is told to it at once: it would look for one, and for its end, ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop
+
+    def stop(self) -> None:
+        """End a server that has started, from another thread."""
+        self.should_exit = True
+        self._loop.call_soon_threadsafe(self._stopped.set)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        tick = 0
+        while not await self.on_tick(tick):  # which also sees a signal
+            tick += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), _TICK_S)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()  # one that is answering ends with its answer
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while self.server_state.connections:  # what is written goes out; idle ones end at once
+                    await asyncio.sleep(_FLUSH_S)
+        for task in self.server_state.tasks:
+            task.cancel()
 
 
 class _Protocol(H11Protocol):

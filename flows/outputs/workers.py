@@ -25,7 +25,6 @@ from warehouse.storage.storage import Stamp, Storage
 DEPLOYMENT = "score-shard/gpu"
 IN_FLIGHT = 64  # runs on the server at a time
 TRIES = 3  # of a shard; one that loses its worker as often is to blame itself
-LEASE_S = 30.0  # without a heartbeat, a running shard is lost
 PENDING_S = 120.0  # a run that a worker took and never started
 _LOOK_S = 1.0
 
@@ -38,11 +37,13 @@ class Workers:
         ledger: where they put outputs.
         plans: where they read shards, and tell that they live.
         settings: all that was set here, for theirs to be alike; no secret, since Prefect keeps it.
+        silence_s: without a sign of life for so long, a running shard is lost.
     """
 
     ledger: Ledger
     plans: Storage
     settings: Mapping[str, Any]
+    silence_s: float = 30.0
 
     def run(self, plan: str, shards: Sequence[int]) -> Iterator[int]:
         """Hand shards to the queue, many at a time; yields each when its outputs are in the ledger.
@@ -61,7 +62,7 @@ class Workers:
                 if one.fragment in done:
                     running.remove(one)
                     yield one.shard
-                elif lost := one.is_lost(self.ledger, beats.get(heartbeat_name(plan, one.shard))):
+                elif lost := one.is_lost(self.ledger, beats.get(heartbeat_name(plan, one.shard)), self.silence_s):
                     running.remove(one)
                     waiting.append(one.again(lost))
 
@@ -90,7 +91,7 @@ class _Try:
         run = run_deployment(DEPLOYMENT, parameters=parameters, timeout=0).id
         return _Try(self.plan, self.shard, self.number + 1, run)
 
-    def is_lost(self, ledger: Ledger, beat: Stamp | None) -> str:
+    def is_lost(self, ledger: Ledger, beat: Stamp | None, silence_s: float) -> str:
         """Why it will not end with outputs, or "" while it may."""
         from prefect.client.orchestration import get_client
 
@@ -101,7 +102,7 @@ class _Try:
             if state.is_final():
                 done = ledger.has("outputs", self.fragment)  # it may have ended since we looked
                 return "" if done else f"its run ended as {state.name}: {(state.message or '')[:300]}"
-            limit = PENDING_S if state.is_pending() else LEASE_S
+            limit = PENDING_S if state.is_pending() else silence_s
             if self._silence((state.type, beat)) <= limit:
                 return ""
             from prefect.states import Crashed

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.adapters.safe_names import is_repo_id
 from catalog.errors import HubError, TaskError
-from catalog.tasks.task import TEMPLATES, Example, Task
+from catalog.formats.table import template_asked
+from catalog.tasks.task import CHAT, Example, Task
 from warehouse.storage.row_files import ENDINGS
 from warehouse.tasks.folder import store_task
 from warehouse.tasks.labelled_rows import SPLITS, Columns
@@ -74,7 +75,10 @@ def add_tasks(
 
 
 def layout_of(flags: Mapping[str, Any]) -> Layout:
-    """The layout that the command's flags describe; what was not given stays open."""
+    """The layout that the command's flags describe; what was not given stays open.
+
+    Raises SettingError where the template is neither a format's name, nor CHAT, nor a text with {input}.
+    """
     columns = Columns(
         input=tuple(flags["input_column"]),
         target=flags["target_column"],
@@ -82,7 +86,8 @@ def layout_of(flags: Mapping[str, Any]) -> Layout:
         id=flags["id_column"],
         split=flags["split_column"],
     )
-    template = TEMPLATES.get(flags["template"], flags["template"])
+    asked = flags["template"]
+    template = asked if asked in (None, CHAT) else template_asked(asked)
     fields = {name: flags[name] for name in ("name", "metric", "max_new_tokens", "domain", "adapter")}
     return Layout(
         columns,

@@ -20,12 +20,12 @@ from pathlib import Path
 from catalog.adapters.adapter import AdapterId, Finding
 from catalog.adapters.card import CARD_LIMIT, CARD_NAME
 from catalog.adapters.facts import CONFIG_NAME, WEIGHTS_NAME, AdapterFacts, RawAdapter, RepoListing, gather_facts
+from catalog.adapters.front_matter import front_matter
 from catalog.adapters.parse import CONFIG_LIMIT, Problem, header_length, is_lfs_pointer, parse_config
 from catalog.bases.base import Base
 from catalog.bases.names import BaseMatch, canonical, match_base
 from catalog.errors import HubError, SettingError, UnsupportedAdapter
 from catalog.rules.table import Policy, judge, judge_weights
-from flows.mirror.card import read_card
 from warehouse.storage.files import write_text
 
 FILES_LIMIT = 20_000  # files of one entry; what is beyond is not looked at
@@ -134,7 +134,7 @@ def _listing(root: Path) -> RepoListing:
 def _card_tags(readme: Path) -> tuple[str, ...]:
     """What the card's front matter says of bases and licence, in the hub's tags."""
     text = _head(readme, CARD_LIMIT)[0].decode("utf-8", "replace")
-    card = read_card(text)
+    card = front_matter(text)
     bases = [f"base_model:{name}" for name in _texts(card.get("base_model"))]
     return (*bases, *(f"license:{name}" for name in _texts(card.get("license"))))
 

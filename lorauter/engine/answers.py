@@ -19,7 +19,7 @@ class Answer:
 
     Args:
         limit: bound on its tokens.
-        tokens: its tokens so far, without the one that ended it.
+        tokens: its tokens so far, without the end-of-text token or the special tokens' stop that ended it.
         text: what it says, once it is done.
         done: whether it has ended.
         cut: whether its bound ended it, and nothing else did.
@@ -38,6 +38,9 @@ class Answer:
         ended = token in ends
         if not ended:
             self.tokens.append(token)
+            if (start := stopping.special_start(self.tokens)) is not None:
+                del self.tokens[start:]
+                ended = True
         full = len(self.tokens) >= self.limit
         if ended or full or stopping.may_complete(token):
             self.text, stopped = stopping.cut(self.tokens)

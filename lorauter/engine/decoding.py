@@ -19,6 +19,7 @@ from lorauter.routing.routes import Mixture
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e3
 STOPS = ("\n",)
 """What ends an answer unless others are given."""
+_OPENINGS = ("<", "[", "{", "|", ">", "▁")  # what special tokens of bases begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,11 @@ def stops_of(stop: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({one for one in given if one}))
 
 
+def may_be_special(stop: str) -> bool:
+    """Whether a stop may be, or begin with, a special token of a base: `<|im_end|>`, `[/INST]`, `</s>`."""
+    return stop.startswith(_OPENINGS)
+
+
 def row_key(decoding: Decoding, prompt: str, mixture: Mixture, sample: str) -> int:
     """128 bits that decide a row's draws: hash of the seed, the prompt, the adapters and what tells the sample apart.
 
@@ -102,9 +108,16 @@ def spelled(decoding: Decoding = GREEDY, stop: str | Sequence[str] = STOPS) -> s
     """Decoding and stops as one text, which `read_spelled` reads. It is a condition of every output.
 
     "greedy" is greedy up to a line's end: the only kind that there was at first, so older ledgers stay valid.
+
+    A stop that is a special token of the base had no effect in older ledgers, and now it ends an answer. Which tokens
+    are special is not known here. So a decoding is spelled with a mark where one of its stops may be one, and older
+    texts are not taken for its own. No other text can differ: the engine's version, which scores are kept by, stays.
     """
     chosen, stops = GREEDY if decoding.greedy else decoding, stops_of(stop)
-    return "greedy" if (chosen, stops) == (GREEDY, STOPS) else json.dumps({**asdict(chosen), "stop": stops})
+    if (chosen, stops) == (GREEDY, STOPS):
+        return "greedy"
+    mark = {"special_stops": True} if any(map(may_be_special, stops)) else {}
+    return json.dumps({**asdict(chosen), "stop": stops, **mark})
 
 
 def read_spelled(text: str) -> tuple[Decoding, tuple[str, ...]]:
@@ -113,4 +126,5 @@ def read_spelled(text: str) -> tuple[Decoding, tuple[str, ...]]:
         return GREEDY, STOPS
     told = json.loads(text)
     stops = stops_of(told.pop("stop"))
+    told.pop("special_stops", None)
     return decoding_of(told), stops

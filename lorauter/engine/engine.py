@@ -187,8 +187,9 @@ class Engine:
     ) -> list[str]:
         """Answers of ONE batch.
 
-        A row ends at an end-of-text token, at its bound, or where `cut_at_stop` says that its text
-        (its tokens without special ones) has reached a stop; its answer is what that returns.
+        A row ends at an end-of-text token, at a stop that begins with a special token, at its bound, or where
+        `cut_at_stop` says that its text (its tokens without special ones) has reached a stop; its answer is what that
+        returns.
 
         Args:
             prompts: texts, used as they are (no chat template). One longer than the base's context less the row's bound

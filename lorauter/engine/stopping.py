@@ -5,6 +5,9 @@ Knows: stops, detokenising. Does not know: end-of-text tokens, bounds (lorauter/
 
 A stop can only be completed by the token that brings its last character. So a text is made anew where the token may do
 that, and not at every token: a long answer would cost as much again as its square.
+
+A special token (`<|im_end|>`, `</s>`) is no part of an answer's text. So a stop that is one, or begins with one, is
+looked for among the tokens too, and ends an answer as an end-of-text token does: even one that has no text yet.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lorauter.engine.decoding import stops_of
+from lorauter.engine.decoding import may_be_special, stops_of
 
 KEPT_STOPS = 16  # sets of stops whose tokens are remembered
 _BROKEN = "\ufffd"  # what a tokenizer writes for part of a character
@@ -42,6 +45,19 @@ class Stopping:
         self._stops = stops
         self._last = {stop[-1] for stop in stops}
         self._may: dict[int, bool] = {}
+        self._special = _by_special_token(tokenizer, stops)
+        longest = max((len(stop.encode()) for own in self._special.values() for stop, _ in own), default=0)
+        self._reach = longest if any(more for own in self._special.values() for _, more in own) else 1
+
+    def special_start(self, tokens: Sequence[int]) -> int | None:
+        """Where a stop begins that a special token opens and that the last of these tokens completes; None for none."""
+        if not self._special:
+            return None
+        for place in range(max(0, len(tokens) - self._reach), len(tokens)):
+            for stop, more in self._special.get(tokens[place], ()):
+                if not more or self._tokenizer.decode(tokens[place:], skip_special_tokens=False).startswith(stop):
+                    return place
+        return None
 
     def cut(self, tokens: Sequence[int]) -> tuple[str, bool]:
         """The answer in some tokens, special ones left out, and whether it has reached a stop."""
@@ -57,6 +73,29 @@ class Stopping:
             unclear = not text or _BROKEN in text or " " in self._last
             self._may[token] = unclear or not self._last.isdisjoint(text)
         return self._may[token]
+
+
+def _by_special_token(tokenizer: Any, stops: Sequence[str]) -> dict[int, list[tuple[str, bool]]]:
+    """The stops that a special token opens, by that token, and whether more follows it in the stop.
+
+    Only stops that `may_be_special` are looked at: the ledger tells texts under those alone from the texts of engines
+    that did not look for special tokens.
+    """
+    opened: dict[int, list[tuple[str, bool]]] = {}
+    looked_at = [stop for stop in stops if may_be_special(stop)]
+    special = _special_tokens(tokenizer) if looked_at else {}
+    for stop in looked_at:
+        longest = max((text for text in special if stop.startswith(text)), key=len, default="")
+        if longest and not tokenizer.decode([special[longest]], skip_special_tokens=True):
+            opened.setdefault(special[longest], []).append((stop, stop != longest))
+    return opened
+
+
+def _special_tokens(tokenizer: Any) -> dict[str, int]:
+    try:
+        return {token.content: id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+    except NotImplementedError:  # transformers' tokenizers of mistral-common
+        return dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
 
 
 class Stoppings:

@@ -16,9 +16,9 @@ from lorauter.routing.fallback import without
 from lorauter.routing.filters import filters_of, refused
 from lorauter.routing.routes import Routed, RouterOptions, TaskMatch, added_up
 from lorauter.routing.task_index import load_index
+from warehouse.records.published import AdapterRow, BestRow, ScoreRow, read_published
 from warehouse.snapshots.snapshot import Snapshot
 
-Row = Mapping[str, Any]
 OTHERS = 3  # runners-up told a task
 CONFIDENCE = {
     "lorauter": "cosine of the query to the nearest task, in [-1, 1]; no probability",
@@ -64,12 +64,12 @@ class Explainer:
         own = left.declared if router == "oracle" else (None,) * len(left.tasks)
         used = (best if own is None else own for own, best in zip(own, left.best, strict=True))
         self._used = dict(zip(left.tasks, used, strict=True))
-        self._best = {row["task"]: row for row in snapshot.read("best") if row["base"] == base}
-        self._adapters = {row["adapter"]: row for row in snapshot.read("adapters") if row["base"] == base}
-        self._met: dict[str, list[Row]] = {}
-        for row in sorted(snapshot.read("scores"), key=lambda row: (-row["mean"], -row["n"], row["adapter"])):
-            if row["base"] == base:
-                self._met.setdefault(row["task"], []).append(row)
+        self._best = {row.task: row for row in read_published(snapshot, BestRow, base)}
+        self._adapters = {row.adapter: row for row in read_published(snapshot, AdapterRow, base)}
+        self._met: dict[str, list[ScoreRow]] = {}
+        scores = read_published(snapshot, ScoreRow, base)
+        for row in sorted(scores, key=lambda row: (-row.mean, -row.n, row.adapter)):
+            self._met.setdefault(row.task, []).append(row)
 
     def explain(self, text: str, route: Routed, following: tuple[str, float] | None = None) -> dict[str, Any]:
         """All that is known of a route; numbers that do not exist are None.
@@ -116,43 +116,43 @@ class Explainer:
 
     def _task(self, match: TaskMatch) -> dict[str, Any]:
         best, used, met = self._best[match.task], self._used[match.task], self._met.get(match.task, [])
-        others = [row for row in met if row["adapter"] not in ("", used)]
-        passed = [row for row in others if row["adapter"] not in self._refused]
-        filtered = [row for row in others if row["adapter"] in self._refused]
+        others = [row for row in met if row.adapter not in ("", used)]
+        passed = [row for row in others if row.adapter not in self._refused]
+        filtered = [row for row in others if row.adapter in self._refused]
         return {
             "task": match.task,
             "similarity": match.similarity,
             "weight": match.weight,
-            "published": {name: best[name] for name in _PUBLISHED},
+            "published": {name: getattr(best, name) for name in _PUBLISHED},
             "used": used,
             "used_because": self._why_used(best, used),
-            "selection": next((self._score(row, best) for row in met if row["adapter"] == used), None),
+            "selection": next((self._score(row, best) for row in met if row.adapter == used), None),
             "others": [self._score(row, best) for row in passed[:OTHERS]],
             "others_scored": len(passed),
             "filtered": [self._score(row, best) for row in filtered[:OTHERS]],
             "filtered_scored": len(filtered),
         }
 
-    def _why_used(self, best: Row, used: str) -> str:
-        published = best["adapter"]
+    def _why_used(self, best: BestRow, used: str) -> str:
+        published = best.adapter
         if used == published:
-            return "published" if used else _UNCONFIRMED if best.get("set_aside") else "no adapter improves on the base"
+            return "published" if used else _UNCONFIRMED if best.set_aside else "no adapter improves on the base"
         if published in self._refused:
             return "next best that passes the filters" if used else "no adapter that passes the filters has a lift"
         return "the task's own"
 
-    def _score(self, row: Row, best: Row) -> dict[str, Any]:
-        told = {name: row[name] for name in _MET}
-        if row["adapter"] and row["adapter"] == best.get("set_aside"):
-            told["why"] = f"{_SET_ASIDE}; {row['why']}"
-        return {**told, **self._standing(row["adapter"])}
+    def _score(self, row: ScoreRow, best: BestRow) -> dict[str, Any]:
+        told = {name: getattr(row, name) for name in _MET}
+        if row.adapter and row.adapter == best.set_aside:
+            told["why"] = f"{_SET_ASIDE}; {row.why}"
+        return {**told, **self._standing(row.adapter)}
 
     def _standing(self, key: str) -> dict[str, Any]:
         """Whether an adapter may and can still be used: why not, else None."""
         return {"filtered": self._refused.get(key), "gone": self._gone.get(AdapterId.parse(key).repo)}
 
     def _adapter(self, key: str, weight: float | None, route: Routed) -> dict[str, Any]:
-        adapter, row = AdapterId.parse(key), self._adapters.get(key, {})
+        adapter, row = AdapterId.parse(key), self._adapters.get(key)
         address = "/".join((adapter.repo, "tree", adapter.sha, *([adapter.path] if adapter.path else [])))
         return {
             "adapter": key,
@@ -161,7 +161,7 @@ class Explainer:
             "author": adapter.repo.partition("/")[0],
             "commit": adapter.sha,
             "page": f"{self._endpoint}/{quote(address)}",
-            **{name: row.get(name) for name in ("licence", "size", "rank", "downloads")},
+            **{name: getattr(row, name, None) for name in ("licence", "size", "rank", "downloads")},
             "gone": self._standing(key)["gone"],
         }
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lorauter.routing.task_index import TaskIndex
+from warehouse.records.published import ScoreRow, read_published
 
 if TYPE_CHECKING:
     from warehouse.snapshots.snapshot import Snapshot
@@ -23,13 +24,13 @@ def without(index: TaskIndex, snapshot: Snapshot, gone: Collection[str]) -> Task
     """
     if not gone:
         return index
-    rows = [row for row in snapshot.read("scores") if row["base"] == index.base and row["adapter"]]
-    left = [row for row in rows if row["adapter"] not in gone and row["lift"] > 0]
-    ranked: dict[str, dict[str, Any]] = {}
-    for row in sorted(left, key=lambda row: (-row["mean"], -row["n"], row["adapter"])):
-        ranked.setdefault(row["task"], row)
+    rows = read_published(snapshot, ScoreRow, index.base)
+    left = [row for row in rows if row.adapter and row.adapter not in gone and row.lift > 0]
+    first: dict[str, str] = {}
+    for row in sorted(left, key=lambda row: (-row.mean, -row.n, row.adapter)):
+        first.setdefault(row.task, row.adapter)
     best = tuple(
-        ranked.get(task, {"adapter": ""})["adapter"] if adapter in gone else adapter
+        first.get(task, "") if adapter in gone else adapter
         for task, adapter in zip(index.tasks, index.best, strict=True)
     )
     declared = tuple(None if own in gone else own for own in index.declared)

@@ -7,10 +7,11 @@ does not pass (lorauter/routing/fallback), how a router weighs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from catalog.adapters.adapter import AdapterId
+from warehouse.records.published import AdapterRow, read_published
 
 if TYPE_CHECKING:
     from lorauter.routing.routes import RouterOptions
@@ -26,8 +27,8 @@ def refused(snapshot: Snapshot, base: str, options: RouterOptions) -> dict[str, 
     """
     if not filters_of(options):
         return {}
-    rows = [row for row in snapshot.read("adapters") if row["base"] == base]
-    reasons = {row["adapter"]: "; ".join(_reasons(row, options)) for row in rows}
+    rows = read_published(snapshot, AdapterRow, base)
+    reasons = {row.adapter: "; ".join(_reasons(row, options)) for row in rows}
     return {key: reason for key, reason in reasons.items() if reason}
 
 
@@ -42,8 +43,8 @@ def filters_of(options: RouterOptions) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value not in ([], None)}
 
 
-def _reasons(row: Mapping[str, Any], options: RouterOptions) -> Iterator[str]:
-    licence, size, author = row["licence"], row["size"], _author(row)
+def _reasons(row: AdapterRow, options: RouterOptions) -> Iterator[str]:
+    licence, size, author = row.licence, row.size, _author(row)
     if options.licences and not (licence and _among(licence, options.licences)):
         stated = f"licence {licence}" if licence else "licence unknown"
         yield f"{stated}, not among {', '.join(options.licences)}"
@@ -56,8 +57,8 @@ def _reasons(row: Mapping[str, Any], options: RouterOptions) -> Iterator[str]:
         yield f"author {author} is left out"
 
 
-def _author(row: Mapping[str, Any]) -> str:
-    return AdapterId.parse(row["adapter"]).repo.partition("/")[0]
+def _author(row: AdapterRow) -> str:
+    return AdapterId.parse(row.adapter).repo.partition("/")[0]
 
 
 def _among(name: str, names: tuple[str, ...]) -> bool:
@@ -68,8 +69,8 @@ def unmatched(snapshot: Snapshot, base: str, options: RouterOptions) -> list[str
     """What the filters name that no admitted adapter of the base has, a sentence each: a slip of the pen, maybe."""
     if not filters_of(options):
         return []
-    rows = [row for row in snapshot.read("adapters") if row["base"] == base and row["admitted"]]
-    licences = Counter(row["licence"] for row in rows if row["licence"])
+    rows = [row for row in read_published(snapshot, AdapterRow, base) if row.admitted]
+    licences = Counter(row.licence for row in rows if row.licence)
     authors = tuple({_author(row) for row in rows})
     frequent = ", ".join(name for name, _ in licences.most_common(_TOLD)) or "none is known"
     strange = [name for name in options.licences if not _among(name, tuple(licences))]

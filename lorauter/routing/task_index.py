@@ -1,7 +1,7 @@
 """The task index: what a router reads of a snapshot.
 
 Knows: tasks of one base with their embeddings, published and declared adapters. Does not know: how to embed a
-query, how to weigh tasks.
+query, how to weigh tasks. Whoever knows the routers' names imports this: what reads Parquet is imported where it reads.
 """
 
 from __future__ import annotations
@@ -89,61 +89,66 @@ class TaskInputs:
 
 def load_inputs(snapshot: Snapshot, index: TaskIndex) -> TaskInputs:
     """The inputs behind an index. Raises SnapshotError where the snapshot is from before they were kept."""
+    from warehouse.records.published import InputRow, read_published
+    from warehouse.records.published_tasks import asked_tasks
+
     places = {task: place for place, task in enumerate(index.tasks)}
-    rows = snapshot.read("inputs") if snapshot.holds("inputs") else []
-    rows = [row for row in rows if row["base"] == index.base]
+    rows = read_published(snapshot, InputRow, index.base) if snapshot.holds("inputs") else []
     if not rows:
         raise SnapshotError(
             f"The snapshot {snapshot.folder} holds no validation inputs of {index.base}.",
             "This router is fitted on them: publish again with `lorauter publish`, or use the router `lorauter`.",
         )
-    templates = {row["task"]: row["template"] for row in snapshot.read("tasks") if row["base"] == index.base}
+    templates = {name: task.template for name, task in asked_tasks(snapshot, index.base).items()}
     return TaskInputs(
-        texts=tuple(row["input"] for row in rows),
-        owners=np.asarray([places[row["task"]] for row in rows], dtype=np.int64),
-        embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
-        targets=tuple(row.get("target") for row in rows),
+        texts=tuple(row.input for row in rows),
+        owners=np.asarray([places[row.task] for row in rows], dtype=np.int64),
+        embeddings=np.asarray([row.embedding for row in rows], dtype=np.float32),
+        targets=tuple(row.target for row in rows),
         templates=tuple(templates.get(task, DEFAULT_TEMPLATE) for task in index.tasks),
     )
 
 
 def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
     """The index of one base of a snapshot; `base` may be left out where there is one only."""
-    tasks = snapshot.read("tasks")
-    base = _choose_base(sorted({row["base"] for row in tasks}), base)
-    rows = [row for row in tasks if row["base"] == base]
-    best = {row["task"]: row["adapter"] for row in snapshot.read("best") if row["base"] == base}
-    admitted = [r["adapter"] for r in snapshot.read("adapters") if r["base"] == base and r["admitted"]]
+    from warehouse.records.published import AdapterRow, BestRow, TaskRow, read_published
+
+    tasks = read_published(snapshot, TaskRow)
+    base = _choose_base(sorted({row.base for row in tasks}), base)
+    rows = [row for row in tasks if row.base == base]
+    best = {row.task: row.adapter for row in read_published(snapshot, BestRow, base)}
+    admitted = [row.adapter for row in read_published(snapshot, AdapterRow, base) if row.admitted]
     first = rows[0]
     return TaskIndex(
         base=base,
-        base_sha=first["base_sha"],
-        tasks=tuple(row["task"] for row in rows),
-        embeddings=np.asarray([row["embedding"] for row in rows], dtype=np.float32),
-        best=tuple(best[row["task"]] for row in rows),
-        declared=tuple(_own(row["declared"], admitted) for row in rows),
-        encoder=EncoderId(
-            first["encoder"], first["encoder_sha"], first["encoder_hash"], first.get("encoder_prompt") or ""
-        ),
+        base_sha=first.base_sha,
+        tasks=tuple(row.task for row in rows),
+        embeddings=np.asarray([row.embedding for row in rows], dtype=np.float32),
+        best=tuple(best[row.task] for row in rows),
+        declared=tuple(_own(row.declared, admitted) for row in rows),
+        encoder=EncoderId(first.encoder, first.encoder_sha, first.encoder_hash, first.encoder_prompt or ""),
     )
 
 
 def load_means(snapshot: Snapshot, index: TaskIndex) -> dict[tuple[str, str], float]:
     """(task, adapter) → mean on the selection examples that the adapter met, "" for the base."""
-    rows = snapshot.read("scores")
-    return {(row["task"], row["adapter"]): row["mean"] for row in rows if row["base"] == index.base}
+    from warehouse.records.published import ScoreRow, read_published
+
+    return {(row.task, row.adapter): row.mean for row in read_published(snapshot, ScoreRow, index.base)}
 
 
 def load_pool(snapshot: Snapshot, index: TaskIndex) -> tuple[str, ...]:
     """Every admitted adapter of an index's base, sorted: the published ones and all that they won over."""
-    rows = snapshot.read("adapters")
-    return tuple(sorted({row["adapter"] for row in rows if row["base"] == index.base and row["admitted"]}))
+    from warehouse.records.published import AdapterRow, read_published
+
+    return tuple(sorted({row.adapter for row in read_published(snapshot, AdapterRow, index.base) if row.admitted}))
 
 
 def load_doras(snapshot: Snapshot, index: TaskIndex) -> frozenset[str]:
     """The adapters of an index's base that are DoRA."""
-    rows = snapshot.read("adapters")
-    return frozenset(row["adapter"] for row in rows if row["base"] == index.base and row["dora"])
+    from warehouse.records.published import AdapterRow, read_published
+
+    return frozenset(row.adapter for row in read_published(snapshot, AdapterRow, index.base) if row.dora)
 
 
 def _own(declared: str | None, admitted: Sequence[str]) -> str | None:

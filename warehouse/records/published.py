@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -135,13 +135,39 @@ def published(table: str, rows: Iterable[TaskRow | InputRow | BestRow | ScoreRow
     return table_of(as_rows(rows), SNAPSHOT[table][0])
 
 
-def read_best(snapshot: Snapshot) -> list[BestRow]:
-    """The rows of `best` of a snapshot, in key order; what an older version did not write is None."""
-    rows = []
-    for stored in snapshot.read("best"):
-        columns: dict[str, Any] = {field.name: stored.get(field.name) for field in fields(BestRow)}
-        rows.append(BestRow(**columns))
-    return rows
+@dataclass(frozen=True, slots=True)
+class AdapterRow:
+    """What readers of a snapshot ask about an adapter that was seen: some columns of `adapters`."""
+
+    base: str
+    adapter: str
+    admitted: bool
+    licence: str | None = None
+    size: int | None = None
+    rank: int | None = None
+    downloads: int | None = None
+    dora: bool | None = None
+
+
+_Row = TypeVar("_Row", TaskRow, InputRow, BestRow, ScoreRow, AdapterRow)
+_TABLES: dict[type, str] = {
+    TaskRow: "tasks",
+    InputRow: "inputs",
+    BestRow: "best",
+    ScoreRow: "scores",
+    AdapterRow: "adapters",
+}
+
+
+def read_published(snapshot: Snapshot, kind: type[_Row], base: str | None = None) -> list[_Row]:
+    """The rows of a snapshot's table in key order; what an older version did not write is None.
+
+    Args:
+        kind: of the rows, which says the table and the columns that are read.
+        base: only the rows of this base model.
+    """
+    columns = [field.name for field in fields(kind)]
+    return [kind(**row) for row in snapshot.rows(_TABLES[kind], columns, base)]
 
 
 def published_verdicts(verdicts: PoolVerdicts, bans: Mapping[Key, Act]) -> Iterator[pa.Table]:

@@ -3,7 +3,8 @@
 Knows: how tables become an immutable folder named by their content, and the current one.
 Does not know: how scores come about, how queries are routed, what was published before (warehouse/snapshots/history).
 
-    snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters,curation}.parquet, views.sql, README.md, manifest.json
+    snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters,formats,curation}.parquet, views.sql, README.md,
+        manifest.json
     snapshots/<id>/{changes,runs,sources}.parquet    how it came about
     snapshots/<id>/views/<name>.parquet              answers of views, made from these
     snapshots/<id>/weights/<adapter>/                where it was published with weights
@@ -20,7 +21,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ from warehouse.snapshots.manifest import CARD, MANIFEST, VIEWS, content_id, dama
 from warehouse.snapshots.pointer import PUBLISHED, read_pointer, swap
 from warehouse.snapshots.sorted_tables import Rows, Stored, open_sorter, write_sorted
 from warehouse.snapshots.views import keep_views, views_sql
-from warehouse.storage.files import read_table, sync_folder, write_text
+from warehouse.storage.files import column_names, read_table, sync_folder, write_text
 
 _ABANDONED = 3600.0  # seconds
 _VIEWS_SQL = "views.sql"
@@ -66,6 +67,23 @@ class Snapshot:
         except ValueError as error:
             raise damaged(self.folder, str(error)) from error
         return rows
+
+    def rows(self, table: str, columns: Sequence[str], base: str | None = None) -> list[dict[str, Any]]:
+        """Some columns of the rows of a table, in key order; None for a column that an older version did not write.
+
+        Args:
+            base: only the rows of this base model.
+        """
+        path = self.folder / f"{table}.parquet"
+        try:
+            written = column_names(path)
+            stored = read_table(path, [name for name in dict.fromkeys(("base", *columns)) if name in written])
+        except ValueError as error:
+            raise damaged(self.folder, str(error)) from error
+        if base is not None:
+            stored = stored.filter(pc.equal(stored["base"], base))
+        absent = dict.fromkeys(name for name in columns if name not in written)
+        return [{**absent, **row} for row in stored.select([c for c in columns if c in written]).to_pylist()]
 
     def of_other_bases(self, table: str, base: str) -> pa.Table:
         """The rows of a table that are not of a base model. Raises SnapshotError where it is damaged."""

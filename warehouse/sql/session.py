@@ -36,6 +36,8 @@ _QUESTIONS = {
     "pages": "Which pages of listings were read, in which pass?",
     "raw": "What do an adapter's config and header say, as they stand?",
     "cards": "What does an adapter's card say?",
+    "prompt_files": "What do an adapter's card and tokenizer files say that may tell its prompt format?",
+    "formats": "Which prompt format was an adapter trained for, and how is that known?",
     "weights": "What did the checks of an adapter's weights find?",
     "verdicts": "Was an adapter admitted, and which rules failed?",
     "rungs": "Who met how many examples in a race, and who went on?",
