@@ -22,6 +22,7 @@ from flows.outputs.outputs import Outputs
 from flows.prefect_runtime.artifacts import ShownOnPrefect
 from flows.score.cards import Cards
 from flows.score.embeddings import Embeddings, likeness
+from flows.score.formats import Formats
 from flows.screen.progress import Advance, say, stage
 from flows.screen.rungs import rungs
 from lorauter.racing.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
@@ -126,6 +127,7 @@ def score(
     ledger: Ledger,
     outputs: Outputs,
     cards: Cards,
+    formats: Formats,
     embeddings: Embeddings,
     keep_unconfirmed: bool = True,
 ) -> Scores:
@@ -140,6 +142,7 @@ def score(
         ledger: what people decided, earlier rungs; the new ones are added.
         outputs: gives answers to evaluations.
         cards: what adapters say of themselves, read if the strategy looks at it.
+        formats: which prompt format they say they were trained in, for those that race; it changes nothing here yet.
         embeddings: of tasks and cards, made if the strategy looks at them.
         keep_unconfirmed: whether a winner is published that the report's examples do not confirm; else the base is.
     """
@@ -148,6 +151,8 @@ def score(
     pool = [key for key in free if admitted[key]]
     if left := len(free) - len(pool):
         say(f"{left} adapters were judged by their headers only and are left out; `lorauter validate` downloads them.")
+    formats.read(pool)
+    formats.detect(base, pool)
     begun = [Entrance(task, split_examples(task, track.report)[0], _race_name(task, track)) for task in tasks]
     entrances = current_races(begun, pool, lambda races: read_rungs(ledger, track.conditions.base, races))
     toward = _likeness(cards, embeddings, tasks, pool) if track.strategy.reads_likeness else None
@@ -155,6 +160,7 @@ def score(
     with rungs("score") as lines:
         view = ShownOnPrefect(lines)
         finishes = run_races(entrances, pool, track.strategy, toward, evaluations.metrics, view)
+    formats.detect(base, pool)  # the races may have brought the base, whose chat template is a witness
     chosen = [_chosen(curation, finish) for finish in finishes]
     answers = _report_answers(finishes, [best for best, _ in chosen], track.report, evaluations)
     scored = tuple(

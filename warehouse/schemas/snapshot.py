@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from warehouse.schemas.columns import BASE, TIME, column, schema, timeless
+from warehouse.schemas.columns import BASE, TEXTS, TIME, column, schema, timeless
 from warehouse.schemas.ledger import ACT, RUNGS, RUNS, VERDICTS
 
 TASKS = schema(
@@ -85,6 +85,17 @@ BEST = schema(
     column("confirmed", pa.bool_(), "whether the choice gains on examples that did not choose it; null: the base"),
     column("set_aside", pa.string(), "the choice that was not confirmed, where the base is published for that"),
 )
+FORMATS = schema(
+    *BASE,
+    column("adapter", pa.string()),
+    column("place", pa.int32(), "1 is the surest evidence"),
+    column("format", pa.string(), "prompt format; own: `template` is it; base_chat, repo_chat: a chat template"),
+    column("source", pa.string(), "what says so: card code, card words, tokenizer, training config, data set, …"),
+    column("confidence", pa.float64(), "share of such evidence that is to be expected right", unit="share, 0 to 1"),
+    column("reason", pa.string(), "what was seen"),
+    column("template", pa.string(), "of a format of its own, with {input}; else empty"),
+    column("stops", TEXTS, "texts that end an answer under that template"),
+)
 CURATED = schema(*BASE, *ACT, column("decided", TIME, "when it was decided"))
 CHANGES = schema(
     *BASE,
@@ -111,6 +122,7 @@ SNAPSHOT = {
     "scores": (SCORES, ("base", "base_sha", "task", "adapter")),
     "rungs": (timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
     "adapters": (timeless(VERDICTS), ("base", "base_sha", "adapter")),
+    "formats": (FORMATS, ("base", "base_sha", "adapter", "place")),
     "curation": (CURATED, ("base", "base_sha", "decided", "kind", "adapter", "task")),
 }
 ASIDE = {
