@@ -60,7 +60,7 @@ class _Published:
         self._root = root
 
     def lines(self, verdict: Verdict) -> Iterator[str]:
-        """The tasks that an adapter is published for; that there is none, where there might be."""
+        """The tasks that an adapter is published or set aside for; that there is none, where there might be."""
         best = (self._read(self._swaps[0].id) or []) if self._swaps else []
         key = verdict.id.key
         own = [row for row in best if (row.base, row.adapter) == (verdict.base, key)]
@@ -69,6 +69,12 @@ class _Published:
                 f"{key} is published for {row.task}: score {row.score:.2f}, "
                 f"lift {row.lift:+.2f} over the base, since {self._since(row)}"
             )
+        for row in best:
+            if (row.base, row.set_aside) == (verdict.base, key):
+                yield (
+                    f"{key} was chosen for {row.task} and set aside: it gains nothing on examples that did not choose "
+                    f"it, and the base is published (LORAUTER_UNCONFIRMED)"
+                )
         if verdict.admitted and best and not own:
             yield f"{key} is published for no task"
 

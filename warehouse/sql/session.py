@@ -108,8 +108,10 @@ def telling_names(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's or the pipe's; DuckDB's come through Arrow without a number
-        listed = ", ".join(name for name, _ in names(connection))
-        existing = f"The names that exist: {listed or 'none yet; run lorauter refresh'}."
+        listed = [name for name, _ in names(connection)]
+        existing = f"The names that exist: {', '.join(listed) or 'none yet; run lorauter refresh'}."
+        if listed and "catalog" not in listed:
+            existing += " Nothing is published yet: run lorauter refresh or lorauter publish."
         raise SettingError(f"{error}\n", existing) from error
 
 
