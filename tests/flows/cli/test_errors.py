@@ -179,7 +179,7 @@ def test_task_file_with_a_bad_line(home: Home, told: Told, tmp_path: Path) -> No
     said = told("--home", home.root, "tasks", "add", path)
 
     assert said.startswith(f"Error: {path}, line 10 is not JSON (")
-    assert said.endswith("Mend the file and add it again; nothing was stored.")
+    assert said.endswith("Mend the file and run the command again; nothing was stored.")
     assert [task.name for task in stored_tasks(home.task_folder)] == before
 
 
@@ -191,7 +191,7 @@ def test_task_file_with_a_missing_field(home: Home, told: Told, tmp_path: Path) 
 
     assert said == (
         f"Error: {path}, row 10: field target must be text that is not empty. "
-        "Mend the file and add it again; nothing was stored."
+        "Mend the file and run the command again; nothing was stored."
     )
 
 
