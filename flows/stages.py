@@ -89,6 +89,7 @@ def score(home: Home, base: Base) -> Scores:
         Cards(ledger_of(home), hub_of(home), home.wanted, home.settings.readers),
         open_embeddings(home),
         keep_unconfirmed=home.settings.unconfirmed == "publish",
+        formats={},  # until the ledger keeps what is known of the adapters' formats
     )
 
 

@@ -31,8 +31,8 @@ CONFIDENCE = {
     "oracle": "the true task was told",
 }
 DRAWN_FROM_ALL = ("uniform", "random")  # routers of what any task publishes
-_PUBLISHED = ("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error")
-_MET = ("adapter", "n", "mean", "standard_error", "lift", "lift_standard_error", "lift_n", "rung", "why")
+_PUBLISHED = ("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error", "format")
+_MET = ("adapter", "n", "mean", "standard_error", "lift", "lift_standard_error", "lift_n", "rung", "why", "format")
 
 
 class Explainer:
