@@ -14,18 +14,56 @@ names and no other.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from functools import cached_property
+from threading import Timer
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from catalog.errors import PluginError, SettingError
+from catalog.errors import LorauterError, PluginError, SettingError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 LOG = logging.getLogger(__name__)
 Named = TypeVar("Named")
+
+
+SLOW = 10.0
+"""Seconds after which an import that still runs is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a package's name comes from, for whoever has to mend it.
+
+    Args:
+        place: kind, name, package and entry point, as a sentence begins.
+        package: what pip calls it.
+    """
+
+    place: str
+    package: str
+
+    def fault(self, what: str) -> PluginError:
+        """The error that says what the package does wrong."""
+        return PluginError(
+            f"{self.place} {what}.",
+            f"Update the package or mend it, or uninstall it: pip uninstall {self.package}.",
+        )
+
+    @contextmanager
+    def blamed(self, doing: str = "fails") -> Iterator[None]:
+        """Whatever the package's code raises becomes its fault; errors for people pass as they are."""
+        try:
+            yield
+        except LorauterError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a package may raise: a script at its top level exits
+            raise self.fault(f"{doing} ({type(error).__name__}: {error})") from error
 
 
 class Registry(Mapping[str, Named]):
@@ -42,6 +80,7 @@ class Registry(Mapping[str, Named]):
         fits: whether an object is that.
         also: further names that stand before packages'. They may come from packages too, as gates among routers.
         reserved: names that mean something else where a name is asked.
+        guarded: makes of what a package brings the same with its results checked, so that a fault names the package.
     """
 
     def __init__(
@@ -53,16 +92,21 @@ class Registry(Mapping[str, Named]):
         fits: Callable[[object], bool] = callable,
         also: Mapping[str, Named] = MappingProxyType({}),
         reserved: Collection[str] = (),
+        guarded: Callable[[Named, Origin], Named] = lambda brought, _origin: brought,
     ) -> None:
         self.group, self.kind, self.built_in = group, kind, MappingProxyType({**built_in})
         self._wanted, self._fits, self._also, self._reserved = wanted, fits, also, reserved
+        self._guarded = guarded
+        self._kept: dict[str, Named] = {}  # what packages brought, once it was asked
 
     def __getitem__(self, name: str) -> Named:
         if name in self.built_in:
             return self.built_in[name]
         if name in self._also:
             return self._also[name]
-        return self._loaded(name)
+        if name not in self._kept:
+            self._kept[name] = self._loaded(name)
+        return self._kept[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self.built_in or name in self._also or name in self._brought
@@ -148,19 +192,28 @@ class Registry(Mapping[str, Named]):
             packages = " and ".join(_package(entry) for entry in entries)
             raise PluginError(f"{packages} both bring a {self.kind} {name!r}.", "Uninstall all but one of them.")
         entry = entries[0]
-        try:
-            brought = entry.load()
-        except Exception as error:  # whatever a package's import may raise
-            raise PluginError(
-                f"{self._place(entry)} does not load ({type(error).__name__}: {error}).",
-                f"Update the package or mend it, or uninstall it: pip uninstall {_package(entry).partition(' ')[0]}.",
-            ) from error
+        origin = Origin(self._place(entry), _package(entry).partition(" ")[0])
+        with _told_if_slow(origin), origin.blamed("does not load"), redirect_stdout(sys.stderr):
+            brought = entry.load()  # what it prints is no part of our own output
         if not self._fits(brought):
             raise PluginError(
                 f"{self._place(entry)} is of type {type(brought).__name__} and not {self._wanted}.",
                 f"Its author must name {self._wanted} in the group {self.group}.",
             )
-        return cast("Named", brought)
+        return self._guarded(cast("Named", brought), origin)
+
+
+@contextmanager
+def _told_if_slow(origin: Origin) -> Iterator[None]:
+    """A package whose import hangs is named while it does; Ctrl-C ends it."""
+    told = f"{origin.place} is still being imported after {SLOW:g} s. Ctrl-C ends it; pip uninstall {origin.package}."
+    timer = Timer(SLOW, LOG.warning, [told])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def names_brought(*groups: str) -> tuple[str, ...]:

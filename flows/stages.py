@@ -77,6 +77,7 @@ def score(home: Home, base: Base) -> Scores:
     from flows.home.parts import open_embeddings, open_outputs, tasks_on
     from flows.score import score as scoring
     from flows.score.cards import Cards
+    from flows.score.formats import Formats
     from warehouse.records.verdicts import admitted_of_pool
 
     return scoring.score(
@@ -87,9 +88,10 @@ def score(home: Home, base: Base) -> Scores:
         ledger_of(home),
         open_outputs(home),
         Cards(ledger_of(home), hub_of(home), home.wanted, home.settings.readers),
+        Formats(ledger_of(home), hub_of(home), home.wanted),
         open_embeddings(home),
         keep_unconfirmed=home.settings.unconfirmed == "publish",
-        formats={},  # until the ledger keeps what is known of the adapters' formats
+        trained_in={},  # until what the ledger says of formats is to be tried
     )
 
 

@@ -7,10 +7,11 @@ best: evidence says what to try beside the task's own template, scores decide.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -32,8 +33,9 @@ from catalog.formats.tokenizer import TokenizerSays
 REPO_CHAT = "repo_chat"  # the repo's own chat template, which has to be rendered
 BASE_CHAT = "base_chat"  # the chat template of the base
 OWN = "own"  # a template that the evidence itself holds
+VERSION = "1"  # of the rules below; a change that makes other evidence of the same repo makes it another
 LEAST = 0.5  # the least confidence that speaks for a format by itself
-_NO_ANSWER = ("SEQ_CLS", "TOKEN_CLS", "FEATURE_EXTRACTION")  # PEFT's tasks that read a text and write none
+NO_ANSWER = ("SEQ_CLS", "TOKEN_CLS", "FEATURE_EXTRACTION")  # PEFT's tasks that read a text and write none
 _CHAT_BASE = re.compile(r"(?:^|[-_./])(?:instruct|chat|it|sft|dpo|zephyr)(?:$|[-_./\d])", re.IGNORECASE)
 _MOST_TAGS = 1_000
 
@@ -49,6 +51,7 @@ class Evidence:
         confidence: 0 to 1: the share of such evidence that is to be expected right, as far as it was measured.
         reason: what was seen, in words.
         template: the template of OWN, with one `{input}`.
+        stops: texts that end an answer under the template of OWN, as far as they are told.
     """
 
     format: str
@@ -56,6 +59,7 @@ class Evidence:
     confidence: float
     reason: str
     template: str = ""
+    stops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class RepoSays:
         tags: the hub's tags; `dataset:org/name` among them.
         tokenizer: what the tokenizer files beside the adapter say.
         rendered: the template that the repo's chat template renders to, where somebody rendered it.
+        stops: texts that end an answer under that template.
         config: the fields of adapter_config.json.
         base: id or name of the base.
         base_chat_template: the base's own chat template, to tell a copy of it from a template of one's own.
@@ -77,6 +82,7 @@ class RepoSays:
     tags: tuple[str, ...] = ()
     tokenizer: TokenizerSays = field(default_factory=TokenizerSays)
     rendered: str = ""
+    stops: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     base: str = ""
     base_chat_template: str = ""
@@ -85,7 +91,7 @@ class RepoSays:
 
 def detect(says: RepoSays) -> tuple[Evidence, ...]:
     """Evidence, the surest first, one for each format; () where nothing is said, or the adapter writes no text."""
-    if says.config.get("task_type") in _NO_ANSWER:
+    if says.config.get("task_type") in NO_ANSWER:
         return ()
     pieces = blocks(says.card)
     tools = _tools(says, pieces)
@@ -96,7 +102,7 @@ def detect(says: RepoSays) -> tuple[Evidence, ...]:
         *_tools_alone(says, tools),
         *_data_sets(says),
     ]
-    ranked = sorted(every, key=lambda evidence: -evidence.confidence)
+    ranked = sorted((_resolved(evidence, says) for evidence in every), key=lambda evidence: -evidence.confidence)
     first: dict[tuple[str, str], Evidence] = {}
     for evidence in ranked:
         first.setdefault((evidence.format, evidence.template), evidence)
@@ -112,8 +118,36 @@ def trained_for(evidence: Iterable[Evidence], least: float = LEAST) -> Evidence 
 @lru_cache(maxsize=1)
 def field_words() -> Mapping[str, Mapping[str, str]]:
     """What the field's names for templates, types and data sets mean: evidence.toml."""
-    text = files("catalog.formats").joinpath("evidence.toml").read_text("utf-8")
-    return tomllib.loads(text)
+    return tomllib.loads(_table("evidence.toml"))
+
+
+@lru_cache(maxsize=1)
+def detector_version() -> str:
+    """What tells two detectors apart: the version of the rules, and a hash of their tables."""
+    tables = _table("evidence.toml") + _table("formats.toml")
+    return f"{VERSION}-{hashlib.sha256(tables.encode()).hexdigest()[:12]}"
+
+
+def is_copy(text: str, base_chat_template: str) -> bool:
+    """Whether a repo's chat template is that of its base."""
+    return bool(text.strip()) and text.strip() == base_chat_template.strip()
+
+
+def _table(name: str) -> str:
+    return files("catalog.formats").joinpath(name).read_text("utf-8")
+
+
+def _resolved(evidence: Evidence, says: RepoSays) -> Evidence:
+    """Evidence for the repo's own chat template as evidence for the format that it is, where that is known."""
+    if evidence.format != REPO_CHAT:
+        return evidence
+    if is_copy(says.tokenizer.chat_template, says.base_chat_template):
+        return replace(evidence, format=BASE_CHAT)
+    if not says.rendered:
+        return evidence
+    if known := format_of(says.rendered):
+        return replace(evidence, format=known.name)
+    return replace(evidence, format=OWN, template=says.rendered, stops=says.stops)
 
 
 def _training_configs(says: RepoSays, pieces: list[Block]) -> Iterator[Evidence]:
@@ -161,7 +195,7 @@ def _tokenizer(says: RepoSays, tools: frozenset[str]) -> Iterator[Evidence]:
     text = says.tokenizer.chat_template.strip()
     if not text:
         return
-    if says.base_chat_template and text == says.base_chat_template.strip():
+    if is_copy(text, says.base_chat_template):
         yield Evidence(BASE_CHAT, "tokenizer", 0.5, "its chat template is a copy of the base's")
         return
     if says.base_chat_template or tools & {"llama-factory", "autotrain", "axolotl"}:
@@ -169,12 +203,7 @@ def _tokenizer(says: RepoSays, tools: frozenset[str]) -> Iterator[Evidence]:
     else:  # tokenizers of bases that are no chat models carry templates too
         sure = 0.55 if _CHAT_BASE.search(says.base[:300]) else 0.45
     reason = "its chat template is not the base's" if says.base_chat_template else "it has a chat template"
-    if not says.rendered:
-        yield Evidence(REPO_CHAT, "tokenizer", sure, reason)
-    elif known := format_of(says.rendered):
-        yield Evidence(known.name, "tokenizer", sure, reason)
-    else:
-        yield Evidence(OWN, "tokenizer", sure, reason, says.rendered)
+    yield Evidence(REPO_CHAT, "tokenizer", sure, reason)
 
 
 def _tools(says: RepoSays, pieces: list[Block]) -> frozenset[str]:

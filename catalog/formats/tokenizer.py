@@ -44,7 +44,7 @@ def read_tokenizer(config: str = "", jinja: str = "", chat_json: str = "") -> To
     own = jinja or _template(_object(chat_json).get("chat_template")) or _template(said.get("chat_template"))
     adds = said.get("add_bos_token")
     return TokenizerSays(
-        chat_template=own if len(own) <= TEMPLATE_LIMIT else "",
+        chat_template=own if len(own) <= TEMPLATE_LIMIT and _is_text(own) else "",
         tokens={name: token for name in _TOKENS if (token := _token(said.get(name)))},
         adds_begin=adds if isinstance(adds, bool) else None,
     )
@@ -71,4 +71,13 @@ def _template(value: object) -> str:
 
 def _token(value: object) -> str:
     text = value.get("content") if isinstance(value, dict) else value
-    return text if isinstance(text, str) and len(text) <= _TOKEN_LIMIT else ""
+    return text if isinstance(text, str) and len(text) <= _TOKEN_LIMIT and _is_text(text) else ""
+
+
+def _is_text(text: str) -> bool:
+    """Whether UTF-8 can hold it: JSON may escape half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

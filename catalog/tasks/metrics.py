@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from catalog.errors import TaskError
-from catalog.plugins import Registry
+from catalog.plugins import Origin, Registry
 from catalog.tasks.option_metrics import (
     OptionLogprobs,
     lenient_match,
@@ -105,12 +105,29 @@ _BUILT_IN = (
     Metric("option_loglikelihood", "option_logprobs", option_loglikelihood, sees_options=True),
     Metric("option_loglikelihood_norm", "option_logprobs", option_loglikelihood_norm, sees_options=True),
 )
+
+
+def _guarded(metric: Metric, origin: Origin) -> Metric:
+    """A package's metric whose scores are numbers from 0 to 1."""
+
+    def rule(*args: Any) -> float:
+        with origin.blamed():
+            score = metric.rule(*args)
+            fits = 0 <= score <= 1
+        if not fits:
+            raise origin.fault(f"gives {score!r}, and a score is a number from 0 to 1")
+        return float(score)
+
+    return replace(metric, rule=rule)
+
+
 METRICS: Registry[Metric] = Registry(
     "lorauter.metrics",
     "metric",
     {metric.name: metric for metric in _BUILT_IN},
     wanted="a catalog.tasks.metrics.Metric",
     fits=lambda brought: isinstance(brought, Metric),
+    guarded=_guarded,
 )
 """By name: these, and those that packages bring (catalog/plugins)."""
 

@@ -20,6 +20,7 @@ from warehouse.sql.session import connect, run
 
 _Row = TypeVar("_Row")
 _VIEWS = "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+_LATER = re.compile(r"\bledger_\w+|\badapter_formats\b")  # views that may not be there
 _AGE = """
 SELECT '{table}' AS "table", count(*) AS rows, min("at") AS oldest, max("at") AS newest FROM ledger_{table}
 """
@@ -31,14 +32,15 @@ def read_tables(snapshot: Snapshot, ledger: Path | Ledger) -> Tables:
         views = {name for (name,) in run(connection, _VIEWS).fetchall()}
 
         def of(query: str, kind: type[_Row]) -> list[_Row]:
-            """The rows of a query; none where it reads a view that a young ledger has not yet."""
+            """The rows of a query; none where it reads a view that a young ledger, or an old snapshot, lacks."""
             text = files("flows.page").joinpath("sql", f"{query}.sql").read_text(encoding="utf-8")
-            return _asked(connection, text, kind) if set(re.findall(r"\bledger_\w+", text)) <= views else []
+            return _asked(connection, text, kind) if set(_LATER.findall(text)) <= views else []
 
         dated = [name for name in LEDGER if "at" in LEDGER[name].names and f"ledger_{name}" in views]
         return Tables(
             adapters=of("adapters", rows.AdapterRow),
             cards=of("cards", rows.CardRow),
+            formats=of("formats", rows.FormatRow),
             funnel=of("funnel", rows.FunnelRow),
             licences=of("licences", rows.LicenceRow),
             paths=of("paths", rows.PathRow),

@@ -49,6 +49,19 @@ class CardRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FormatRow:
+    """The surest evidence on the prompt format that an adapter was trained in."""
+
+    base: str
+    adapter: str
+    format: str
+    source: str
+    confidence: float
+    sure: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class FunnelRow:
     """Adapters of a base from seen to chosen."""
 
@@ -226,10 +239,11 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """All rows, by the name of their query or table; none of a query whose part of the ledger is not there yet."""
+    """All rows, by the name of their query or table; none of a query whose part of ledger or snapshot is not there."""
 
     adapters: Sequence[AdapterRow]
     cards: Sequence[CardRow]
+    formats: Sequence[FormatRow]
     funnel: Sequence[FunnelRow]
     licences: Sequence[LicenceRow]
     paths: Sequence[PathRow]

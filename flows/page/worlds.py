@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from catalog.adapters.adapter import AdapterId
-from flows.page.rows import AdapterRow, PathRow, RepoRow, ScoreRow, Tables, TaskRow, WhyRow
+from flows.page.rows import AdapterRow, FormatRow, PathRow, RepoRow, ScoreRow, Tables, TaskRow, WhyRow
 from flows.page.task_map import places
 from flows.page.text import shown
 
@@ -67,7 +67,10 @@ def _world(base: str, tables: Tables, cards: Mapping[str, str], repos: Mapping[s
     return {
         "base": shown(base),
         "tasks": _task_columns(tasks, place),
-        "adapters": _adapter_columns(adapters, cards, repos),
+        "adapters": {
+            **_adapter_columns(adapters, cards, repos),
+            "format": _formats(adapters, [row for row in tables.formats if row.base == base]),
+        },
         "scores": {
             **_places(scores, task, place),
             **_columns(scores, _SCORE_NUMBERS),
@@ -126,6 +129,15 @@ def _adapter_columns(
         ],
         "card": [shown(cards.get(row.adapter)) for row in rows],
     }
+
+
+def _formats(rows: Sequence[AdapterRow], formats: Iterable[FormatRow]) -> list[str]:
+    """The prompt format that each adapter says it was trained in, and how that is known."""
+    told = {
+        row.adapter: f"{'' if row.sure else 'unsure: '}{row.format} ({row.confidence:.2f}, {row.source}: {row.reason})"
+        for row in formats
+    }
+    return [shown(told.get(row.adapter)) for row in rows]
 
 
 def _places(

@@ -7,17 +7,20 @@ that is not there yet is an empty one.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalog.formats.repo_files import prompt_file_names
 from catalog.hub.models import is_here
 from catalog.rules.verdict import Verdict
 from catalog.tasks.task import Task
 from catalog.wanted import Wanted
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.bases import known_bases
+from warehouse.records.formats import StoredPromptFiles
 from warehouse.records.pages import was_crawled
-from warehouse.records.pool import OWN, Pool
+from warehouse.records.pool import OWN, Member, Pool
 from warehouse.records.raw import StoredReads
 from warehouse.records.rungs import raced_pairs
 from warehouse.records.verdicts import verdicts_on
@@ -37,6 +40,8 @@ class Counts:
         admitted: judged and let through, None before the first judgement.
         sizes: bytes of the weights of each that is admitted, and not downloaded yet.
         downloaded: how many are here.
+        unread_formats: files that tell prompt formats and are still to be read of those that are admitted: cards and
+            tokenizer files, as far as listings show them.
         raced: pairs of task and adapter that a race has settled, of the tasks as they are now.
         parameters: of the base, from the shapes of its modules; None where they were never read.
         base_here: whether the base's files are.
@@ -49,6 +54,7 @@ class Counts:
     admitted: int | None
     sizes: tuple[int, ...]
     downloaded: int
+    unread_formats: int
     raced: int
     parameters: int | None
     base_here: bool
@@ -83,6 +89,7 @@ def counts_of(ledger: Ledger, wanted: Wanted, task_folder: Path, cache: Path, en
         admitted=len(admitted) if verdicts else None,
         sizes=tuple(verdict.size or 0 for verdict in admitted if not verdict.downloaded),
         downloaded=sum(verdict.downloaded for verdict in admitted),
+        unread_formats=_unread_formats(ledger, members, keys),
         raced=sum(pair[1] in keys for pair in raced_pairs(ledger, base, {task.hash for task in tasks})),
         parameters=_parameters(ledger, base),
         base_here=is_here(cache, base),
@@ -94,6 +101,13 @@ def _verdicts(ledger: Ledger, base: str, pool: set[str]) -> list[Verdict]:
     """Those for the base's commit that was judged for last."""
     verdicts = verdicts_on(ledger, pool.__contains__, base)
     return [verdict for verdict in verdicts if verdict.base_sha == verdicts[-1].base_sha]
+
+
+def _unread_formats(ledger: Ledger, members: Sequence[Member], admitted: Collection[str]) -> int:
+    """File requests that reading what tells prompt formats will take."""
+    stored = StoredPromptFiles(ledger)
+    missing = (m for m in members if m.id.key in admitted and m.id.key not in stored)
+    return sum(prompt_file_names(member.listing.files, member.id.path).requests for member in missing)
 
 
 def tokens_of(task: Task) -> tuple[float, int]:

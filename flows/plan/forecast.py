@@ -15,6 +15,7 @@ from flows.plan.assumptions import Assumptions
 from flows.plan.counts import Counts, tokens_of
 
 MODEL_FILES = 10  # of a base or an encoder: config, tokenizer, a few shards
+FORMAT_FILES = 2  # of an adapter, at most in the usual case: its card, and its chat template or tokenizer's config
 OUTPUT_BYTES = 200  # of an answer in the ledger: 160 measured on 22,000 short ones
 ADAPTER_ROW_BYTES = 16 * 1024  # of an adapter's rows; a header compresses well, norms take the most
 BYTES_A_PARAMETER = 2  # bf16
@@ -117,15 +118,23 @@ class _Forecast:
         unread = self.listed.value - self._counts.read
         missing = self._missing()
         models = MODEL_FILES * (2 - self._counts.base_here - self._counts.encoder_here)
-        cards = self._new_pairs() and missing.value
+        formats = self._formats()
         return Figure(
             "file requests",
-            2 * unread + missing.value + cards + models,
+            2 * unread + missing.value + formats.value + models,
             "requests",
-            f"config and header of {unread:,.0f} unread adapters, weights and card of {missing.value:,.0f},"
-            f" {models} of models",
+            f"config and header of {unread:,.0f} unread adapters, weights of {missing.value:,.0f},"
+            f" {formats.told}, {models} of models",
             self.listed.counted and missing.counted,
         )
+
+    def _formats(self) -> _Amount:
+        """Requests for what tells the prompt format of those that race: the card, and most often one more file."""
+        if self._counts.admitted is not None:
+            files = self._counts.unread_formats
+            return _Amount(files, f"{files:,} cards and tokenizer files", True)
+        files = FORMAT_FILES * int(self.admitted.value)
+        return _Amount(files, f"{files:,.0f} cards and tokenizer files", False)
 
     def _waiting(self, pages: Figure, files: Figure) -> Figure:
         plan = "free" if self._way.has_token else "anonymous"

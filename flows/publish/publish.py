@@ -25,6 +25,7 @@ from flows.score.score import Racetrack, Scores
 from flows.screen.progress import say, stage
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.curation import record
+from warehouse.records.formats import published_formats
 from warehouse.records.published import BestRow, published, published_verdicts, read_published, sources
 from warehouse.records.rungs import published_rungs
 from warehouse.records.runs import keep_run, runs_with
@@ -97,6 +98,7 @@ def publish_catalog(
         best = [best_row(base, s) for s in scores.tasks]
         tasks = [task_row(base, s, encoder, vector) for s, vector in zip(scores.tasks, vectors, strict=True)]
         bans = {key: ban for key in pool.verdicts.keys if (ban := scores.curation.ban(key[2]))}
+        banned = {key[2] for key in bans}
         # Rows of a task at a time: of very many there is never more than Arrow holds.
         own: dict[str, Iterable[Part]] = {
             "tasks": [published("tasks", tasks)],
@@ -105,6 +107,7 @@ def publish_catalog(
             "scores": (published("scores", score_rows(base, s, scores.curation)) for s in scores.tasks),
             "rungs": (published_rungs(base, s.race.rows) for s in scores.tasks),
             "adapters": published_verdicts(pool.verdicts, bans),
+            "formats": [published_formats(ledger, base, [key for key in pool.verdicts.admitted if key not in banned])],
             "curation": [published("curation", [curated_row(base, act) for act in scores.curation.held])],
         }
         current = _current(snapshots)

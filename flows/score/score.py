@@ -26,6 +26,7 @@ from flows.prefect_runtime.artifacts import ShownOnPrefect
 from flows.score.cards import Cards
 from flows.score.embeddings import Embeddings, likeness
 from flows.score.evaluations import Evaluations
+from flows.score.formats import Formats
 from flows.screen.progress import say, stage
 from flows.screen.rungs import rungs
 from lorauter.racing.evaluation import BASE, Evaluation
@@ -132,9 +133,10 @@ def score(
     ledger: Ledger,
     outputs: Outputs,
     cards: Cards,
+    formats: Formats,
     embeddings: Embeddings,
     keep_unconfirmed: bool = True,
-    formats: Mapping[str, Sequence[PromptFormat]] | None = None,
+    trained_in: Mapping[str, Sequence[PromptFormat]] | None = None,
 ) -> Scores:
     """Score the admitted adapters of a base on every task. Stored outputs are never made again.
 
@@ -147,16 +149,20 @@ def score(
         ledger: what people decided, earlier rungs; the new ones are added.
         outputs: gives answers to evaluations.
         cards: what adapters say of themselves, read if the strategy looks at it.
+        formats: which prompt format they say they were trained in, for those that race; kept, and tried by nobody yet.
         embeddings: of tasks and cards, made if the strategy looks at them.
         keep_unconfirmed: whether a winner is published that the report's examples do not confirm; else the base is.
-        formats: in which an adapter may have been trained, by its key, likeliest first, without the tasks' own; of
-            BASE its own chat template. Each races in its best; the base is asked in its best where any adapter has one.
+        trained_in: formats in which an adapter may have been trained, by its key, likeliest first, without the tasks'
+            own; of BASE its own chat template. Each races in its best; the base is asked in its best where any adapter
+            has one.
     """
     curation = curation_of(acts(ledger), base.id)
     free = [key for key in admitted if not curation.ban(key)]
     pool = [key for key in free if admitted[key]]
     if left := len(free) - len(pool):
         say(f"{left} adapters were judged by their headers only and are left out; `lorauter validate` downloads them.")
+    formats.read(pool)
+    formats.detect(base, pool)
     begun = [Entrance(task, split_examples(task, track.report)[0], _race_name(task, track)) for task in tasks]
     entrances = current_races(begun, pool, lambda races: read_rungs(ledger, track.conditions.base, races))
     toward = _likeness(cards, embeddings, tasks, pool) if track.strategy.reads_likeness else None
@@ -164,8 +170,9 @@ def score(
     with rungs("score") as lines:
         view = ShownOnPrefect(lines)
         trials = FormatTrials([_in_own_format(entrance) for entrance in entrances], toward, evaluations.compared, view)
-        in_formats = trials.choose(pool, _filled(formats or {}))
+        in_formats = trials.choose(pool, _filled(trained_in or {}))
         finishes = run_races(entrances, pool, track.strategy, toward, evaluations.metrics, view, in_formats.asked)
+    formats.detect(base, pool)  # the races may have brought the base, whose chat template is a witness
     chosen = [_chosen(curation, finish) for finish in finishes]
     answers = _report_answers(finishes, [best for best, _ in chosen], track.report, evaluations)
     scored = tuple(

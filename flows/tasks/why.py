@@ -5,22 +5,26 @@ Knows: what matters first: where it is published, who pinned or banned it, then 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from catalog.adapters.adapter import AdapterId
 from catalog.curation import Act, curation_of
 from catalog.errors import SettingError, SnapshotError
+from catalog.formats.detect import Evidence, trained_for
 from catalog.rules.verdict import Verdict
 from flows.screen.screen import printable
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.curation import acts
+from warehouse.records.formats import StoredFormats
 from warehouse.records.published import BestRow, read_published
 from warehouse.records.repos import Repos
 from warehouse.records.rungs import last_rungs
 from warehouse.records.verdicts import verdicts_on
 from warehouse.snapshots.pointer import swaps
 from warehouse.snapshots.snapshot import open_snapshot
+
+_TEMPLATE_SHOWN = 400  # characters of a template
 
 
 def tell(ledger: Ledger, snapshots: Path, repo: str) -> Iterator[str]:
@@ -38,6 +42,9 @@ def tell(ledger: Ledger, snapshots: Path, repo: str) -> Iterator[str]:
     yield from map(printable, _what_became_of(ledger, name))
     for verdict in verdicts:
         yield from map(printable, _story(verdict))
+        evidence = StoredFormats(ledger, verdict.base).of([verdict.id.key]).get(verdict.id.key)
+        if verdict.admitted and evidence is not None:
+            yield from map(printable, _formats(evidence))
     for rung in last_rungs(ledger, {verdict.id.key for verdict in verdicts}):
         if not rung.kept:
             told = f"dropped at rung {rung.rung}, mean {rung.mean:.2f} on {rung.n}, {rung.why}{_asked_in(rung.format)}"
@@ -53,7 +60,7 @@ class _Published:
         self._root = root
 
     def lines(self, verdict: Verdict) -> Iterator[str]:
-        """The tasks that an adapter is published for; that there is none, where there might be."""
+        """The tasks that an adapter is published or set aside for; that there is none, where there might be."""
         best = (self._read(self._swaps[0].id) or []) if self._swaps else []
         key = verdict.id.key
         own = [row for row in best if (row.base, row.adapter) == (verdict.base, key)]
@@ -62,6 +69,12 @@ class _Published:
                 f"{key} is published for {row.task}: score {row.score:.2f}, "
                 f"lift {row.lift:+.2f} over the base, since {self._since(row)}{_asked_in(row.format)}"
             )
+        for row in best:
+            if (row.base, row.set_aside) == (verdict.base, key):
+                yield (
+                    f"{key} was chosen for {row.task} and set aside: it gains nothing on examples that did not choose "
+                    f"it, and the base is published (LORAUTER_UNCONFIRMED)"
+                )
         if verdict.admitted and best and not own:
             yield f"{key} is published for no task"
 
@@ -119,6 +132,18 @@ def _story(verdict: Verdict) -> Iterator[str]:
     yield f"  {seen.modules} modules ({ranks or 'none'}), {size:,} bytes, licence {verdict.licence}"
     if seen.base_named not in (None, verdict.base):
         yield f"  it calls its base {seen.base_named!r} (known from its {seen.base_source})"
+
+
+def _formats(evidence: Sequence[Evidence]) -> Iterator[str]:
+    """Which prompt format an adapter says it was trained in, and how that is known; the surest first."""
+    if not trained_for(evidence):
+        yield "  nothing sure is said of its prompt format: the task's own template stays"
+    for place, one in enumerate(evidence):
+        says = "it was trained in the format" if place == 0 and trained_for(evidence) else "or in the format"
+        yield f"  {says} {one.format} ({one.confidence:.2f}, {one.source}: {one.reason})"
+        if one.template:
+            stops = f", up to {' or '.join(map(repr, one.stops))}" if one.stops else ""
+            yield f"    {one.template[:_TEMPLATE_SHOWN]!r}{stops}"
 
 
 def _number(scaling: float | None) -> str:

@@ -15,7 +15,6 @@ A route of a single adapter is served as it is by all of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 
 from catalog.plugins import Registry
@@ -26,6 +25,7 @@ from lorauter.compositions.fusion import fusion
 from lorauter.compositions.linear import linear
 from lorauter.compositions.magnitude_prune import magnitude_prune
 from lorauter.compositions.output_mixture import OutputMixture
+from lorauter.compositions.packaged import MakeComposition, guarded
 from lorauter.compositions.selection import Selection
 from lorauter.compositions.ties import ties
 
@@ -34,7 +34,6 @@ __all__ = ["COMPOSITIONS", "MIXTURE", "OWN", "MakeComposition", "open_compositio
 MIXTURE = "mixture"
 OWN = "own"
 """No composition: in an evaluation, those that each router was published with."""
-MakeComposition = Callable[[CompositionOptions], Composition]
 COMPOSITIONS: Registry[MakeComposition] = Registry(
     "lorauter.compositions",
     "composition",
@@ -51,6 +50,7 @@ COMPOSITIONS: Registry[MakeComposition] = Registry(
     },
     wanted="a function of lorauter.compositions.base.CompositionOptions",
     reserved=(OWN,),
+    guarded=guarded,
 )
 """By name: these, and those that packages bring (catalog/plugins)."""
 

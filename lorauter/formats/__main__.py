@@ -14,18 +14,13 @@ from catalog.errors import LorauterError
 from catalog.formats.detect import BASE_CHAT, Evidence, RepoSays, detect
 from catalog.formats.format import of_template
 from catalog.formats.table import format_named, formats
-from catalog.formats.tokenizer import CONFIG_LIMIT as TOKENIZER_LIMIT
-from catalog.formats.tokenizer import read_tokenizer
 from lorauter.formats.chat_templates import ChatTemplate, chat_format
+from lorauter.formats.folder import text_of, tokenizer_in
 
 
 def lines(folder: Path) -> Iterator[str]:
     """What the folder says, the surest first, and the prompt that each means."""
-    tokenizer = read_tokenizer(
-        _text(folder / "tokenizer_config.json", TOKENIZER_LIMIT),
-        _text(folder / "chat_template.jinja", TOKENIZER_LIMIT),
-        _text(folder / "chat_template.json", TOKENIZER_LIMIT),
-    )
+    tokenizer = tokenizer_in(folder)
     rendered = ""
     if tokenizer.chat_template:
         begin, end = tokenizer.tokens.get("bos_token", ""), tokenizer.tokens.get("eos_token", "")
@@ -36,10 +31,10 @@ def lines(folder: Path) -> Iterator[str]:
             rendered = chat_format(template).template()
         except LorauterError as error:
             yield str(error)
-    config = parse_config(_text(folder / "adapter_config.json", CONFIG_LIMIT).encode())
+    config = parse_config(text_of(folder / "adapter_config.json", CONFIG_LIMIT).encode())
     fields = {} if isinstance(config, Problem) else config
     base = str(fields.get("base_model_name_or_path") or "")
-    card = _text(folder / "README.md", CONFIG_LIMIT)
+    card = text_of(folder / "README.md", CONFIG_LIMIT)
     every = detect(RepoSays(card=card, tokenizer=tokenizer, rendered=rendered, config=fields, base=base))
     for evidence in every:
         why = f"({evidence.source}: {evidence.reason})"
@@ -55,13 +50,6 @@ def _shown(evidence: Evidence) -> str:
         return "the base's own chat template" if evidence.format == BASE_CHAT else "its own chat template"
     known = format_named(evidence.format)
     return repr(known.template(instruction="…" if known.needs_instruction else ""))
-
-
-def _text(file: Path, limit: int) -> str:
-    if not file.is_file():
-        return ""
-    with file.open("rb") as opened:
-        return opened.read(limit + 1).decode("utf-8", "replace")
 
 
 if __name__ == "__main__":

@@ -86,25 +86,79 @@ def chat_format(template: ChatTemplate, system: str = "", limits: Limits = LIMIT
     Raises:
         TemplateRefused: it is too large, too slow, too hungry, wrong, or does not leave a message as it is.
     """
+    made = chat_formats([template], system, limits)[0]
+    if isinstance(made, TemplateRefused):
+        raise made
+    return made
+
+
+def chat_formats(
+    templates: Sequence[ChatTemplate], system: str = "", limits: Limits = LIMITS
+) -> list[PromptFormat | TemplateRefused]:
+    """The formats of several chat templates, or why one is refused, in their order.
+
+    One process renders them, since its start costs more than a template. Where it has to be ended, each template gets a
+    process of its own, so that only those are refused that are to blame.
+    """
+    made: dict[int, PromptFormat | TemplateRefused] = {}
+    probed: dict[int, _Probed] = {}
+    for number, template in enumerate(templates):
+        if why := _unfit(template, system, limits):
+            made[number] = _refused(template.owner, why)
+        else:
+            probed[number] = _probe(template, system)
+    every = _rendered_or_why(list(probed.values()), limits) if probed else []
+    for (number, one), rendered in zip(probed.items(), every, strict=True):
+        made[number] = _refused(one.template.owner, rendered) if isinstance(rendered, str) else _judged(one, rendered)
+    return [made[number] for number in range(len(templates))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Probed:
+    """A template and the chats that it is rendered with.
+
+    Args:
+        probes: the messages.
+        answer: of the chat that tells the stop.
+        chats: one a probe as plain text, one a probe in parts, one that is answered, one with outer blanks.
+    """
+
+    template: ChatTemplate
+    probes: tuple[str, str, str]
+    answer: str
+    chats: list[Chat]
+
+
+_Texts = tuple[list[str | None], list[str | None]]
+"""A text or a reason a chat."""
+
+
+def _unfit(template: ChatTemplate, system: str, limits: Limits) -> str | None:
     if len(template.text) > limits.template:
-        raise _refused(template.owner, f"it has {len(template.text)} characters, the limit is {limits.template}")
-    if not _is_text(template.text + system):
-        raise _refused(template.owner, "it holds half a surrogate pair")
+        return f"it has {len(template.text)} characters, the limit is {limits.template}"
+    return None if _is_text(template.text + system) else "it holds half a surrogate pair"
+
+
+def _probe(template: ChatTemplate, system: str) -> _Probed:
     probes, answer = _probes(), f"Zr{secrets.token_hex(8)}."
     before: Chat = [{"role": "system", "content": system}] if system else []
-    chats = [[*before, {"role": "user", "content": probe}] for probe in probes]
-    parts = [[*before, {"role": "user", "content": [{"type": "text", "text": probe}]}] for probe in probes]
-    ended = [*chats[0], {"role": "assistant", "content": answer}]
+    contents: list[Any] = [*probes, *([{"type": "text", "text": probe}] for probe in probes)]
+    chats: list[Chat] = [[*before, {"role": "user", "content": content}] for content in contents]
+    ended: Chat = [*chats[0], {"role": "assistant", "content": answer}]
     blank: Chat = [*before, {"role": "user", "content": f" \n{probes[0]}\n "}]
-    texts, why = _rendered(template, [*chats, *parts, ended, blank], limits)
+    return _Probed(template, probes, answer, [*chats, ended, blank])
+
+
+def _judged(one: _Probed, rendered: _Texts) -> PromptFormat | TemplateRefused:
+    (texts, why), probes, owner = rendered, one.probes, one.template.owner
     plain, typed = _around(texts[:3], probes), _around(texts[3:6], probes)
     turn = plain if isinstance(plain, tuple) else typed
     if not isinstance(turn, tuple):
-        raise _refused(template.owner, next((reason for reason in why[:3] if reason), str(plain)))
-    head, tail = _without_begin(turn, template)
+        return _refused(owner, next((reason for reason in why[:3] if reason), str(plain)))
+    head, tail = _without_begin(turn, one.template)
     if any(slot in head + tail for slot in (INPUT, SYSTEM, INSTRUCTION)):
-        raise _refused(template.owner, "it writes a slot of ours")
-    made = of_template(f"{head}{INPUT}{tail}", f"chat template of {template.owner}", _stops(texts[6], answer))
+        return _refused(owner, "it writes a slot of ours")
+    made = of_template(f"{head}{INPUT}{tail}", f"chat template of {owner}", _stops(texts[6], one.answer))
     return replace(made, strips=texts[7] == f"{turn[0]}{probes[0]}{turn[1]}")
 
 
@@ -154,18 +208,24 @@ def _stops(text: str | None, answer: str) -> tuple[str, ...]:
     return (stop,)
 
 
-def _rendered(
-    template: ChatTemplate, chats: Sequence[Chat], limits: Limits
-) -> tuple[list[str | None], list[str | None]]:
-    """A text or a reason a chat, from the process that renders.
+def _rendered_or_why(probed: Sequence[_Probed], limits: Limits) -> list[_Texts | str]:
+    """For each template what it renders to, or why its process gave no answer: the one of all, else its own."""
+    every = _rendered(probed, limits)
+    if not isinstance(every, str):
+        return [*every]
+    return [every] if len(probed) == 1 else [_rendered_or_why([one], limits)[0] for one in probed]
 
-    Raises:
-        TemplateRefused: the process had to be ended, or ended itself.
-    """
+
+def _asked(one: _Probed) -> dict[str, Any]:
+    template = one.template
+    tokens = {**(template.tokens or {}), "bos_token": template.begin, "eos_token": template.end}
+    return {"template": template.text, "chats": one.chats, "tokens": tokens}
+
+
+def _rendered(probed: Sequence[_Probed], limits: Limits) -> list[_Texts] | str:
+    """What each template renders to, from the process that renders; or why that gave no answer."""
     request = {
-        "template": template.text,
-        "chats": chats,
-        "tokens": {**(template.tokens or {}), "bos_token": template.begin, "eos_token": template.end},
+        "asked": [_asked(one) for one in probed],
         "memory": limits.memory,
         "seconds": limits.seconds,
         "length": limits.length,
@@ -182,15 +242,15 @@ def _rendered(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _refused(template.owner, f"it takes longer than {limits.wall:g} seconds") from None
+        return f"it takes longer than {limits.wall:g} seconds"
     if ended.returncode < 0:
-        raise _refused(template.owner, f"it takes longer than {limits.seconds} seconds, or broke its process")
+        return f"it takes longer than {limits.seconds} seconds, or broke its process"
     try:
-        answer = json.loads(ended.stdout)
-        return answer["texts"], answer["why"]
-    except (ValueError, KeyError, TypeError):
+        answers = json.loads(ended.stdout)
+        return [(answers[number]["texts"], answers[number]["why"]) for number in range(len(probed))]
+    except (ValueError, LookupError, TypeError):
         reason = ended.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
-        raise _refused(template.owner, f"its process ended without an answer ({reason})") from None
+        return f"its process ended without an answer ({reason})"
 
 
 def _is_text(text: str) -> bool:
@@ -203,5 +263,6 @@ def _is_text(text: str) -> bool:
 
 def _refused(owner: str, why: str) -> TemplateRefused:
     return TemplateRefused(
-        f"The chat template of {owner} cannot be used: {why}.", "Answer under the task's template or a named format."
+        f"The chat template of {owner} cannot be used: {why}.",
+        "Name a format of `lorauter tasks formats`, or write a template with {input}.",
     )

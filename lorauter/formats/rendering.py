@@ -3,8 +3,8 @@
 Knows: transformers' sandbox for chat templates, and the limits of this process. Does not know: the rest of the
 project (it is run as a file, by itself), what the rendered texts mean (chat_templates).
 
-Asked on stdin: {"template", "chats": [[message, …], …], "tokens": {…}, "memory", "seconds", "length"}.
-Answered on stdout: {"texts": [text or null, …], "why": [reason or null, …]}; an end without an answer is one too.
+Asked on stdin: {"asked": [{"template", "chats": [[message, …], …], "tokens": {…}}, …], "memory", "seconds", "length"}.
+Answered on stdout: [{"texts": [text or null, …], "why": [reason or null, …]}, …]; an end without an answer is one too.
 """
 
 from __future__ import annotations
@@ -62,31 +62,32 @@ def main() -> None:
         with contextlib.suppress(Exception):
             render([[{"role": "user", "content": "x"}]], chat_template=text)
     _limit(asked["memory"], asked["seconds"])
-    texts: list[str | None] = []
-    why: list[str | None] = []
-    for chat in asked["chats"]:
-        try:
-            rendered, _ = render(
-                [chat],
-                chat_template=asked["template"],
-                add_generation_prompt=chat[-1]["role"] == "user",
-                **asked["tokens"],
-            )
-            text = rendered[0]
-            if len(text) > asked["length"]:
-                raise ValueError(f"it writes {len(text)} characters, the limit is {asked['length']}")
-            texts.append(text)
-            why.append(None)
-        except MemoryError:
-            texts.append(None)
-            why.append(f"it needs more than {asked['memory'] >> 20} MiB")
-        except RecursionError:
-            texts.append(None)
-            why.append("it is nested too deeply")
-        except Exception as error:  # a template may raise anything
-            texts.append(None)
-            why.append(f"{type(error).__name__}: {error}"[:_REASON])
-    sys.stdout.write(json.dumps({"texts": texts, "why": why}))
+    answers = []
+    for one in asked["asked"]:
+        pairs = [_text(render, chat, one, asked) for chat in one["chats"]]
+        answers.append({"texts": [text for text, _ in pairs], "why": [reason for _, reason in pairs]})
+    sys.stdout.write(json.dumps(answers))
+
+
+def _text(render: Any, chat: Any, one: Any, bounds: Any) -> tuple[str | None, str | None]:
+    """What a template makes of a chat, or why it makes nothing."""
+    try:
+        rendered, _ = render(
+            [chat],
+            chat_template=one["template"],
+            add_generation_prompt=chat[-1]["role"] == "user",
+            **one["tokens"],
+        )
+        text: str = rendered[0]
+        if len(text) > bounds["length"]:
+            raise ValueError(f"it writes {len(text)} characters, the limit is {bounds['length']}")
+    except MemoryError:
+        return None, f"it needs more than {bounds['memory'] >> 20} MiB"
+    except RecursionError:
+        return None, "it is nested too deeply"
+    except Exception as error:  # a template may raise anything
+        return None, f"{type(error).__name__}: {error}"[:_REASON]
+    return text, None
 
 
 if __name__ == "__main__":

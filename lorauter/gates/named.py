@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 
 from catalog.plugins import Registry
+from lorauter.gates.packaged import guarded
 from lorauter.gates.protocol import GateParts, MakeGate, NamedGate, TokenGate
 
 
@@ -43,6 +44,7 @@ GATES: Registry[MakeGate] = Registry(
     "gate",
     {"arrow": _arrow, "spectr": _spectr, "lag": _lag, "seqr": _seqr},
     wanted="a function of lorauter.gates.protocol.GateParts",
+    guarded=guarded,
 )
 """By name: these, and those that packages bring (catalog/plugins)."""
 _MARK = "gate:"  # no composition is called so: an older version refuses the spelling, and neither sums nor stores

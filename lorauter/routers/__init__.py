@@ -39,6 +39,7 @@ from lorauter.routers.discriminant import DiscriminantRouter
 from lorauter.routers.lora_retriever import LoraRetrieverRouter
 from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter
 from lorauter.routers.oracle import OracleRouter
+from lorauter.routers.packaged import GuardedMaker
 from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
 from lorauter.routers.uniform import UniformRouter
@@ -140,6 +141,7 @@ ROUTERS: Registry[Callable[[RouterParts], Router]] = Registry(
     wanted="a function of lorauter.routers.RouterParts",
     also=GateRouters(),
     reserved=(MAJORITY,),
+    guarded=GuardedMaker,
 )
 """By name: these, all gates, and those that packages bring (catalog/plugins)."""
 

@@ -31,6 +31,8 @@ CONFIDENCE = {
     "oracle": "the true task was told",
 }
 DRAWN_FROM_ALL = ("uniform", "random")  # routers of what any task publishes
+_UNCONFIRMED = "the race's choice gains nothing on examples that did not choose it"
+_SET_ASIDE = "set aside: it gains nothing on examples that did not choose it"
 _PUBLISHED = ("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error", "format")
 _MET = ("adapter", "n", "mean", "standard_error", "lift", "lift_standard_error", "lift_n", "rung", "why", "format")
 
@@ -123,23 +125,27 @@ class Explainer:
             "weight": match.weight,
             "published": {name: getattr(best, name) for name in _PUBLISHED},
             "used": used,
-            "used_because": self._why_used(best.adapter, used),
-            "selection": next((self._score(row) for row in met if row.adapter == used), None),
-            "others": [self._score(row) for row in passed[:OTHERS]],
+            "used_because": self._why_used(best, used),
+            "selection": next((self._score(row, best) for row in met if row.adapter == used), None),
+            "others": [self._score(row, best) for row in passed[:OTHERS]],
             "others_scored": len(passed),
-            "filtered": [self._score(row) for row in filtered[:OTHERS]],
+            "filtered": [self._score(row, best) for row in filtered[:OTHERS]],
             "filtered_scored": len(filtered),
         }
 
-    def _why_used(self, published: str, used: str) -> str:
+    def _why_used(self, best: BestRow, used: str) -> str:
+        published = best.adapter
         if used == published:
-            return "published" if used else "no adapter improves on the base"
+            return "published" if used else _UNCONFIRMED if best.set_aside else "no adapter improves on the base"
         if published in self._refused:
             return "next best that passes the filters" if used else "no adapter that passes the filters has a lift"
         return "the task's own"
 
-    def _score(self, row: ScoreRow) -> dict[str, Any]:
-        return {**{name: getattr(row, name) for name in _MET}, **self._standing(row.adapter)}
+    def _score(self, row: ScoreRow, best: BestRow) -> dict[str, Any]:
+        told = {name: getattr(row, name) for name in _MET}
+        if row.adapter and row.adapter == best.set_aside:
+            told["why"] = f"{_SET_ASIDE}; {row.why}"
+        return {**told, **self._standing(row.adapter)}
 
     def _standing(self, key: str) -> dict[str, Any]:
         """Whether an adapter may and can still be used: why not, else None."""

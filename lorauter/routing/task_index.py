@@ -1,13 +1,14 @@
 """The task index: what a router reads of a snapshot.
 
 Knows: tasks of one base with their embeddings, published and declared adapters. Does not know: how to embed a
-query, how to weigh tasks.
+query, how to weigh tasks. Whoever knows the routers' names imports this: what reads Parquet is imported where it reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,9 @@ import numpy.typing as npt
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError, SnapshotError
 from catalog.tasks.task import DEFAULT_TEMPLATE
-from warehouse.records.published import AdapterRow, BestRow, InputRow, ScoreRow, TaskRow, read_published
-from warehouse.records.published_tasks import asked_tasks
-from warehouse.snapshots.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from warehouse.snapshots.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,9 @@ class TaskInputs:
 
 def load_inputs(snapshot: Snapshot, index: TaskIndex) -> TaskInputs:
     """The inputs behind an index. Raises SnapshotError where the snapshot is from before they were kept."""
+    from warehouse.records.published import InputRow, read_published
+    from warehouse.records.published_tasks import asked_tasks
+
     places = {task: place for place, task in enumerate(index.tasks)}
     rows = read_published(snapshot, InputRow, index.base) if snapshot.holds("inputs") else []
     if not rows:
@@ -107,6 +111,8 @@ def load_inputs(snapshot: Snapshot, index: TaskIndex) -> TaskInputs:
 
 def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
     """The index of one base of a snapshot; `base` may be left out where there is one only."""
+    from warehouse.records.published import AdapterRow, BestRow, TaskRow, read_published
+
     tasks = read_published(snapshot, TaskRow)
     base = _choose_base(sorted({row.base for row in tasks}), base)
     rows = [row for row in tasks if row.base == base]
@@ -126,16 +132,22 @@ def load_index(snapshot: Snapshot, base: str | None = None) -> TaskIndex:
 
 def load_means(snapshot: Snapshot, index: TaskIndex) -> dict[tuple[str, str], float]:
     """(task, adapter) → mean on the selection examples that the adapter met, "" for the base."""
+    from warehouse.records.published import ScoreRow, read_published
+
     return {(row.task, row.adapter): row.mean for row in read_published(snapshot, ScoreRow, index.base)}
 
 
 def load_pool(snapshot: Snapshot, index: TaskIndex) -> tuple[str, ...]:
     """Every admitted adapter of an index's base, sorted: the published ones and all that they won over."""
+    from warehouse.records.published import AdapterRow, read_published
+
     return tuple(sorted({row.adapter for row in read_published(snapshot, AdapterRow, index.base) if row.admitted}))
 
 
 def load_doras(snapshot: Snapshot, index: TaskIndex) -> frozenset[str]:
     """The adapters of an index's base that are DoRA."""
+    from warehouse.records.published import AdapterRow, read_published
+
     return frozenset(row.adapter for row in read_published(snapshot, AdapterRow, index.base) if row.dora)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog import plugins
 from catalog.errors import PluginError, SettingError
 from catalog.plugins import Registry
 
@@ -67,6 +68,7 @@ def test_a_package_is_imported_when_its_own_name_is_used(site: Path) -> None:
         ("import colour_theory", "does not load (ModuleNotFoundError: No module named 'colour_theory')."),
         ("1 / 0", "does not load (ZeroDivisionError: division by zero)."),
         ("", "does not load (AttributeError: module 'paints' has no attribute 'BLUE')."),
+        ("raise SystemExit(3)", "does not load (SystemExit: 3)."),
         ("BLUE = 5", "is of type int and not a text."),
     ],
 )
@@ -79,6 +81,30 @@ def test_a_broken_package_is_told_by_its_own_name_alone(site: Path, code: str, t
 
     assert raised.value.cause == f"The colour 'blue' of paints 1.0 (entry point paints:BLUE) {told}"
     assert colours["red"] == "#f00"
+
+
+def test_what_a_package_prints_as_it_is_imported_is_no_output_of_ours(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(site, "paints", "print('Welcome to paints!')\nBLUE = '#00f'", blue="paints:BLUE")
+
+    assert registry()["blue"] == "#00f"
+    assert tuple(capsys.readouterr()) == ("", "Welcome to paints!\n")
+
+
+def test_a_package_whose_import_takes_long_is_named_meanwhile(
+    site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(plugins, "SLOW", 0.05)
+    install(site, "paints", "import time\ntime.sleep(0.5)\nBLUE = '#00f'", blue="paints:BLUE")
+
+    with caplog.at_level(logging.WARNING):
+        assert registry()["blue"] == "#00f"
+
+    assert caplog.messages == [
+        "The colour 'blue' of paints 1.0 (entry point paints:BLUE) is still being imported after 0.05 s. "
+        "Ctrl-C ends it; pip uninstall paints."
+    ]
 
 
 def test_working_names_leave_a_broken_package_out_and_tell_it(site: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ class Published:
     task: str
     adapter: str
     lift: float
+    set_aside: str | None = None
 
 
 def best(*lifts: float) -> list[Published]:
@@ -31,6 +32,13 @@ def test_what_is_as_good_or_a_little_worse_passes() -> None:
 def test_a_task_that_came_or_went_does_not_count() -> None:
     check(Gate(), best(0.5, 0.5), best(0.5))
     check(Gate(), best(0.5), best(0.5, 0.0))
+
+
+def test_a_base_that_is_published_by_policy_is_no_fall_of_the_coverage() -> None:
+    check(Gate(), best(0.5, -0.1), [*best(0.5), Published("t1", "", 0.0, set_aside="a@1")])
+
+    with pytest.raises(PublishRefused, match=r"Not published: mean lift falls from 0\.500 to 0\.250"):
+        check(Gate(), best(0.5, 0.5), [*best(0.5), Published("t1", "", 0.0, set_aside="a@1")])
 
 
 def test_a_fall_of_both_is_told_with_the_figures_and_the_next_step() -> None:

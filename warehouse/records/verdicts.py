@@ -72,10 +72,12 @@ class PoolVerdicts:
 
     Args:
         keys: of the verdicts, sorted.
+        admitted: the adapters that the rules let through, by key.
     """
 
     def __init__(self, ledger: Ledger, wanted: Wanted, base: Base) -> None:
-        self._index, self.keys = _of_pool(ledger, wanted, base, ())
+        self._index, self.keys = _of_pool(ledger, wanted, base, ("admitted",))
+        self.admitted = [key[2] for key in self.keys if self._index.columns[key][0]]
 
     def of(self, keys: Iterable[Key]) -> Iterator[Verdict]:
         """The verdicts of those keys, one fragment of the ledger in memory."""

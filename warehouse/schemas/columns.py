@@ -18,9 +18,10 @@ SCHEMA_VERSION = "3"  # 2: snapshots hold `scores`, and lifts over majority and 
 LEDGER_ONLY = ("at", "inputs", "content", "refused_by")  # columns of the ledger that a snapshot leaves out
 
 
-def column(name: str, kind: pa.DataType, about: str = "", source: str = "") -> pa.Field:
+def column(name: str, kind: pa.DataType, about: str = "", source: str = "", unit: str = "") -> pa.Field:
     """A column, with what its metadata says of it: `about`, `unit` and `source`."""
-    return pa.field(name, kind, metadata=notes(name, about) | ({"source": source} if source else {}))
+    own = {key: text for key, text in (("source", source), ("unit", unit)) if text}
+    return pa.field(name, kind, metadata=notes(name, about) | own)
 
 
 def schema(*columns: pa.Field) -> pa.Schema:

@@ -11,6 +11,19 @@ from warehouse.schemas.columns import BASE, CONTENT, FINDINGS, TEXTS, TIME, colu
 
 _SHAPES = pa.list_(pa.struct([("module", pa.string()), ("d_in", pa.int32()), ("d_out", pa.int32())]))
 _RANKS = pa.list_(pa.struct([("rank", pa.int32()), ("scaling", pa.float64()), ("modules", pa.int32())]))
+_TOKENS = pa.list_(pa.struct([("name", pa.string()), ("token", pa.string())]))
+EVIDENCE = pa.list_(
+    pa.struct(
+        [
+            ("format", pa.string()),
+            ("source", pa.string()),
+            ("confidence", pa.float64()),
+            ("reason", pa.string()),
+            ("template", pa.string()),
+            ("stops", TEXTS),
+        ]
+    )
+)
 _NORMS = pa.list_(pa.struct([("module", pa.string()), ("norm", pa.float64())]))
 
 BASES = schema(
@@ -67,6 +80,24 @@ CARDS = schema(
     column("adapter", pa.string()),
     column("text", pa.string(), "words of its card, cut", "model card"),
     column("at", TIME, "when it was read"),
+)
+PROMPT_FILES = schema(
+    column("adapter", pa.string()),
+    column("card", pa.string(), "start of its README.md, front matter and all; empty where it has none", "model card"),
+    column("chat_template", pa.string(), "in Jinja; empty where it has none", "tokenizer files"),
+    column("tokens", _TOKENS, "special tokens that the template may write", "tokenizer files"),
+    column("adds_begin", pa.bool_(), "whether the tokenizer writes its begin-of-text token; null where it is not said"),
+    CONTENT,
+    column("at", TIME, "when they were read"),
+)
+FORMATS = schema(
+    BASE[0],
+    column("adapter", pa.string()),
+    column("evidence", EVIDENCE, "what speaks for which prompt format, the surest first; empty where nothing does"),
+    column("detector", pa.string(), "version of the detector"),
+    column("inputs", pa.string(), "hash of detector and of all that it looked at, but the base's chat template"),
+    column("base_template", pa.string(), "hash of the base's chat template; empty where it was not at hand"),
+    column("at", TIME, "when it was detected"),
 )
 WEIGHTS = schema(
     column("adapter", pa.string()),
@@ -202,6 +233,8 @@ LEDGER = {
     "pages": PAGES,
     "raw": RAW,
     "cards": CARDS,
+    "prompt_files": PROMPT_FILES,
+    "formats": FORMATS,
     "weights": WEIGHTS,
     "verdicts": VERDICTS,
     "rungs": RUNGS,
@@ -216,6 +249,8 @@ KEYS = {
     "pages": ("target", "crawl", "page"),
     "raw": ("repo", "path", "sha"),
     "cards": ("adapter",),
+    "prompt_files": ("adapter",),
+    "formats": ("base", "adapter"),
     "weights": ("adapter",),
     "verdicts": ("base", "base_sha", "adapter"),
     "outputs": ("key",),

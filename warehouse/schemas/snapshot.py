@@ -90,6 +90,17 @@ BEST = schema(
     column("stops", TEXTS, "texts that end an answer in that format, beside those of every answer; null: none"),
     column("base_format", pa.string(), "prompt format that the base scored in, its best; null: the task's own"),
 )
+FORMATS = schema(
+    *BASE,
+    column("adapter", pa.string()),
+    column("place", pa.int32(), "1 is the surest evidence"),
+    column("format", pa.string(), "prompt format; own: `template` is it; base_chat, repo_chat: a chat template"),
+    column("source", pa.string(), "what says so: card code, card words, tokenizer, training config, data set, …"),
+    column("confidence", pa.float64(), "share of such evidence that is to be expected right", unit="share, 0 to 1"),
+    column("reason", pa.string(), "what was seen"),
+    column("template", pa.string(), "of a format of its own, with {input}; else empty"),
+    column("stops", TEXTS, "texts that end an answer under that template"),
+)
 CURATED = schema(*BASE, *ACT, column("decided", TIME, "when it was decided"))
 CHANGES = schema(
     *BASE,
@@ -116,6 +127,7 @@ SNAPSHOT = {
     "scores": (SCORES, ("base", "base_sha", "task", "adapter")),
     "rungs": (timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
     "adapters": (timeless(VERDICTS), ("base", "base_sha", "adapter")),
+    "formats": (FORMATS, ("base", "base_sha", "adapter", "place")),
     "curation": (CURATED, ("base", "base_sha", "decided", "kind", "adapter", "task")),
 }
 ASIDE = {

@@ -16,6 +16,9 @@ CREATE OR REPLACE VIEW rungs AS SELECT * FROM read_parquet('rungs.parquet');
 -- What is known of every adapter that was seen, admitted or rejected?
 CREATE OR REPLACE VIEW adapters AS SELECT * FROM read_parquet('adapters.parquet');
 
+-- What speaks for which prompt format that an admitted adapter was trained in?
+CREATE OR REPLACE VIEW formats AS SELECT * FROM read_parquet('formats.parquet');
+
 -- What did people decide over what scores say: pins, bans and notes, with author, reason and time?
 CREATE OR REPLACE VIEW curation AS SELECT * FROM read_parquet('curation.parquet');
 
@@ -219,6 +222,22 @@ used AS (
 SELECT base, licence, coalesce(tasks, 0) AS tasks, coalesce(chosen, 0) AS chosen, counts.admitted, seen
 FROM counts LEFT JOIN used USING (base, base_sha, licence)
 ORDER BY tasks DESC, admitted DESC, base, licence;
+
+-- Which prompt format was each admitted adapter trained for, and how is that known? The surest evidence first.
+--   place: 1 is the surest; null where nothing is said, or was read
+--   format: its name; own: `template` is it; base_chat: the base's chat template; repo_chat: its own, which could not be used
+--   source: what says so
+--   confidence: share of such evidence that is to be expected right
+--   sure: whether that is 0.5 or more; below, the task's own template stays
+--   reason: what was seen
+--   template: of a format of its own, with {input}
+--   stops: texts that end an answer under it
+-- kept
+CREATE OR REPLACE VIEW adapter_formats AS
+SELECT base, adapter, place, format, source, confidence, coalesce(confidence >= 0.5, false) AS sure, reason,
+       template, stops
+FROM (SELECT base, base_sha, adapter FROM adapters WHERE admitted) LEFT JOIN formats USING (base, base_sha, adapter)
+ORDER BY base, adapter, place;
 
 -- How fresh are the published adapters? The oldest first.
 --   last_modified: when its repo last changed on the hub, UTC; null where that was not kept

@@ -36,6 +36,8 @@ _QUESTIONS = {
     "pages": "Which pages of listings were read, in which pass?",
     "raw": "What do an adapter's config and header say, as they stand?",
     "cards": "What does an adapter's card say?",
+    "prompt_files": "What do an adapter's card and tokenizer files say that may tell its prompt format?",
+    "formats": "Which prompt format was an adapter trained for, and how is that known?",
     "weights": "What did the checks of an adapter's weights find?",
     "verdicts": "Was an adapter admitted, and which rules failed?",
     "rungs": "Who met how many examples in a race, and who went on?",
@@ -106,8 +108,10 @@ def telling_names(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's or the pipe's; DuckDB's come through Arrow without a number
-        listed = ", ".join(name for name, _ in names(connection))
-        existing = f"The names that exist: {listed or 'none yet; run lorauter refresh'}."
+        listed = [name for name, _ in names(connection)]
+        existing = f"The names that exist: {', '.join(listed) or 'none yet; run lorauter refresh'}."
+        if listed and "catalog" not in listed:
+            existing += " Nothing is published yet: run lorauter refresh or lorauter publish."
         raise SettingError(f"{error}\n", existing) from error
 
 

@@ -30,6 +30,7 @@ function provenance(adapter) {
     ["kind", [own("peft_type"), own("task_type")].filter(Boolean).join(", ")], ["PEFT", own("peft_version")],
     ["rank", own("rank")], ["modules", modules], ["dtypes", own("dtypes")], ["DoRA", yes(own("dora"))], ["rsLoRA", yes(own("rslora"))],
     ["downloads", own("downloads") === null ? null : count(own("downloads"))], ["likes", own("likes") === null ? null : count(own("likes"))],
+    ["prompt format", own("format")],
     ["last modified", own("last_modified")], ["gone from the hub", own("gone")], ["tags", own("tags")], ["rules", own("rules_version")],
   ]);
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from catalog.plugins import Registry
+from catalog.plugins import Origin, Registry
 from lorauter.racing.halving import HalvingOptions
 from lorauter.racing.strategies.base import (
     Problem,
@@ -22,6 +22,7 @@ from lorauter.racing.strategies.base import (
 )
 from lorauter.racing.strategies.exhaustive import Exhaustive
 from lorauter.racing.strategies.halving import Halving, paper_halving, product_halving
+from lorauter.racing.strategies.packaged import CheckedStrategy, PackagedStrategy
 from lorauter.racing.strategies.racing import Racing
 
 __all__ = [
@@ -58,6 +59,18 @@ class StrategyOptions:
 
 
 MakeStrategy = Callable[[StrategyOptions], Strategy]
+
+
+def _guarded(make: MakeStrategy, origin: Origin) -> MakeStrategy:
+    """Makes a package's strategy, its steps checked."""
+
+    def made(options: StrategyOptions) -> Strategy:
+        with origin.blamed():
+            return CheckedStrategy(make(options), origin)
+
+    return made
+
+
 STRATEGIES: Registry[MakeStrategy] = Registry(
     "lorauter.strategies",
     "strategy",
@@ -67,39 +80,9 @@ STRATEGIES: Registry[MakeStrategy] = Registry(
         "exhaustive": lambda _options: Exhaustive(),
     },
     wanted="a function of lorauter.racing.strategies.StrategyOptions",
+    guarded=_guarded,
 )
 """By name: these, and those that packages bring (catalog/plugins)."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackagedStrategy:
-    """A package's strategy. Its text names the package: a race is named by the text of its strategy.
-
-    Args:
-        called: its name in `STRATEGIES`.
-        package: what brings it, with the version.
-        told: its own name, with its settings.
-        strategy: what decides.
-    """
-
-    called: str
-    package: str
-    told: str
-    strategy: Strategy = field(repr=False, compare=False)
-
-    @property
-    def name(self) -> str:
-        """As the strategy's."""
-        return self.strategy.name
-
-    @property
-    def reads_likeness(self) -> bool:
-        """As the strategy's."""
-        return self.strategy.reads_likeness
-
-    def next(self, problem: Problem, seen: Seen) -> Step:
-        """As the strategy's."""
-        return self.strategy.next(problem, seen)
 
 
 def open_strategy(name: str, options: StrategyOptions) -> Strategy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -173,6 +174,20 @@ def test_a_rendered_chat_template_is_named_where_it_is_known() -> None:
 
     assert (known.format, known.template) == ("chatml", "")
     assert (own.format, own.template) == (OWN, "Q: {input} A:")
+
+
+def test_a_training_config_that_names_the_repos_own_template_names_what_it_renders_to() -> None:
+    card = FRONT + AXOLOTL.format(type="chat_template", chat="chat_template: tokenizer_default")
+    says = RepoSays(card=card, tokenizer=TokenizerSays("{{ jinja }}"))
+
+    unknown = trained_for(detect(says))
+    rendered = detect(replace(says, rendered="Q: {input} A:", stops=("</s>",)))
+    copied = trained_for(detect(replace(says, base_chat_template="{{ jinja }}")))
+
+    seen = "axolotl type chat_template, chat_template tokenizer_default"
+    assert unknown == Evidence(REPO_CHAT, "training config", 0.95, seen)
+    assert rendered == (Evidence(OWN, "training config", 0.95, seen, "Q: {input} A:", ("</s>",)),)
+    assert copied == Evidence(BASE_CHAT, "training config", 0.95, seen)
 
 
 def test_the_surest_comes_first_and_each_format_once() -> None:

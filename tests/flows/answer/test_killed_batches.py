@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from flows.answer_batch import answer_batch
-from flows.home.home import Home
+from flows.home.home import Home, open_home
 from tests.flows.answer.batches import BASE, queries_of, rows_of, settings_of, told
 from tests.processes import ended, kill_when, start_command
 
@@ -78,6 +81,36 @@ def test_a_killed_batch_that_goes_on_with_other_flags_mixes_nothing(
     assert not list(tmp_path.glob(".*.parts"))
 
 
+def test_a_killed_batch_whose_answers_end_at_special_tokens_goes_on_alike(
+    published: Home, tmp_path: Path, prefect_url: str
+) -> None:
+    homes = {}
+    for name, special in (("shown", False), ("undisturbed", True), ("killed", True)):
+        root = shutil.copytree(published.root, tmp_path / name, symlinks=True)
+        _mark(next((root / "hub").glob("models--tiny--llama/**/tokenizer.json")), special)
+        homes[name] = open_home(**{**settings_of(published), "home": str(root)})
+    queries = queries_of(published, tmp_path / "q.jsonl")
+    queries.write_text(queries.read_text().replace('"max_new_tokens": 3', '"max_new_tokens": 12'))
+    shown, out = tmp_path / "shown.parquet", tmp_path / "a.parquet"
+    answer_batch(str(queries), str(shown), settings=settings_of(homes["shown"]), stop=())
+    marks = Counter(mark for row in rows_of(shown) for mark in set(re.findall(r"<\|\d+\|>", row["text"])))
+    stops = [mark for mark, _ in marks.most_common(4)]
+    undisturbed = tmp_path / "u.parquet"
+    answer_batch(str(queries), str(undisturbed), settings=settings_of(homes["undisturbed"]), stop=stops)
+    environment = {"LORAUTER_ANSWER_ROWS": "4", "LORAUTER_BASE": BASE, "PREFECT_API_URL": prefect_url}
+    environment |= {"LORAUTER_ENDPOINT": published.settings.endpoint}
+    arguments = ["--home", str(homes["killed"].root), "answer", "--out", str(out), "--in", str(queries)]
+    arguments += [part for stop in stops for part in ("--stop", stop)]
+    assert kill_when(start_command(arguments, **environment), lambda: [*tmp_path.glob(".a.parquet.parts/*.parquet")])
+
+    assert ended(start_command(arguments, **environment)) == 0
+
+    assert told(rows_of(out)) == told(rows_of(undisturbed))
+    wholes = [re.split("|".join(map(re.escape, stops)), row["text"])[0] for row in rows_of(shown)]
+    assert [row["text"] for row in rows_of(out)] == [re.sub(r"<\|\d+\|>", "", whole).lstrip() for whole in wholes]
+    assert {whole == row["text"] for whole, row in zip(wholes, rows_of(shown), strict=True)} == {True, False}
+
+
 def test_what_failed_before_a_kill_counts_after_the_resume(
     published: Home, tmp_path: Path, killed: Callable[..., list[dict[str, Any]]]
 ) -> None:
@@ -93,3 +126,18 @@ def test_what_failed_before_a_kill_counts_after_the_resume(
     rows = rows_of(out)
     assert [row["error"] is not None for row in made] == [False, False, False, True]
     assert (outcome["failed"], sum(row["error"] is not None for row in rows)) == (1, 1)
+
+
+def _mark(tokenizer: Path, special: bool) -> None:
+    """Turns the tokenizer's bytes beyond ASCII into tokens `<|n|>`, special or not."""
+    told = json.loads(tokenizer.read_text("utf-8"))
+    vocabulary = {
+        sign if sign.isascii() or {"Ġ", "Ċ"} & set(sign) else f"<|{n}|>": n
+        for sign, n in told["model"]["vocab"].items()
+    }
+    told["model"]["vocab"] = vocabulary
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": special}
+    marks = {n: sign for sign, n in vocabulary.items() if sign.startswith("<|")}
+    told["added_tokens"] += [{"id": n, "content": marks[n], **flags} for n in sorted(marks)]
+    tokenizer.unlink()  # it may be a link to what homes share
+    tokenizer.write_text(json.dumps(told), "utf-8")

@@ -56,6 +56,19 @@ def snapshot(home: Home) -> Snapshot:
         "rungs": [rung_row(task, key, 1, bool(key)) for task in ("letters", "numbers") for key in (ANN, BOB, "")],
         "adapters": [verdict_row(ANN, licence=HOSTILE), verdict_row(BOB), verdict_row(EVE, reason="hostile_name")],
     }
+    shown = {"place": 1, "format": "own", "source": "card code", "confidence": 0.8, "reason": f"shown {SCRIPT}"}
+    tables["formats"] = [
+        {**BASE, "adapter": ANN, **shown},
+        {
+            **BASE,
+            "adapter": BOB,
+            "place": 1,
+            "format": "base_chat",
+            "source": "base",
+            "confidence": 0.3,
+            "reason": "chat",
+        },
+    ]
     change = {"task": "letters", "adapter": ANN, "change": "rose", "lift_before": 0.1, "lift": 0.4, "since": "f" * 16}
     began = datetime(2026, 11, 22, tzinfo=UTC)
     took = {"run": "1", "command": "refresh", "started": began, "seconds": 61.0, "spent": 4321, "new": 12, "at": began}

@@ -62,6 +62,16 @@ def test_what_strangers_wrote_is_text(page: Path) -> None:
     assert script_json("</script>\u2028&") == '"\\u003c/script\\u003e\\u2028\\u0026"'
 
 
+def test_an_adapters_prompt_format_stands_there_with_what_says_so(page: Path) -> None:
+    told = dict(zip(*(_data(page)["bases"][0]["adapters"][name] for name in ("name", "format")), strict=True))
+
+    assert told == {
+        "ann/letters": f"own (0.80, card code: shown {SCRIPT})",
+        "bob/letters": "unsure: base_chat (0.30, base: chat)",
+        "eve/copy": "",
+    }
+
+
 def test_the_policy_forbids_every_connection(page: Path) -> None:
     found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page.read_text("utf-8"))
 

@@ -17,9 +17,10 @@ from flows.home.home import Home, open_home
 from flows.home.parts import ledger_of, snapshot_of
 from flows.mirror.server import serve_in_thread
 from flows.publish.run_record import Run
-from flows.stages import crawl, publish, read_base, score, validate
+from flows.stages import crawl, explainer_of, publish, read_base, score, validate, why
 from lorauter.engine import Engine
 from lorauter.racing.selection import split_examples
+from lorauter.routing.routes import Route, TaskMatch
 from warehouse.sql.session import connect
 from warehouse.tasks.folder import store_task, stored_tasks
 
@@ -125,6 +126,24 @@ def test_by_policy_the_base_is_published_in_its_place(world: World, capsys: pyte
         ("mute", OWN, True, None, "mute base"),
     ]
     assert "gains nothing on examples that did not choose it; the base is published." in capsys.readouterr().err
+
+
+def test_why_and_the_route_name_an_adapter_that_was_set_aside(world: World) -> None:
+    world.catalog(unconfirmed="base")
+    (row,) = (row for row in snapshot_of(world.home).read("best") if row["task"] == "loss")
+    key = row["set_aside"]
+
+    told = list(why(world.home, OWN))
+    explainer = explainer_of(world.home, snapshot_of(world.home), "lorauter")
+    (task,) = explainer.explain("x", Route((), (TaskMatch("loss", 1.0, 1.0),), 1.0))["tasks"]
+
+    assert (
+        f"{key} was chosen for loss and set aside: it gains nothing on examples that did not choose it, and the base "
+        "is published (LORAUTER_UNCONFIRMED)"
+    ) in told
+    assert task["used_because"] == "the race's choice gains nothing on examples that did not choose it"
+    (other,) = (other for other in task["others"] if other["adapter"] == key)
+    assert other["why"].startswith("set aside: it gains nothing on examples that did not choose it; ")
 
 
 def test_what_a_person_pinned_is_published_confirmed_or_not(world: World) -> None:

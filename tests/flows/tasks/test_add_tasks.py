@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from catalog.formats.table import format_named
+from catalog.formats.table import format_named, formats
 from catalog.tasks.task import Example, Task, content_hash
 from flows.cli.main import cli, main
 from warehouse.tasks.folder import read_tasks
@@ -58,6 +58,30 @@ def write(path: Path, rows: Iterator[Mapping[str, object]] | list[Mapping[str, o
 
 def write_examples(path: Path, examples: tuple[Example, ...] = WET) -> Path:
     return write(path, [{"input": e.input, "target": e.target} for e in examples])
+
+
+def test_a_template_may_be_any_named_format(tmp_path: Path, home: Path, add: Run) -> None:
+    add(write_examples(tmp_path / "weather.jsonl"), "--template", "llama2")
+
+    assert [task.template for task in read_tasks(home / "tasks")] == ["[INST] {input} [/INST]"]
+
+
+def test_a_template_that_is_neither_name_nor_text_is_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
+    told = refused(write_examples(tmp_path / "weather.jsonl"), "--template", "lama2")
+
+    assert " ".join(told.split()).startswith("Error: No prompt format is called 'lama2'. Near names: llama2, ")
+
+
+def test_formats_are_listed_a_line_each() -> None:
+    listed = CliRunner().invoke(cli, ["tasks", "formats"]).output.splitlines()
+
+    rows = {line.split("\t")[0]: [json.loads(part) for part in line.split("\t")[1:]] for line in listed}
+    assert rows.keys() == formats().keys()
+    assert rows["human_bot"] == ["<human>: {input}\n<bot>:", ["<human>"]]
+    assert rows["alpaca_short_input"] == [
+        "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n",
+        [],
+    ]
 
 
 def test_flags_become_fields_columns_and_counts(tmp_path: Path, home: Path, add: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +13,19 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.tiny_model import byte_tokenizer
+from flows.demo.base import export_base
 from lorauter.engine.engine import Engine
 from tests.lorauter.engine.kinds import CONTEXT, KINDS, Reference, load, randomise
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's real base. Where tests run in several processes, the first that needs it makes it for all."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with (shared / "smollm2.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return export_base(shared / "smollm2")
 
 
 @pytest.fixture(scope="session")

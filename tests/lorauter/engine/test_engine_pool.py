@@ -12,7 +12,6 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from flows.demo.base import export_base
 from flows.demo.world import POOL, demo_tasks
 from lorauter.engine.engine import Engine
 
@@ -83,11 +82,6 @@ class Peft:
         return tokens[: tokens.index(end)] if end in tokens else tokens
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_base(tmp_path_factory.mktemp("smollm2") / "base")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def quiet() -> Iterator[None]:
     from transformers.utils import logging
@@ -105,22 +99,22 @@ def test_the_pool_holds_the_kinds_that_matter() -> None:
 
 
 @pytest.fixture(scope="module")
-def exact(base: Path) -> Peft:
-    return Peft(base, torch.float32)
+def exact(smollm2: Path) -> Peft:
+    return Peft(smollm2, torch.float32)
 
 
-def test_in_fp32_every_kind_writes_what_peft_writes(base: Path, exact: Peft) -> None:
+def test_in_fp32_every_kind_writes_what_peft_writes(smollm2: Path, exact: Peft) -> None:
     rows = [(number, prompt) for number in range(len(FOLDERS)) for prompt in PROMPTS[number % 7 :: 7]]
-    engine = Noting(base, "float32")
+    engine = Noting(smollm2, "float32")
 
     engine.generate([p for _, p in rows], [((str(FOLDERS[n]), 1.0),) for n, _ in rows], NEW_TOKENS, stop="")
 
     assert engine.noted == [tokens for n in range(len(FOLDERS)) for tokens in exact.tokens(n, PROMPTS[n % 7 :: 7])]
 
 
-def test_in_bf16_texts_part_only_where_two_tokens_are_as_good(base: Path, exact: Peft) -> None:
+def test_in_bf16_texts_part_only_where_two_tokens_are_as_good(smollm2: Path, exact: Peft) -> None:
     rows = [(number, prompt) for number in range(len(FOLDERS)) for prompt in PROMPTS[number % 2 :: 2]]
-    engine, peft = Noting(base, "bfloat16"), Peft(base, torch.bfloat16)
+    engine, peft = Noting(smollm2, "bfloat16"), Peft(smollm2, torch.bfloat16)
 
     engine.generate([p for _, p in rows], [((str(FOLDERS[n]), 1.0),) for n, _ in rows], NEW_TOKENS, stop="")
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from flows.demo.base import export_base
 from flows.demo.world import POOL, demo_tasks
 from lorauter.compositions import COMPOSITIONS, open_composition
 from lorauter.compositions.base import Composed, compose_all
@@ -100,13 +99,8 @@ def compose_rows() -> tuple[list[Mixture], dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_base(tmp_path_factory.mktemp("smollm2") / "base")
-
-
-@pytest.fixture(scope="module")
-def exact(base: Path) -> Iterator[Noting]:
-    yield Noting(base, "float32")
+def exact(smollm2: Path) -> Iterator[Noting]:
+    yield Noting(smollm2, "float32")
 
 
 EVERY = range(len(ROWS))
@@ -148,8 +142,8 @@ def test_cat_writes_what_the_mixture_writes(exact: Noting) -> None:
     assert merged == exact.tokens([names.index("mixture")])
 
 
-def test_in_bf16_rows_part_from_the_batch_only_where_two_tokens_are_as_good(base: Path, exact: Noting) -> None:
-    rough = Noting(base, "bfloat16")
+def test_in_bf16_rows_part_from_the_batch_only_where_two_tokens_are_as_good(smollm2: Path, exact: Noting) -> None:
+    rough = Noting(smollm2, "bfloat16")
 
     together = rough.tokens(EVERY)
 

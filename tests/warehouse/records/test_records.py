@@ -13,10 +13,21 @@ from catalog.adapters.adapter import AdapterId, Finding
 from catalog.adapters.facts import RawAdapter, RepoListing
 from catalog.adapters.parse import Problem
 from catalog.bases.base import Base
+from catalog.formats.detect import Evidence
+from catalog.formats.tokenizer import TokenizerSays
 from catalog.rules.table import WeightFacts
 from catalog.wanted import Wanted
 from warehouse.ledger.ledger import Ledger, fingerprint
 from warehouse.records.bases import BaseChanges, BaseRow, known_bases
+from warehouse.records.formats import (
+    FormatsRow,
+    PromptFiles,
+    StoredFormats,
+    StoredPromptFiles,
+    keep_formats,
+    keep_prompt_files,
+    published_formats,
+)
 from warehouse.records.pages import INCREMENT, SWEEP, Pass, Passes, shown_repos, was_crawled
 from warehouse.records.pool import Pool
 from warehouse.records.raw import AdapterRead, ReadProblems, StoredReads, keep_reads
@@ -174,3 +185,39 @@ def test_a_stored_verdict_is_found_by_what_it_was_made_from(old: Ledger) -> None
     assert stored.by_inputs(but="no_reason") == {verdict.inputs: verdict.key for verdict in verdicts}
     assert [stored.is_sound(verdict.key) for verdict in verdicts] == [verdict.sound for verdict in verdicts]
     assert sorted(verdict.key for verdict in stored.of([verdicts[0].key])) == [verdicts[0].key]
+
+
+def test_prompt_files_come_back_as_they_were_kept(new: Ledger) -> None:
+    said = PromptFiles("ann/x@1", "# Card\n\0", TokenizerSays("{{ x }}", {"eos_token": "</s>"}, adds_begin=False))
+    silent = PromptFiles("bob/x@1", "", TokenizerSays())
+
+    keep_prompt_files(new, [said, silent])
+
+    stored = StoredPromptFiles(new)
+    assert list(stored.of(["ann/x@1", "bob/x@1", "cy/x@1"])) == [said, silent]
+    assert ("bob/x@1" in stored, "cy/x@1" in stored) == (True, False)
+    assert stored.content("ann/x@1") != stored.content("bob/x@1")
+
+
+def test_evidence_is_of_a_base_and_an_adapter_and_one_that_is_silent_is_remembered(new: Ledger) -> None:
+    own = Evidence("own", "tokenizer", 0.75, "seen", "Q: {input}", ("</s>",))
+    chat = Evidence("base_chat", "base", 0.3, "a chat model")
+    base = Base("org/base", "b" * 40, {})
+
+    keep_formats(new, [FormatsRow("org/base", "ann/x@1", (own, chat), "1", "i", "t")])
+    keep_formats(
+        new, [FormatsRow("org/base", "bob/x@1", (), "1", "i"), FormatsRow("org/other", "ann/x@1", (), "1", "i")]
+    )
+
+    stored = StoredFormats(new, "org/base")
+    assert stored.of(["ann/x@1", "bob/x@1", "cy/x@1"]) == {"ann/x@1": (own, chat), "bob/x@1": ()}
+    assert [stored.holds("ann/x@1", *now) for now in (("i", "t"), ("i", ""), ("j", "t"), ("i", "u"))] == [
+        *(True, True),
+        *(False, False),
+    ]
+    assert [stored.holds("bob/x@1", "i", "t"), stored.holds("cy/x@1", "i", "")] == [False, False]
+    rows = published_formats(new, base, ["ann/x@1", "bob/x@1"]).to_pylist()
+    assert [(row["adapter"], row["base_sha"], row["place"], row["format"], row["stops"]) for row in rows] == [
+        ("ann/x@1", "b" * 40, 1, "own", ["</s>"]),
+        ("ann/x@1", "b" * 40, 2, "base_chat", []),
+    ]

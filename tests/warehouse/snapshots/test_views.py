@@ -59,6 +59,10 @@ def tables() -> dict[str, list[dict[str, Any]]]:
             verdict("dan/copy@1", admitted=False, downloaded=False, reason="duplicate", duplicate_of=WIDE),
             verdict(HOSTILE, admitted=False, downloaded=False, reason="gated", licence="'"),
         ],
+        "formats": [
+            {**BASE, "adapter": WIDE, "place": 2, "format": "own", "confidence": 0.45, "template": "Q: {input}\nA:"},
+            {**BASE, "adapter": WIDE, "place": 1, "format": "alpaca", "confidence": 0.9, "source": "card code"},
+        ],
     }
 
 
@@ -128,6 +132,12 @@ ANSWERS = {
     ],
     "SELECT adapter, tasks, better, share, lowest_lift FROM generalists": [(WIDE, 2, 2, 1.0, 0.5)],
     "FROM funnel": [(5, 2, 3, 3, 3)],
+    "SELECT adapter, place, format, source, sure, template FROM adapter_formats": [
+        (WIDE, 1, "alpaca", "card code", True, None),
+        (WIDE, 2, "own", None, False, "Q: {input}\nA:"),
+        (NARROW, None, None, None, False, None),
+        (WEAK, None, None, None, False, None),
+    ],
     "FROM rejections": [("duplicate", 1, "dan/copy@1", 0.5), ("gated", 1, HOSTILE, 0.5)],
     "SELECT licence, tasks, chosen, admitted, seen FROM licences": [
         ("mit", 1, 1, 2, 2),
@@ -232,7 +242,7 @@ def test_a_snapshot_without_a_table_has_the_other_views(snapshot: Snapshot, tmp_
     without_last_modified = f"COPY (SELECT * EXCLUDE last_modified FROM '{snapshot.folder}/adapters.parquet')"
     duckdb.execute(f"{without_last_modified} TO '{older}/adapters.parquet'")
     with connect(Snapshot("", older, {}, ""), tmp_path / "ledger") as connection:
-        lacking = {"changes", "runs", "sources", "inputs", "curation", "cost", "rising"}
+        lacking = {"changes", "runs", "sources", "inputs", "curation", "cost", "rising", "formats", "adapter_formats"}
         names = {name for (name,) in run(connection, "SELECT name FROM views").fetchall()}
         assert names == {view.name for view in all_views()} - lacking
         assert run(connection, "SELECT task, last_modified, days FROM freshness").fetchall() == [

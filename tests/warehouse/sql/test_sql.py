@@ -79,6 +79,17 @@ def test_an_unknown_name_lists_the_known_ones(connection: duckdb.DuckDBPyConnect
     assert caught.value.next_step == f"The names that exist: {', '.join(sorted(names))}."
 
 
+def test_before_the_first_publish_an_unknown_name_says_that_nothing_is_published(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.append("repos", [listing("ann/x", 2, T2)], "1")
+
+    with pytest.raises(SettingError) as caught:
+        run(connect(None, ledger.root), "FROM catalog")
+
+    told = "The names that exist: ledger_repos. Nothing is published yet: run lorauter refresh or lorauter publish."
+    assert caught.value.next_step == told
+
+
 def test_before_the_first_refresh_there_are_no_names(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="none yet; run lorauter refresh"):
         run(connect(None, tmp_path / "ledger"), "SELECT * FROM best")

@@ -18,6 +18,7 @@ from flows.mirror.server import serve_in_thread
 from flows.outputs.outputs import Outputs
 from flows.publish.run_record import Run
 from flows.score.cards import Cards
+from flows.score.formats import Formats
 from flows.score.score import Scores
 from flows.score.score import score as score_on
 from flows.stages import crawl, curate, publish, racetrack, read_base, validate
@@ -29,7 +30,7 @@ from warehouse.tasks.folder import read_tasks, store_task
 
 CHAT = PromptFormat("chatty", "<user>{input}</><me>", stops=("</>",))
 FRAMES = ("What colour is the {} in the painting?", "Which pet barks or purrs, number {}?")
-Formats = Mapping[str, Sequence[PromptFormat]]
+TrainedIn = Mapping[str, Sequence[PromptFormat]]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def home(tmp_path: Path, tiny_hub_folder: Path, tasks: Path) -> Iterator[Home]:
         yield home
 
 
-def score(home: Home, formats: Formats | None = None, outputs: Outputs | None = None) -> Scores:
+def score(home: Home, formats: TrainedIn | None = None, outputs: Outputs | None = None) -> Scores:
     """The stage, told of formats."""
     base = read_base(home)
     return score_on(
@@ -70,8 +71,9 @@ def score(home: Home, formats: Formats | None = None, outputs: Outputs | None = 
         ledger_of(home),
         outputs or open_outputs(home),
         Cards(ledger_of(home), hub_of(home), home.wanted, 2),
+        Formats(ledger_of(home), hub_of(home), home.wanted),
         open_embeddings(home),
-        formats=formats,
+        trained_in=formats,
     )
 
 

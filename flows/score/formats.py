@@ -1,0 +1,181 @@
+"""Formats: which prompt format every scored adapter was trained in, by what its repo says, kept in the ledger.
+
+Knows: when evidence still holds, that a chat template is rendered in a process of its own (lorauter/formats). Does not
+know: how files are read (flows/score/prompt_files), what speaks for which format (catalog/formats/detect). Nothing here
+changes a prompt, a score or a route: evidence says what to try, and scores decide.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from catalog.adapters.adapter import AdapterId
+from catalog.adapters.parse import Problem, parse_config
+from catalog.bases.base import Base
+from catalog.chunks import chunks
+from catalog.errors import LorauterError
+from catalog.formats.detect import NO_ANSWER, REPO_CHAT, Evidence, RepoSays, detect, detector_version, is_copy
+from catalog.formats.repo_files import lacking_tokens
+from catalog.hub.models import is_whole
+from catalog.tasks.task import content_hash
+from catalog.wanted import Wanted
+from flows.score.prompt_files import FLUSH, read_prompt_files
+from flows.screen.progress import stage
+from lorauter.formats.chat_templates import ChatTemplate, chat_format
+from lorauter.formats.folder import base_chat_template
+from warehouse.ledger.ledger import Ledger
+from warehouse.records.formats import FormatsRow, StoredFormats, StoredPromptFiles, keep_formats
+from warehouse.records.pool import OWN, Pool
+from warehouse.records.raw import StoredReads
+
+if TYPE_CHECKING:
+    from catalog.hub.client import Hub
+
+RENDERERS = 4  # processes at once, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """What adapters say of the prompt format that they were trained in.
+
+    Args:
+        ledger: where it is kept.
+        hub: where files are read.
+        wanted: whose listings tell which files and tags there are.
+    """
+
+    ledger: Ledger
+    hub: Hub
+    wanted: Wanted
+
+    def read(self, adapters: Collection[str]) -> None:
+        """Read the files that tell it and that the ledger lacks. Raises as `read_prompt_files`."""
+        read_prompt_files(self.ledger, self.hub, self.wanted, adapters)
+
+    def detect(self, base: Base, adapters: Collection[str]) -> None:
+        """Bring the evidence on adapters whose files were read up to date; makes no request.
+
+        The base's own chat template tells a copy of it from a template of one's own: it is looked at where the base is
+        on this disk, and not downloaded.
+        """
+        stored, reads = StoredPromptFiles(self.ledger), StoredReads(self.ledger)
+        base_template = self._base_template(base)
+        due = self._due(base.id, {key for key in adapters if key in stored}, base_template, stored, reads)
+        if not due:
+            return
+        with stage("detect formats", len(due), "adapters") as advance:
+            for part in chunks(due, FLUSH):
+                configs = {read.id.key: read.raw.config or "" for read in reads.of(map(AdapterId.parse, part))}
+                says = {
+                    one.adapter: RepoSays(
+                        card=one.card,
+                        tags=due[one.adapter].tags,
+                        tokenizer=one.tokenizer,
+                        config=_config(configs.get(one.adapter, "")),
+                        base=base.id,
+                        base_chat_template=base_template,
+                    )
+                    for one in stored.of(part)
+                }
+                keep_formats(
+                    self.ledger,
+                    [
+                        FormatsRow(base.id, key, evidence, detector_version(), due[key].inputs, _hashed(base_template))
+                        for key, evidence in _detected(says).items()
+                    ],
+                )
+                advance(len(part))
+
+    def _base_template(self, base: Base) -> str:
+        """The base's own chat template; "" where it has none, or is not on this disk."""
+        folder = self.hub.local(base.id, base.sha)
+        return base_chat_template(folder) if is_whole(folder) else ""
+
+    def _due(
+        self, base: str, adapters: Collection[str], base_template: str, stored: StoredPromptFiles, reads: StoredReads
+    ) -> dict[str, _Due]:
+        """The adapters on which the evidence of the ledger does not hold, or is not there."""
+        known, due, hashed = StoredFormats(self.ledger, base), dict[str, _Due](), _hashed(base_template)
+        for member in Pool(self.ledger, self.wanted).members():
+            key, tags = member.id.key, member.listing.tags
+            if key not in adapters or member.judged_for not in (base, OWN):
+                continue
+            looked_at = [detector_version(), stored.content(key), reads.content(member.id), sorted(tags)]
+            inputs = content_hash(looked_at, 32)
+            if not known.holds(key, inputs, hashed):
+                due[key] = _Due(tags, inputs)
+        return due
+
+
+class _Due(NamedTuple):
+    """What a listing says of an adapter, and the hash of all that is looked at."""
+
+    tags: tuple[str, ...]
+    inputs: str
+
+
+class _Chat(NamedTuple):
+    """A chat template with its tokens: what it renders to depends on nothing else."""
+
+    text: str
+    tokens: tuple[tuple[str, str], ...]
+    adds_begin: bool | None
+
+
+class _Rendered(NamedTuple):
+    """The prompt template that a chat template is, with what ends an answer; or why it is none."""
+
+    template: str = ""
+    stops: tuple[str, ...] = ()
+    refused: str = ""
+
+
+def _detected(says: Mapping[str, RepoSays]) -> dict[str, tuple[Evidence, ...]]:
+    """The evidence on every adapter. Each chat template is rendered once, however many repos have it."""
+    chats = {
+        key: _Chat(one.tokenizer.chat_template, tuple(sorted(one.tokenizer.tokens.items())), one.tokenizer.adds_begin)
+        for key, one in says.items()
+        if one.tokenizer.chat_template.strip()
+        and not is_copy(one.tokenizer.chat_template, one.base_chat_template)
+        and one.config.get("task_type") not in NO_ANSWER
+    }
+    distinct = sorted(set(chats.values()), key=repr)
+    with ThreadPoolExecutor(min(RENDERERS, os.cpu_count() or 1)) as pool:
+        rendered = dict(zip(distinct, pool.map(_render, distinct), strict=True))
+    return {key: _evidence(one, rendered[chats[key]] if key in chats else _Rendered()) for key, one in says.items()}
+
+
+def _evidence(says: RepoSays, rendered: _Rendered) -> tuple[Evidence, ...]:
+    every = detect(replace(says, rendered=rendered.template, stops=rendered.stops))
+    if not rendered.refused:
+        return every
+    return tuple(
+        replace(one, reason=f"{one.reason}; {rendered.refused}") if one.format == REPO_CHAT else one for one in every
+    )
+
+
+@lru_cache(maxsize=256)
+def _render(chat: _Chat) -> _Rendered:
+    tokens = dict(chat.tokens)
+    if lacking := lacking_tokens(chat.text, tokens):
+        return _Rendered(refused=f"it writes {', '.join(sorted(lacking))}, which nobody tells")
+    begin, end = tokens.get("bos_token", ""), tokens.get("eos_token", "")
+    try:
+        own = chat_format(ChatTemplate("the repo", chat.text, begin, end, chat.adds_begin, tokens))
+        return _Rendered(own.template(), own.stops)
+    except LorauterError as error:
+        return _Rendered(refused=error.cause[:300])
+
+
+def _config(text: str) -> Mapping[str, object]:
+    config = parse_config(text.encode())
+    return {} if isinstance(config, Problem) else config
+
+
+def _hashed(base_template: str) -> str:
+    return content_hash(base_template) if base_template else ""
