@@ -16,6 +16,7 @@ from flows.outputs.outputs import Outputs
 from flows.screen.progress import Advance
 from lorauter.engine.decoding import read_spelled, spelled
 from lorauter.racing.evaluation import Evaluation
+from warehouse.plans.conditions import make_each
 from warehouse.plans.plan import Conditions, Work
 
 
@@ -51,16 +52,11 @@ class Evaluations:
 
     def answers(self, wanted: Sequence[Evaluation], advance: Advance) -> list[Answer]:
         """The answer of each evaluation: a text, or the options weighed where the metric looks at those."""
-        groups: dict[Conditions, list[int]] = {}
         work = [_work(one) for one in wanted]
-        for number, one in enumerate(wanted):
-            groups.setdefault(self._conditions_of(one, work[number]), []).append(number)
-        answers: dict[int, Answer] = {}
-        for conditions, numbers in (groups or {self.conditions: []}).items():
-            made, new = self.outputs.ensure([work[number] for number in numbers], conditions, advance)
-            answers |= zip(numbers, made, strict=True)
-            self.new += new
-        return [answers[number] for number in range(len(wanted))]
+        conditions = [self._conditions_of(*pair) for pair in zip(wanted, work, strict=True)]
+        answers, new = make_each(self.outputs.ensure, work, conditions, advance)
+        self.new += new
+        return answers
 
     def _conditions_of(self, one: Evaluation, work: Work) -> Conditions:
         """A format's own stops end its texts too; nothing ends an option that is weighed."""
