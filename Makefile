@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy bench-formats soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -47,6 +47,12 @@ bench-noisy: $(VENV)/.whole  ## quality as spoilt adapters join the pool, 20 to 
 	test -d $(OFF_TASK) || $(BIN)/python -m benchmarks.study_pool --out $(LORAUTER_HOME)/study_pool --kinds weak,early
 	$(BIN)/python -m benchmarks.noisy_pool --out $(NOISY) --off-task $(OFF_TASK)
 	$(BIN)/python -m benchmarks.noisy_study --pool $(NOISY) --work $(NOISY)/study --json benchmarks/results/noisy.json --plot benchmarks/results/noisy.svg
+
+FORMATS := $(LORAUTER_HOME)/formats
+
+bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's; TIME
+	$(BIN)/python -m benchmarks.formats_pool --out $(FORMATS)
+	$(BIN)/python -m benchmarks.formats --pool $(FORMATS) --race --json benchmarks/results/formats.json
 
 soak-crawl: $(VENV)/.whole  ## 200 crawls killed at random moments under random faults; the ledger must not change
 	$(BIN)/python -m benchmarks.soak_crawl --crawls 200 --processes 5
