@@ -151,12 +151,13 @@ def score(
         ledger: what people decided, earlier rungs; the new ones are added.
         outputs: gives answers to evaluations.
         cards: what adapters say of themselves, read if the strategy looks at it.
-        formats: which prompt format they say they were trained in, for those that race; kept, and tried by nobody yet.
+        formats: which prompt format they say they were trained in, for those that race; kept, and tried where
+            `trained_in` is None.
         embeddings: of tasks and cards, made if the strategy looks at them.
         keep_unconfirmed: whether a winner is published that the report's examples do not confirm; else the base is.
         trained_in: formats in which an adapter may have been trained, by its key, likeliest first, without the tasks'
-            own; of BASE its own chat template. Each races in its best; the base is asked in its best where any adapter
-            has one.
+            own; of BASE its own chat template. None: those that the evidence names. Each races in its best; the base is
+            asked in its best where any adapter has one.
     """
     curation = curation_of(acts(ledger), base.id)
     free = [key for key in admitted if not curation.ban(key)]
@@ -165,6 +166,7 @@ def score(
         say(f"{left} adapters were judged by their headers only and are left out; `lorauter validate` downloads them.")
     formats.read(pool)
     formats.detect(base, pool)
+    others = formats.to_try(base, pool) if trained_in is None else trained_in
     begun = [Entrance(task, split_examples(task, track.report)[0], _race_name(task, track)) for task in tasks]
     entrances = current_races(begun, pool, lambda races: read_rungs(ledger, track.conditions.base, races))
     toward = _likeness(cards, embeddings, tasks, pool) if track.strategy.reads_likeness else None
@@ -172,7 +174,7 @@ def score(
     with rungs("score") as lines:
         view = ShownOnPrefect(lines)
         trials = FormatTrials([_in_own_format(entrance) for entrance in entrances], toward, evaluations.compared, view)
-        in_formats = trials.choose(pool, _filled(trained_in or {}))
+        in_formats = trials.choose(pool, _filled(others))
         finishes = run_races(entrances, pool, track.strategy, toward, evaluations.metrics, view, in_formats.asked)
     formats.detect(base, pool)  # the races may have brought the base, whose chat template is a witness
     chosen = [_chosen(curation, finish) for finish in finishes]

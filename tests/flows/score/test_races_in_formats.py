@@ -73,7 +73,7 @@ def score(home: Home, formats: TrainedIn | None = None, outputs: Outputs | None 
         Cards(ledger_of(home), hub_of(home), home.wanted, 2),
         Formats(ledger_of(home), hub_of(home), home.wanted),
         open_embeddings(home),
-        trained_in=formats,
+        trained_in={} if formats is None else formats,
     )
 
 
