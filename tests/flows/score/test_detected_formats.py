@@ -18,14 +18,17 @@ from warehouse.snapshots.snapshot import current_snapshot
 
 BASE, OWN = "tiny/llama", "bob/animals"
 TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}{{ '<me>' if add_generation_prompt }}"
+OF_THE_BASE = "{% for m in messages %}[{{ m['content'] }}]{% endfor %}"
 PROMPT = "<user>{input}<me>"
 
 
 @pytest.fixture
 def hub_folder(tmp_path: Path, tiny_hub_folder: Path) -> Path:
-    """The small hub, in which bob's repo has a chat template beside its weights."""
+    """The small hub, in which bob's repo has a chat template beside its weights, and the base has another one."""
     folder = shutil.copytree(tiny_hub_folder, tmp_path / "hub")
     (folder / OWN / "chat_template.jinja").write_text(TEMPLATE)
+    config = folder / BASE / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text("utf-8")), "chat_template": OF_THE_BASE}))
     return folder
 
 
