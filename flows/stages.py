@@ -91,6 +91,7 @@ def score(home: Home, base: Base) -> Scores:
         Formats(ledger_of(home), hub_of(home), home.wanted),
         open_embeddings(home),
         keep_unconfirmed=home.settings.unconfirmed == "publish",
+        trained_in=None if home.settings.formats == "detected" else {},
     )
 
 

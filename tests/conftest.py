@@ -32,6 +32,8 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 for name in [name for name in os.environ if name.startswith(("LORAUTER_", "HF_TOKEN"))]:
     if name != "LORAUTER_TEST_DATA":  # names data that tests read, no setting
         del os.environ[name]
+if "PYTEST_XDIST_WORKER" in os.environ:  # every core has a process of tests already
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads stall where other programs share the cores
 os.environ["LORAUTER_ENCODER_DTYPE"] = "float32"
 os.environ["LORAUTER_DTYPE"] = "float32"  # texts then depend on nothing but the row

@@ -17,7 +17,7 @@ from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import content_hash
 from flows.answer.answered import MakeAnswers
 from flows.answer.options import AnswerOptions
-from flows.answer.prompts import Prompts, prompts_of
+from flows.answer.prompts import Prompt, Prompts, prompts_of
 from flows.answer.published_base import PublishedBase
 from flows.answer.routes import Routes
 from flows.screen.progress import Advance, stage
@@ -26,6 +26,7 @@ from lorauter.engine.decoding import spelled as spelled_decoding
 from lorauter.gates.protocol import GatedRoute
 from lorauter.routers import MAJORITY
 from lorauter.routing.routes import Route, Routed
+from warehouse.plans.conditions import make_each
 from warehouse.plans.plan import Conditions, Work
 from warehouse.queries.answer_parts import AnswerParts
 from warehouse.queries.answer_rows import AnswerRow, RoutedTask, UsedAdapter
@@ -128,8 +129,10 @@ class _Batch:
         began = time.monotonic()
         routes = self._routes.of(router, queries)
         routed = time.monotonic()
-        work = [self._work(query, route) for query, route in zip(queries, routes, strict=True)]
-        answers, new = self._make(work, self._conditions, advance)
+        prompts = [self._prompts(query, route) for query, route in zip(queries, routes, strict=True)]
+        work = [self._work(*row) for row in zip(queries, routes, prompts, strict=True)]
+        conditions = [self._conditions_of(prompt) for prompt in prompts]
+        answers, new = make_each(self._make, work, conditions, advance)
         self.new += new
         each = max(len(queries), 1)
         route_seconds = (routed - began) / each
@@ -137,17 +140,25 @@ class _Batch:
         return [
             replace(
                 self._row(router, query, route, answer),
+                decoding=made_by.decoding,
                 fallbacks=self._routes.fallbacks(route),
                 route_seconds=route_seconds,
                 answer_seconds=answer_seconds,
             )
-            for query, route, answer in zip(queries, routes, answers, strict=True)
+            for query, route, answer, made_by in zip(queries, routes, answers, conditions, strict=True)
         ]
 
-    def _work(self, query: Query, route: Routed) -> Work:
+    def _conditions_of(self, prompt: Prompt) -> Conditions:
+        """The batch's own; a format's stops end its answers too, unless a person said what does."""
+        if not prompt.stops or self._options.stop is not None:
+            return self._conditions
+        stops = [*self._options.stops, *prompt.stops]
+        return replace(self._conditions, decoding=spelled_decoding(self._options.decoding, stops))
+
+    def _work(self, query: Query, route: Routed, prompt: Prompt) -> Work:
         mixture, composition = served(route, self._composition)
         return Work(
-            prompt=self._prompts(query, route),
+            prompt=prompt.text,
             mixture=mixture,
             max_new_tokens=query.max_new_tokens,
             task=query.task,

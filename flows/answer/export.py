@@ -154,8 +154,9 @@ class _Export:
 
     def _line(self, query: Query, route: Routed, adapter: ServedAdapter | None) -> dict[str, Any]:
         options = self._options
+        prompt = self._prompts(query, route)
         row = Asked(
-            self._prompts(query, route),
+            prompt.text,
             route.mixture,
             query.max_new_tokens,
             options.stop,

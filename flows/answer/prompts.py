@@ -2,7 +2,8 @@
 
 Knows: what people ask for as a template. Does not know: queries' files, routes' weights.
 
-    task             the template that the adapters were scored with: the query's own task's, else the nearest's
+    task             what the route's leading adapter was scored in: a format of its own, else the task's template,
+                     the query's own task's or the nearest's
     chat             the base's own chat template, the input as one user message
     another name     a format of catalog/formats: alpaca, chatml, llama3, plain, …
     text with {input}
@@ -10,18 +11,35 @@ Knows: what people ask for as a template. Does not know: queries' files, routes'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from catalog.formats.table import stops_asked, template_asked
 from catalog.tasks.task import CHAT, DEFAULT_TEMPLATE
 from flows.answer.published_base import PublishedBase
 from lorauter.engine.decoding import STOPS, stops_of
-from lorauter.routing.routes import Routed
+from lorauter.gates.protocol import GatedRoute
+from lorauter.routing.routes import Routed, added_up
 from warehouse.queries.queries import Query
-from warehouse.records.published_tasks import asked_tasks
+from warehouse.records.published_tasks import asked_formats, asked_tasks
 
-Prompts = Callable[[Query, Routed], str]
 TASK = "task"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the engine is given.
+
+    Args:
+        text: the prompt.
+        stops: texts that end its answer, beside those of the whole batch.
+    """
+
+    text: str
+    stops: tuple[str, ...] = ()
+
+
+Prompts = Callable[[Query, Routed], Prompt]
 
 
 def prompts_of(asked: str, published: PublishedBase) -> Prompts:
@@ -37,9 +55,9 @@ def prompts_of(asked: str, published: PublishedBase) -> Prompts:
         from lorauter.formats.base_chat import base_chat_format
 
         chat = base_chat_format(published.fetch_base(), published.index.base)
-        return lambda query, _: chat.prompt(query.input)
+        return lambda query, _: Prompt(chat.prompt(query.input))
     template = template_asked(asked)
-    return lambda query, _: template.replace("{input}", query.input)
+    return lambda query, _: Prompt(template.replace("{input}", query.input))
 
 
 def check_template(asked: str) -> None:
@@ -62,9 +80,25 @@ def answer_stops(asked: str, given: str | Sequence[str] | None) -> tuple[str, ..
 def _by_task(published: PublishedBase) -> Prompts:
     tasks = asked_tasks(published.snapshot, published.index.base)
     templates = {name: task.template for name, task in tasks.items()}
+    formats = asked_formats(published.snapshot, published.index.base)
+    of_adapters = {adapter: format_ for (_, adapter), format_ in formats.items() if adapter}
+    best = dict(zip(published.index.tasks, published.index.best, strict=True))
 
-    def prompt(query: Query, route: Routed) -> str:
+    def prompt(query: Query, route: Routed) -> Prompt:
         nearest = route.tasks[0].task if route.tasks else ""
-        return templates.get(query.task or nearest, DEFAULT_TEMPLATE).replace("{input}", query.input)
+        leader = _leader(route, best)
+        asked = of_adapters.get(leader) if leader else formats.get((query.task or nearest, ""))
+        if asked:
+            return Prompt(asked.prompt(query.input), asked.stops)
+        return Prompt(templates.get(query.task or nearest, DEFAULT_TEMPLATE).replace("{input}", query.input))
 
     return prompt
+
+
+def _leader(route: Routed, best: Mapping[str, str]) -> str:
+    """The adapter of the largest weight, "" for the base alone; of a gate, the nearest task's that may take part."""
+    if isinstance(route, GatedRoute):
+        near = (best.get(match.task, "") for match in route.tasks)
+        return next((key for key in near if key in route.gate.adapters), "")
+    weights = added_up(route.mixture)
+    return max(weights, key=lambda key: weights[key]) if weights else ""

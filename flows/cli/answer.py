@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flows.cli.options import (
+    FILE,
     PATH,
     decoding_options,
     prompt_options,
@@ -22,7 +23,7 @@ from flows.cli.running import begin_with_prefect
 
 @click.command("answer")
 @click.option("--in", "source", type=PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
-@click.option("--out", type=PATH, required=True, help="Parquet file to write.")
+@click.option("--out", type=FILE, required=True, help="Parquet file to write.")
 @router_option(
     "--router", "routers", multiple=True, default=["lorauter"], show_default=True, help="See above. May be repeated."
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from flows.cli.options import PATH, routing_given, routing_options
+from flows.cli.options import FILE, PATH, routing_given, routing_options
 from flows.cli.package_names import composition_option, router_option
 
 
@@ -48,7 +48,7 @@ class _Names(click.ParamType[Any]):
 )
 @routing_options
 @click.option("--out", type=PATH, help="Folder to write.  [default: HOME/evaluations/<hash of what was asked>]")
-@click.option("--json", "json_file", type=PATH, help="File for the figures too; - is stdout, in place of the tables.")
+@click.option("--json", "json_file", type=FILE, help="File for the figures too; - is stdout, in place of the tables.")
 @click.pass_obj
 def evaluate_command(home: Path | None, /, out: Path | None, json_file: Path | None, **flags: Any) -> None:
     """Judge routers × compositions × settings on the tasks' held-back test examples.

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flows.cli.options import (
+    FILE,
     PATH,
     decoding_options,
     prompt_options,
@@ -21,7 +22,7 @@ from flows.cli.package_names import composition_option, router_option
 
 @click.command("export")
 @click.option("--in", "source", type=PATH, required=True, help="Queries: .jsonl, .csv or .parquet, column input.")
-@click.option("--out", type=PATH, required=True, help="File of requests to write, JSON lines.")
+@click.option("--out", type=FILE, required=True, help="File of requests to write, JSON lines.")
 @click.option("--for", "engine", type=click.Choice(["vllm", "lorax"]), required=True, help="Engine that shall answer.")
 @click.option("--adapters", type=PATH, help="Folder for adapters that must be written.  [default: beside OUT]")
 @router_option("--router", default="lorauter", show_default=True, help="One of those that `answer --help` lists.")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _ROUTING = ("top_k", "temperature", "licences", "max_bytes", "authors", "not_authors")
 _ESCAPES = {r"\n": "\n", r"\t": "\t"}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import PATH, snapshot_option
+from flows.cli.options import FILE, snapshot_option
 
 
 @click.command("report")
-@click.option("--out", type=PATH, required=True, help="File to write, e.g. report.html.")
+@click.option("--out", type=FILE, required=True, help="File to write, e.g. report.html.")
 @snapshot_option
 @click.pass_obj
 def report_command(home: Path | None, /, out: Path, snapshot: str | None) -> None:

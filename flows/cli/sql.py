@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from flows.cli.options import PATH, snapshot_option
+from flows.cli.options import FILE, snapshot_option
 
 FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 
@@ -26,7 +26,7 @@ FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parque
     type=click.Choice(["table", "csv", "json", "parquet"]),
     help="JSON is an object a line.  [default: by the ending of --out, else table]",
 )
-@click.option("--out", type=PATH, help="File to write, whole or not at all.  [default: stdout]")
+@click.option("--out", type=FILE, help="File to write, whole or not at all.  [default: stdout]")
 @snapshot_option
 @click.option("--write", is_flag=True, help="Allow CREATE in memory, and files in the current folder.")
 @click.pass_obj

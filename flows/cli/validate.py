@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import FOLDER, PATH, bases_given, bases_option, endpoint_option
+from flows.cli.options import FILE, FOLDER, bases_given, bases_option, endpoint_option
 from flows.cli.running import leave_on_interrupt
 
 
@@ -15,7 +15,7 @@ from flows.cli.running import leave_on_interrupt
 @endpoint_option
 @click.option("--headers-only", is_flag=True, help="Download nothing: judge from config and header alone.")
 @click.option("--folder", type=FOLDER, help="Judge a folder of adapter repos instead, offline; needs no home.")
-@click.option("--json", "out", type=PATH, help="With --folder: file for the verdicts; - is stdout.  [default: -]")
+@click.option("--json", "out", type=FILE, help="With --folder: file for the verdicts; - is stdout.  [default: -]")
 @click.option("--base-configs", type=FOLDER, help="With --folder: folder of ORG/NAME/config.json of known bases.")
 @click.pass_obj
 def validate_command(

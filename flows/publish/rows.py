@@ -15,7 +15,7 @@ from catalog.tasks.answer import Endings
 from catalog.tasks.metrics import Mean, majority_answer, mean
 from flows.score.embeddings import EncoderIdentity, Vectors
 from flows.score.score import TaskScores
-from lorauter.racing.race import BASE
+from lorauter.racing.evaluation import BASE
 from warehouse.records.published import BestRow, CuratedRow, InputRow, ScoreRow, TaskRow
 
 
@@ -57,7 +57,7 @@ def best_row(base: Base, scores: TaskScores) -> BestRow:
     over_base, over_majority, over_shuffled = (
         _lift(report.own, other) for other in (report.base, report.majority, report.shuffled)
     )
-    selected = mean(scores.race.scores[scores.best])
+    selected, asked = mean(scores.race.scores[scores.best]), scores.race.formats.get(scores.best)
     return BestRow(
         base=base.id,
         base_sha=base.sha,
@@ -87,6 +87,10 @@ def best_row(base: Base, scores: TaskScores) -> BestRow:
         base_cut=report.base_endings.cut if report.base_endings.texts else None,
         confirmed=scores.confirmed,
         set_aside=scores.set_aside,
+        format=asked.name if asked else None,
+        template=asked.template if asked else None,
+        stops=asked.stops if asked else None,
+        base_format=scores.race.name_of_format(BASE),
     )
 
 
@@ -101,7 +105,7 @@ def _decision(scores: TaskScores) -> str | None:
 def score_rows(base: Base, scores: TaskScores, curation: Curation) -> Iterator[ScoreRow]:
     """The rows of `scores`: every adapter that met an example, on the examples that it met. Who is banned has none."""
     race = scores.race
-    last = {row.adapter: row for row in race.rows}
+    last = {row.adapter: row for row in race.rows if row.format == race.name_of_format(row.adapter)}
     for key, values in race.scores.items():
         if not values or key not in last or (key and curation.ban(key, scores.task.name)):
             continue
@@ -124,6 +128,7 @@ def score_rows(base: Base, scores: TaskScores, curation: Curation) -> Iterator[S
             why=last[key].why,
             empty=endings.empty if endings.texts else None,
             cut=endings.cut if endings.texts else None,
+            format=race.name_of_format(key),
         )
 
 

@@ -20,14 +20,18 @@ from catalog.bases.base import Base
 from catalog.chunks import chunks
 from catalog.errors import LorauterError
 from catalog.formats.detect import NO_ANSWER, REPO_CHAT, Evidence, RepoSays, detect, detector_version, is_copy
+from catalog.formats.format import PromptFormat
 from catalog.formats.repo_files import lacking_tokens
+from catalog.formats.tried import formats_to_try
 from catalog.hub.models import is_whole
 from catalog.tasks.task import content_hash
 from catalog.wanted import Wanted
 from flows.score.prompt_files import FLUSH, read_prompt_files
 from flows.screen.progress import stage
+from lorauter.formats.base_chat import base_chat_format
 from lorauter.formats.chat_templates import ChatTemplate, chat_format
 from lorauter.formats.folder import base_chat_template
+from lorauter.racing.evaluation import BASE
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.formats import FormatsRow, StoredFormats, StoredPromptFiles, keep_formats
 from warehouse.records.pool import OWN, Pool
@@ -90,6 +94,25 @@ class Formats:
                     ],
                 )
                 advance(len(part))
+
+    def to_try(self, base: Base, adapters: Collection[str]) -> dict[str, list[PromptFormat]]:
+        """The formats that the evidence names, by adapter, the surest first; of BASE its own chat template.
+
+        A base that is not on this disk yet has none to try: the next run knows it.
+        """
+        chat = self._base_chat(base)
+        evidence_of = StoredFormats(self.ledger, base.id).of(adapters)
+        to_try = {key: tried for key, evidence in evidence_of.items() if (tried := formats_to_try(evidence, chat))}
+        return {**to_try, BASE: [chat]} if chat and to_try else to_try
+
+    def _base_chat(self, base: Base) -> PromptFormat | None:
+        folder = self.hub.local(base.id, base.sha)
+        if not is_whole(folder):
+            return None
+        try:
+            return base_chat_format(folder, base.id)
+        except LorauterError:
+            return None  # it has no template, or one that cannot be used
 
     def _base_template(self, base: Base) -> str:
         """The base's own chat template; "" where it has none, or is not on this disk."""

@@ -1,7 +1,8 @@
 """Score: the admitted adapters race on every task; the winner is scored on examples that chose nothing.
 
-Knows: which outputs evaluations need, how they become scores, what is reported of a winner. Does not know: how
-outputs are made (flows/outputs), who races on (lorauter/racing), how the catalog is published (flows/publish).
+Knows: how evaluations become scores, what is reported of a winner. Does not know: which outputs evaluations need
+(flows/score/evaluations), who races on and in which format (lorauter/racing), how the catalog is published
+(flows/publish).
 """
 
 from __future__ import annotations
@@ -14,25 +15,32 @@ from typing import NamedTuple
 from catalog.adapters.adapter import AdapterId
 from catalog.bases.base import Base
 from catalog.curation import PIN, Act, Curation, choose, curation_of
-from catalog.tasks.answer import Answer, Endings, Failed, endings_of
+from catalog.formats.filled import FilledFormat, filled
+from catalog.formats.format import PromptFormat
+from catalog.tasks.answer import Answer, Endings, endings_of
 from catalog.tasks.controls import majority_scores, scores_of, shuffled_scores
-from catalog.tasks.metrics import METRICS, majority_answer, mean
+from catalog.tasks.metrics import majority_answer, mean
 from catalog.tasks.task import Example, Task, content_hash
 from flows.outputs.outputs import Outputs
 from flows.prefect_runtime.artifacts import ShownOnPrefect
 from flows.score.cards import Cards
 from flows.score.embeddings import Embeddings, likeness
+from flows.score.evaluations import Evaluations
 from flows.score.formats import Formats
-from flows.screen.progress import Advance, say, stage
+from flows.screen.progress import say, stage
 from flows.screen.rungs import rungs
-from lorauter.racing.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
+from lorauter.racing.evaluation import BASE, Evaluation
+from lorauter.racing.formats import Chosen, FormatTrials
+from lorauter.racing.race import Entrance, Finish, current_races, run_races
 from lorauter.racing.selection import split_examples
 from lorauter.racing.strategies import Strategy
 from lorauter.racing.strategies.base import Floats
 from warehouse.ledger.ledger import Ledger
-from warehouse.plans.plan import Conditions, Work
+from warehouse.plans.plan import Conditions
 from warehouse.records.curation import acts
 from warehouse.records.rungs import keep_rungs, read_rungs
+
+WELL = 0.5  # mean of a metric: who reaches it is hardly cut short
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,7 @@ def score(
     formats: Formats,
     embeddings: Embeddings,
     keep_unconfirmed: bool = True,
+    trained_in: Mapping[str, Sequence[PromptFormat]] | None = None,
 ) -> Scores:
     """Score the admitted adapters of a base on every task. Stored outputs are never made again.
 
@@ -142,9 +151,13 @@ def score(
         ledger: what people decided, earlier rungs; the new ones are added.
         outputs: gives answers to evaluations.
         cards: what adapters say of themselves, read if the strategy looks at it.
-        formats: which prompt format they say they were trained in, for those that race; it changes nothing here yet.
+        formats: which prompt format they say they were trained in, for those that race; kept, and tried where
+            `trained_in` is None.
         embeddings: of tasks and cards, made if the strategy looks at them.
         keep_unconfirmed: whether a winner is published that the report's examples do not confirm; else the base is.
+        trained_in: formats in which an adapter may have been trained, by its key, likeliest first, without the tasks'
+            own; of BASE its own chat template. None: those that the evidence names. Each races in its best; the base is
+            asked in its best where any adapter has one.
     """
     curation = curation_of(acts(ledger), base.id)
     free = [key for key in admitted if not curation.ban(key)]
@@ -153,13 +166,16 @@ def score(
         say(f"{left} adapters were judged by their headers only and are left out; `lorauter validate` downloads them.")
     formats.read(pool)
     formats.detect(base, pool)
+    others = formats.to_try(base, pool) if trained_in is None else trained_in
     begun = [Entrance(task, split_examples(task, track.report)[0], _race_name(task, track)) for task in tasks]
     entrances = current_races(begun, pool, lambda races: read_rungs(ledger, track.conditions.base, races))
     toward = _likeness(cards, embeddings, tasks, pool) if track.strategy.reads_likeness else None
-    evaluations = _Evaluations(outputs, track.conditions)
+    evaluations = Evaluations(outputs, track.conditions)
     with rungs("score") as lines:
         view = ShownOnPrefect(lines)
-        finishes = run_races(entrances, pool, track.strategy, toward, evaluations.metrics, view)
+        trials = FormatTrials([_in_own_format(entrance) for entrance in entrances], toward, evaluations.compared, view)
+        in_formats = trials.choose(pool, _filled(others))
+        finishes = run_races(entrances, pool, track.strategy, toward, evaluations.metrics, view, in_formats.asked)
     formats.detect(base, pool)  # the races may have brought the base, whose chat template is a witness
     chosen = [_chosen(curation, finish) for finish in finishes]
     answers = _report_answers(finishes, [best for best, _ in chosen], track.report, evaluations)
@@ -172,6 +188,7 @@ def score(
     for doubt in doubts(scored):
         say(doubt)
     spent = sum(len(values) for f in finishes for values in f.scores.values()) + evaluations.reported
+    spent += _beyond_the_races(in_formats, entrances, finishes)
     exhaustive = sum((len(pool) + 1) * len(task.validation) for task in tasks)
     return Scores(scored, spent, evaluations.new, exhaustive, curation)
 
@@ -181,6 +198,28 @@ def _race_name(task: Task, track: Racetrack) -> str:
     return content_hash([repr(track.conditions), task.hash, repr(track.strategy), track.report])
 
 
+def _in_own_format(entrance: Entrance) -> list[Evaluation]:
+    """The race's examples as the base is asked them in the task's own format."""
+    return [Evaluation(entrance.task, BASE, example) for example in entrance.examples]
+
+
+def _filled(formats: Mapping[str, Sequence[PromptFormat]]) -> dict[str, list[FilledFormat]]:
+    """Formats as one text each; those that want an instruction are left out."""
+    return {key: [one for format_ in of_key if (one := filled(format_))] for key, of_key in formats.items()}
+
+
+def _beyond_the_races(chosen: Chosen, entrances: Sequence[Entrance], finishes: Sequence[Finish]) -> int:
+    """How many evaluations chose formats and are none of a race's own."""
+    raced = {
+        Evaluation(finish.task, key, example, finish.formats.get(key)).identity
+        for entrance, finish in zip(entrances, finishes, strict=True)
+        for key, values in finish.scores.items()
+        for example in entrance.examples[: len(values)]
+        if chosen.cells
+    }
+    return len({cell.identity for cell in chosen.cells} - raced)
+
+
 def _likeness(cards: Cards, embeddings: Embeddings, tasks: Sequence[Task], pool: Sequence[str]) -> dict[str, Floats]:
     """How much each adapter's name and card resemble each task: (tasks,) by key, BASE among them."""
     texts = cards.texts(pool)
@@ -188,38 +227,6 @@ def _likeness(cards: Cards, embeddings: Embeddings, tasks: Sequence[Task], pool:
         cosines = likeness(embeddings, tasks, ["", *texts])
         advance(len(texts))
     return dict(zip([BASE, *pool], cosines.T, strict=True))
-
-
-class _Evaluations:
-    """Evaluations as answers and as metrics, and what they have cost."""
-
-    def __init__(self, outputs: Outputs, conditions: Conditions) -> None:
-        self._outputs, self._conditions = outputs, conditions
-        self.new = self.reported = 0
-        self.endings: dict[tuple[str, str], Endings] = {}  # of the races' answers, by task and adapter
-
-    def metrics(self, wanted: Sequence[Evaluation], advance: Advance) -> list[float | Failed]:
-        """The metric of each evaluation, or why there is none."""
-        answers = self.answers(wanted, advance)
-        for one, answer in zip(wanted, answers, strict=True):
-            cell = one.task.name, one.adapter
-            self.endings[cell] = self.endings.get(cell, Endings()) + endings_of([answer])
-        return [
-            answer if isinstance(answer, Failed) else scores_of(one.task, [answer], [one.example])[0]
-            for one, answer in zip(wanted, answers, strict=True)
-        ]
-
-    def answers(self, wanted: Sequence[Evaluation], advance: Advance) -> list[Answer]:
-        """The answer of each evaluation: a text, or the options weighed where the metric looks at those."""
-        work = []
-        for one in wanted:
-            task, example = one.task, one.example
-            mixture = ((one.adapter, 1.0),) if one.adapter else ()
-            options = example.options if METRICS[task.metric].needs == "option_logprobs" else ()
-            work.append(Work(task.prompt(example.input), mixture, task.max_new_tokens, task.name, example.id, options))
-        answers, new = self._outputs.ensure(work, self._conditions, advance)
-        self.new += new
-        return answers
 
 
 def _chosen(curation: Curation, finish: Finish) -> tuple[str, Act | None]:
@@ -238,12 +245,12 @@ class _Answers(NamedTuple):
 
 
 def _report_answers(
-    finishes: Sequence[Finish], chosen: Sequence[str], share: float, evaluations: _Evaluations
+    finishes: Sequence[Finish], chosen: Sequence[str], share: float, evaluations: Evaluations
 ) -> list[_Answers]:
     """Answers of each task's chosen adapter, and of the base, on the examples that chose nothing."""
     held_back = [split_examples(finish.task, share)[1] for finish in finishes]
     wanted = [
-        Evaluation(finish.task, key, example)
+        Evaluation(finish.task, key, example, finish.formats.get(key))
         for finish, best, examples in zip(finishes, chosen, held_back, strict=True)
         for key in dict.fromkeys((BASE, best))
         for example in examples
@@ -299,7 +306,7 @@ def doubts(scored: Sequence[TaskScores]) -> Iterator[str]:
                 f"{task.name}: the base says nothing on {base.empty} of {base.texts} examples: a lift over it means "
                 f"little. Ask it otherwise: lorauter tasks add … --template chat."
             )
-        if own.mostly_cut:
+        if own.mostly_cut and mean(one.report.own).mean < WELL:  # short answers that are right are meant to be short
             yield (
                 f"{task.name}: {own.cut} of {own.texts} answers are cut after {task.max_new_tokens} tokens. Give the "
                 f"task more: lorauter tasks add … --max-new-tokens {4 * task.max_new_tokens}."

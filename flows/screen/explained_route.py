@@ -50,7 +50,7 @@ def _tasks(found: Found) -> Table | None:
         row = task["published"]
         score, lift = _error(row["score"], row["standard_error"]), _error(row["lift"], row["lift_standard_error"], "+")
         numbers = (f"{task['similarity']:.3f}", f"{task['weight']:.3f}", score, lift, f"{row['base_score']:.2f}")
-        _add(table, task["task"], _name(row["adapter"]), *numbers, row["n"])
+        _add(table, task["task"], _name(row["adapter"]) + _asked_in(row), *numbers, row["n"])
         if task["used"] != row["adapter"]:
             _add(table, "", f"→ {_name(task['used'])} ({task['used_because']})")
     if found["next_task"]:
@@ -91,7 +91,7 @@ def _others(found: Found) -> Table | None:
     for task, row in rows:
         lift = _error(row["lift"], row["lift_standard_error"], "+")
         told = (f"{row['mean']:.2f}", row["n"], lift, row["rung"], _why(row, task))
-        _add(table, "" if task["task"] == last else task["task"], _name(row["adapter"]), *told)
+        _add(table, "" if task["task"] == last else task["task"], _name(row["adapter"]) + _asked_in(row), *told)
         last = task["task"]
     return table
 
@@ -125,6 +125,11 @@ def _add(table: Table, *cells: object) -> None:
 def _name(key: str) -> str:
     """An adapter for people: without its commit."""
     return key.rpartition("@")[0] if key else "(base)"
+
+
+def _asked_in(row: Found) -> str:
+    """The prompt format of a score, where it is not the task's own."""
+    return f" (asked in {row['format']})" if row["format"] else ""
 
 
 def _weight(weight: float | None) -> str:

@@ -47,7 +47,7 @@ def tell(ledger: Ledger, snapshots: Path, repo: str) -> Iterator[str]:
             yield from map(printable, _formats(evidence))
     for rung in last_rungs(ledger, {verdict.id.key for verdict in verdicts}):
         if not rung.kept:
-            told = f"dropped at rung {rung.rung}, mean {rung.mean:.2f} on {rung.n}, {rung.why}"
+            told = f"dropped at rung {rung.rung}, mean {rung.mean:.2f} on {rung.n}, {rung.why}{_asked_in(rung.format)}"
             yield printable(f"  {rung.task}: {told}")
 
 
@@ -67,7 +67,7 @@ class _Published:
         for row in own:
             yield (
                 f"{key} is published for {row.task}: score {row.score:.2f}, "
-                f"lift {row.lift:+.2f} over the base, since {self._since(row)}"
+                f"lift {row.lift:+.2f} over the base, since {self._since(row)}{_asked_in(row.format)}"
             )
         for row in best:
             if (row.base, row.set_aside) == (verdict.base, key):
@@ -98,6 +98,11 @@ class _Published:
             except SnapshotError:
                 self._best[id_] = None
         return self._best[id_]
+
+
+def _asked_in(format_: str | None) -> str:
+    """The prompt format that an adapter was asked in, where it is not the task's own."""
+    return f", asked in the format {format_}" if format_ else ""
 
 
 def _decisions(verdict: Verdict, everything: Iterable[Act]) -> Iterator[str]:

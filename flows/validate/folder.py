@@ -26,6 +26,7 @@ from catalog.bases.base import Base
 from catalog.bases.names import BaseMatch, canonical, match_base
 from catalog.errors import HubError, SettingError, UnsupportedAdapter
 from catalog.rules.table import Policy, judge, judge_weights
+from warehouse.storage.files import write_text
 
 FILES_LIMIT = 20_000  # files of one entry; what is beyond is not looked at
 DEPTH_LIMIT = 12  # folders in one another
@@ -92,7 +93,7 @@ def write_verdicts(verdicts: Sequence[FolderVerdict], to: Path) -> None:
     if str(to) == "-":
         sys.stdout.write(text)
     else:
-        to.write_text(text, encoding="utf-8")
+        write_text(to, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,30 +21,19 @@ from functools import cached_property
 import numpy as np
 
 from catalog.adapters.adapter import AdapterId
+from catalog.formats.filled import FilledFormat
 from catalog.tasks.answer import Failed
 from catalog.tasks.metrics import mean
 from catalog.tasks.task import Example, Task, content_hash
 from lorauter.engine.version import SERVING_VERSION
+from lorauter.racing.evaluation import BASE, Evaluate, Evaluation
+from lorauter.racing.formats import Asked
 from lorauter.racing.strategies import Problem, Step, Strategy, evaluations, nothing_seen, with_scores, without
 from lorauter.racing.strategies.base import Floats
 from lorauter.racing.view import Advance, RungView
 from warehouse.records.rungs import RungRow
 
-BASE = ""  # the base's key: an adapter that changes nothing
 QUARANTINED = "quarantined: "
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One adapter (BASE: none) on one example."""
-
-    task: Task
-    adapter: str
-    example: Example
-
-
-Evaluate = Callable[[Sequence[Evaluation], Advance], list[float | Failed]]
-"""(evaluations, told how many are newly done) → the metric of each, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +59,9 @@ class Entrance:
         return max((row.rung for row in self.rows), default=0)
 
     @cached_property
-    def met(self) -> dict[str, int]:
-        """How many examples each adapter has met."""
-        return {row.adapter: row.n for row in sorted(self.rows, key=lambda row: row.rung)}
+    def met(self) -> dict[tuple[str, str | None], int]:
+        """How many examples each adapter has met in each format, by its name; None: the task's own."""
+        return {(row.adapter, row.format): row.n for row in sorted(self.rows, key=lambda row: row.rung)}
 
     @cached_property
     def pick(self) -> str | None:
@@ -105,6 +94,7 @@ class Finish:
         scores: of every adapter that took part, BASE among them, on the first examples of the race's order.
         rows: of all its rungs, those of earlier runs first.
         new: how many of the rows are of this run.
+        formats: of those that were asked in another than the task's own, BASE among them.
     """
 
     task: Task
@@ -112,6 +102,12 @@ class Finish:
     scores: dict[str, tuple[float, ...]]
     rows: list[RungRow] = field(default_factory=list)
     new: int = 0
+    formats: Mapping[str, FilledFormat] = field(default_factory=dict)
+
+    def name_of_format(self, adapter: str) -> str | None:
+        """The name of the format that an adapter was asked in; None: the task's own."""
+        asked = self.formats.get(adapter)
+        return asked.name if asked else None
 
     @property
     def new_rows(self) -> list[RungRow]:
@@ -151,6 +147,7 @@ def run_races(
     likeness: Mapping[str, Floats] | None,
     evaluate: Evaluate,
     view: RungView,
+    asked: Asked | None = None,
 ) -> list[Finish]:
     """Race the pool and the base on every task until the strategy wants no more.
 
@@ -158,8 +155,10 @@ def run_races(
         entrances: none whose winner is not in the pool: the successor of such a race is run.
         pool: adapter keys.
         likeness: how much each adapter's text resembles each task, (tasks,), by key, BASE too.
+        asked: who is asked in another format than the task's own. Who was asked in another one by an earlier run is a
+            newcomer.
     """
-    races = _Races(entrances, pool, strategy, likeness)
+    races = _Races(entrances, pool, strategy, likeness, asked or {})
     races.recall(evaluate)
     step = races.next()
     while step.wants_more(races.seen):
@@ -186,8 +185,9 @@ class _Races:
         pool: Sequence[str],
         strategy: Strategy,
         likeness: Mapping[str, Floats] | None,
+        asked: Asked,
     ) -> None:
-        self._entrances, self._strategy = entrances, strategy
+        self._entrances, self._strategy, self._asked = entrances, strategy, asked
         hopeless = {key for entrance in entrances for key in entrance.hopeless}
         self._again = {key for entrance in entrances for key in entrance.quarantined} - hopeless
         self._keys = [BASE, *(key for key in pool if key not in hopeless)]
@@ -245,15 +245,14 @@ class _Races:
                 for adapter, key in enumerate(self._keys)
             }
             rows = self._rows[number]
-            finishes.append(Finish(entrance.task, best, scores, [*entrance.rows, *rows], len(rows)))
+            name = entrance.task.name
+            formats = {key: self._asked[name, key] for key in self._keys if (name, key) in self._asked}
+            finishes.append(Finish(entrance.task, best, scores, [*entrance.rows, *rows], len(rows), formats))
         return finishes
 
     def _evaluate(self, step: Step, evaluate: Evaluate, advance: Advance) -> dict[tuple[int, str], str]:
         cells = list(evaluations(step, self.seen))
-        wanted = [
-            Evaluation(self._entrances[task].task, self._keys[a], self._entrances[task].examples[place])
-            for task, a, place in cells
-        ]
+        wanted = [self._evaluation(*cell) for cell in cells]
         values = dict(zip(cells, evaluate(wanted, advance), strict=True))
         failed = {(c[0], self._keys[c[1]]): v.error for c, v in values.items() if isinstance(v, Failed)}
         scores = {cell: value for cell, value in values.items() if not isinstance(value, Failed)}
@@ -263,9 +262,22 @@ class _Races:
         self._keys = [key for number, key in enumerate(self._keys) if number not in out]
         return failed
 
+    def _evaluation(self, task: int, adapter: int, place: int) -> Evaluation:
+        entrance, key = self._entrances[task], self._keys[adapter]
+        return Evaluation(entrance.task, key, entrance.examples[place], self._asked.get((entrance.task.name, key)))
+
     def _met(self, entrance: Entrance) -> dict[str, int]:
-        """How many examples each adapter has met; one that is tried again begins anew."""
-        return {key: n for key, n in entrance.met.items() if key not in self._again}
+        """How many examples each adapter has met as it is asked now; one that is tried again begins anew."""
+        return {
+            key: n
+            for (key, name), n in entrance.met.items()
+            if key not in self._again and name == self._format(entrance, key)
+        }
+
+    def _format(self, entrance: Entrance, key: str) -> str | None:
+        """The name of the format that an adapter is asked in; None: the task's own."""
+        asked = self._asked.get((entrance.task.name, key))
+        return asked.name if asked else None
 
     def _best(self, task: int, step: Step) -> str:
         """The strategy's pick, or an equal: the base, the task's own adapter, or the first in order.
@@ -310,5 +322,6 @@ class _Races:
                 kept=kept,
                 why=why,
                 refused_by=SERVING_VERSION if why.startswith(QUARANTINED) else None,
+                format=self._format(entrance, key),
             )
         )

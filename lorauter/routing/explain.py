@@ -33,8 +33,8 @@ CONFIDENCE = {
 DRAWN_FROM_ALL = ("uniform", "random")  # routers of what any task publishes
 _UNCONFIRMED = "the race's choice gains nothing on examples that did not choose it"
 _SET_ASIDE = "set aside: it gains nothing on examples that did not choose it"
-_PUBLISHED = ("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error")
-_MET = ("adapter", "n", "mean", "standard_error", "lift", "lift_standard_error", "lift_n", "rung", "why")
+_PUBLISHED = ("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error", "format")
+_MET = ("adapter", "n", "mean", "standard_error", "lift", "lift_standard_error", "lift_n", "rung", "why", "format")
 
 
 class Explainer:

@@ -93,6 +93,10 @@ class BestRow:
     base_cut: int | None
     confirmed: bool | None
     set_aside: str | None
+    format: str | None = None
+    template: str | None = None
+    stops: Sequence[str] | None = None
+    base_format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class ScoreRow:
     why: str
     empty: int | None
     cut: int | None
+    format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

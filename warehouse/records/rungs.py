@@ -34,6 +34,7 @@ class RungRow:
         kept: whether it went on to the next rung, or won.
         why: why it went no further, or what it leads by.
         refused_by: version of the engine that cannot run it; None where it ran, and in older rows.
+        format: name of the prompt format that it was asked in; None: the task's own, as in older rows.
     """
 
     task: str
@@ -47,6 +48,7 @@ class RungRow:
     kept: bool
     why: str
     refused_by: str | None = None
+    format: str | None = None
 
 
 _FIELDS = tuple(field.name for field in fields(RungRow))

@@ -151,6 +151,7 @@ VERDICTS = schema(
     CONTENT,
     column("at", TIME, "when it was judged"),
 )
+FORMAT = "prompt format that the adapter was asked in; null: the task's own template"
 _REFUSED_BY = column(
     "refused_by",
     pa.string(),
@@ -191,6 +192,7 @@ RUNGS = schema(
     column("kept", pa.bool_(), "whether it went on to the next rung, or won"),
     column("why", pa.string(), "why it went no further, or what it leads by"),
     _REFUSED_BY,
+    column("format", pa.string(), FORMAT),
     column("at", TIME, "when it was decided"),
 )
 ACT = (

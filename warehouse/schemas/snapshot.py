@@ -8,7 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from warehouse.schemas.columns import BASE, TEXTS, TIME, column, schema, timeless
-from warehouse.schemas.ledger import ACT, RUNGS, RUNS, VERDICTS
+from warehouse.schemas.ledger import ACT, FORMAT, RUNGS, RUNS, VERDICTS
 
 TASKS = schema(
     *BASE,
@@ -51,6 +51,7 @@ SCORES = schema(
     column("why", pa.string(), "why it went no further, or what it leads by"),
     column("empty", pa.int32(), "of its n texts those that say nothing; null where options are weighed"),
     column("cut", pa.int32(), "of them those that their bound ended, as far as the ledger knows"),
+    column("format", pa.string(), FORMAT),
 )
 BEST = schema(
     *BASE,
@@ -84,6 +85,10 @@ BEST = schema(
     column("base_cut", pa.int32(), "of them those that their bound ended, as far as the ledger knows"),
     column("confirmed", pa.bool_(), "whether the choice gains on examples that did not choose it; null: the base"),
     column("set_aside", pa.string(), "the choice that was not confirmed, where the base is published for that"),
+    column("format", pa.string(), FORMAT),
+    column("template", pa.string(), "of that format, with {input}; null: the task's own"),
+    column("stops", TEXTS, "texts that end an answer in that format, beside those of every answer; null: none"),
+    column("base_format", pa.string(), "prompt format that the base scored in, its best; null: the task's own"),
 )
 FORMATS = schema(
     *BASE,

@@ -40,12 +40,14 @@ CREATE OR REPLACE VIEW sources AS SELECT * FROM read_parquet('sources.parquet');
 --   empty: of its n answers those that say nothing
 --   cut: of its n answers those that their bound ended
 --   base_empty: of the base's n answers those that say nothing
+--   format: prompt format that it was asked in; null: the task's own template
+--   base_format: prompt format that the base scored in, its best; null: the task's own template
 --   licence: as its card says
 -- kept
 CREATE OR REPLACE VIEW catalog AS
 SELECT task, CASE adapter WHEN '' THEN '(base)' ELSE adapter END AS adapter,
        score, standard_error, n, base_score, lift, lift_standard_error, lift_over_majority, lift_over_shuffled,
-       confirmed, empty, cut, base_empty, base, licence
+       confirmed, empty, cut, base_empty, format, base_format, base, licence
 FROM best LEFT JOIN adapters USING (base, base_sha, adapter) ORDER BY lift DESC, task, base;
 
 -- Which adapters do best on a task? The 100 best of each: the published one first, then who came furthest in the race.
@@ -56,17 +58,18 @@ FROM best LEFT JOIN adapters USING (base, base_sha, adapter) ORDER BY lift DESC,
 --   chosen: whether it is the published one
 --   empty: of its n answers those that say nothing
 --   cut: of its n answers those that their bound ended
+--   format: prompt format that it was asked in; null: the task's own template
 --   downloads: of its repo
 -- kept
 CREATE OR REPLACE VIEW top_adapters AS
 WITH placed AS (
-    SELECT base, base_sha, task, adapter, mean, n, lift, lift_standard_error, lift_n, rung, chosen, empty, cut,
+    SELECT base, base_sha, task, adapter, mean, n, lift, lift_standard_error, lift_n, rung, chosen, empty, cut, format,
            row_number() OVER (PARTITION BY base, base_sha, task
                               ORDER BY chosen DESC, rung DESC, lift DESC, adapter) AS place
     FROM scores WHERE adapter <> '' QUALIFY place <= 100
 )
 SELECT base, task, place, adapter, mean, n, lift, lift_standard_error,
-       lift_n >= 8 AND lift > 2 * lift_standard_error AS clear, rung, chosen, empty, cut, licence, size, downloads
+       lift_n >= 8 AND lift > 2 * lift_standard_error AS clear, rung, chosen, empty, cut, format, licence, size, downloads
 FROM placed LEFT JOIN adapters USING (base, base_sha, adapter)
 ORDER BY base, task, place;
 
@@ -77,9 +80,10 @@ ORDER BY base, task, place;
 --   rung: the last one that it met examples in
 --   empty: of its n answers those that say nothing
 --   cut: of its n answers those that their bound ended
+--   format: prompt format that it was asked in; null: the task's own template
 CREATE OR REPLACE VIEW adapter_tasks AS
 SELECT base, adapter, task, mean, n, lift, lift_standard_error,
-       lift_n >= 8 AND lift > 2 * lift_standard_error AS clear, rung, chosen, empty, cut, why
+       lift_n >= 8 AND lift > 2 * lift_standard_error AS clear, rung, chosen, empty, cut, format, why
 FROM scores WHERE adapter <> '';
 
 -- How much does each task gain over the base: by its published adapter, and by all that were tried?

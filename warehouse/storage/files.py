@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalog.errors import DiskError
+
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: a reader sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    """Let `write` fill a temporary file beside `path`, then rename it: a reader sees all of it or nothing.
+
+    Raises DiskError where a path cannot be a file: a folder is in its place, or a file where its folder should be.
+    """
+    with _placed(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     os.close(handle)
     part = Path(name)
     try:
@@ -25,9 +32,18 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.chmod(0o644)
-        part.replace(path)
+        with _placed(path):
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _placed(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise DiskError(f"{path} cannot be written ({error.strerror}).", "Name another file.") from error
 
 
 def sync_folder(folder: Path) -> None:

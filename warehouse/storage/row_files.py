@@ -14,7 +14,7 @@ from typing import Any
 from catalog.errors import TaskError
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
-FIX = "Mend the file and add it again; nothing was stored."
+FIX = "Mend the file and run the command again; nothing was stored."
 _CSV_BUFFER = 2 << 20  # bytes; the default one, on every thread, holds hundreds of MiB of a long file
 _ENDINGS_TOLD = ".jsonl, .json, .csv or .parquet"
 

@@ -1,4 +1,7 @@
-"""A batch by compositions, gates, and routers that ask the base: served its own way, or refused by name."""
+"""A batch by compositions, gates, and routers that ask the base: served its own way, or refused by name.
+
+Flows are called without Prefect (`.fn`), which would take a second each; test_answer_batch has them whole.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def test_a_composition_serves_the_route_its_own_way_and_the_row_says_which(publi
     texts = {}
     for name in ("mixture", "cat", "selection"):
         out = tmp_path / f"{name}.parquet"
-        answer_batch(str(queries), str(out), compose=name, settings=settings_of(published))
+        answer_batch.fn(str(queries), str(out), compose=name, settings=settings_of(published))
         rows = rows_of(out)
         texts[name] = [row["text"] for row in rows]
         assert {(json.loads(row["composition"] or '["mixture"]')[0], row["error"]) for row in rows} == {(name, None)}
@@ -41,7 +44,7 @@ def test_a_composition_serves_the_route_its_own_way_and_the_row_says_which(publi
 def test_routes_that_a_composition_refuses_carry_the_reason(published: Home, tmp_path: Path) -> None:
     queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
 
-    answer_batch(str(queries), str(out), compose="ties", settings=settings_of(published))
+    answer_batch.fn(str(queries), str(out), compose="ties", settings=settings_of(published))
 
     refused = [row["error"] for row in rows_of(out) if row["error"]]
     assert refused
@@ -52,7 +55,7 @@ def test_an_unknown_composition_is_told_before_anything_runs(published: Home, tm
     queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
 
     with pytest.raises(SettingError, match="no composition 'blend'"):
-        answer_batch(str(queries), str(out), compose="blend", settings=settings_of(published))
+        answer_batch.fn(str(queries), str(out), compose="blend", settings=settings_of(published))
 
 
 def test_a_gates_answers_are_stored_and_are_those_of_the_gate_itself(published: Home, tmp_path: Path) -> None:
@@ -63,10 +66,10 @@ def test_a_gates_answers_are_stored_and_are_those_of_the_gate_itself(published: 
     queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
     settings = settings_of(published)
 
-    first = answer_batch(str(queries), str(out), ["spectr"], settings=settings)
+    first = answer_batch.fn(str(queries), str(out), ["spectr"], settings=settings)
     rows = rows_of(out)
     out.unlink()
-    again = answer_batch(str(queries), str(out), ["spectr"], settings=settings)
+    again = answer_batch.fn(str(queries), str(out), ["spectr"], settings=settings)
 
     assert (first["new"], again["new"], first["failed"]) == (len(rows), 0, 0)
     assert [row["text"] for row in rows_of(out)] == [row["text"] for row in rows]
@@ -90,7 +93,7 @@ def test_a_gates_candidates_are_those_that_can_still_be_had(published: Home, hub
         folder.rename(tmp_path / f"away-{number}")
 
     try:
-        answer_batch(str(queries), str(out), ["arrow", "logo"], settings=settings_of(published))
+        answer_batch.fn(str(queries), str(out), ["arrow", "logo"], settings=settings_of(published))
     finally:
         for number, folder in enumerate(folders):
             (tmp_path / f"away-{number}").rename(folder)
@@ -104,7 +107,7 @@ def test_a_gate_is_not_composed(published: Home, tmp_path: Path) -> None:
     queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
 
     with pytest.raises(SettingError, match="'lag' weighs adapters token by token and cannot be composed"):
-        answer_batch(str(queries), str(out), ["lorauter", "lag"], compose="cat", settings=settings_of(published))
+        answer_batch.fn(str(queries), str(out), ["lorauter", "lag"], compose="cat", settings=settings_of(published))
     assert not out.exists()
 
 
@@ -130,7 +133,7 @@ def test_a_router_that_asks_the_base_is_loaded_with_an_engine(published: Home, t
 
     path, out = tmp_path / "q.jsonl", tmp_path / "a.parquet"
     path.write_text(json.dumps({"id": "1", "input": query, "task": task.name}))
-    answer_batch(str(path), str(out), [router], settings=settings_of(published))
+    answer_batch.fn(str(path), str(out), [router], settings=settings_of(published))
     assert made == [router]
     assert [(a["adapter"], a["weight"]) for a in rows_of(out)[0]["adapters"]] == list(route.mixture)
 

@@ -1,4 +1,7 @@
-"""Decoding of a batch: drawn texts are the row's own, a stored text counts under its own decoding, stops and bounds."""
+"""Decoding of a batch: drawn texts are the row's own, a stored text counts under its own decoding, stops and bounds.
+
+Flows are called without Prefect (`.fn`), which would take a second each; test_answer_batch has them whole.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from tests.flows.answer.batches import queries_of, rows_of, settings_of
 
 def answered(home: Home, queries: Path, out: Path, **how: Any) -> tuple[int, list[dict[str, Any]]]:
     """How many outputs were new, and the rows."""
-    outcome = answer_batch(str(queries), str(out), settings=settings_of(home), **how)
+    outcome = answer_batch.fn(str(queries), str(out), settings=settings_of(home), **how)
     return outcome["new"], rows_of(out)
 
 
@@ -41,7 +44,7 @@ def test_drawn_texts_are_the_rows_own_whatever_the_chunk(published: Home, tmp_pa
     texts = {row["id"]: row["text"] for row in drawn}
     assert (new, len(set(texts.values()))) == (9, 9)
     settings = {**other.reference, "answer_rows": 5}
-    answer_batch(str(back), str(tmp_path / "2.parquet"), settings=settings, sampling=sampling, stop=())
+    answer_batch.fn(str(back), str(tmp_path / "2.parquet"), settings=settings, sampling=sampling, stop=())
     assert {row["id"]: row["text"] for row in rows_of(tmp_path / "2.parquet")} == texts
     _, reseeded = answered(published, forth, tmp_path / "3.parquet", sampling={**sampling, "seed": 2}, stop=())
     assert not {row["text"] for row in reseeded} & set(texts.values())
@@ -102,7 +105,7 @@ def test_wrong_decoding_is_told_before_anything_runs(published: Home, tmp_path: 
     queries, out = queries_of(published, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
 
     with pytest.raises(SettingError, match=re.escape(said)):
-        answer_batch(str(queries), str(out), settings=settings_of(published), **how)
+        answer_batch.fn(str(queries), str(out), settings=settings_of(published), **how)
 
     assert not list(tmp_path.glob(".*"))
 

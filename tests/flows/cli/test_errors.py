@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from flows.cli.main import main
+from flows.cli.main import cli, main
 from flows.home.home import Home, open_home
 from lorauter.routers import ROUTERS
 from warehouse.snapshots.snapshot import current_snapshot
@@ -89,6 +90,22 @@ def test_home_that_cannot_be_made(tmp_path: Path, told: Told) -> None:
     assert said == f"Error: {tmp_path}/file/home cannot be made (Not a directory). Set LORAUTER_HOME elsewhere."
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["answer", "--in", "q.jsonl", "--out"], ["export", "--for", "vllm", "--in", "q.jsonl", "--out"]),
+        *(["report", "--out"], ["evaluate", "--json"], ["validate", "--folder", ".", "--json"], ["sql", "x", "--out"]),
+    ],
+)
+def test_a_folder_where_a_file_is_to_be_written_is_refused_before_anything_starts(
+    tmp_path: Path, command: list[str]
+) -> None:
+    refused = CliRunner().invoke(cli, ["--home", str(tmp_path / "home"), *command, str(tmp_path)])
+
+    assert refused.exit_code == 2
+    assert f"Invalid value for '{command[-1]}': File '{tmp_path}' is a directory." in refused.output
+
+
 def test_full_disk(tmp_path: Path, tiny_tasks: Path) -> None:
     big = tmp_path / "big.jsonl"
     big.write_text("".join(json.dumps({"input": f"{n} {'x' * 900}", "target": "y"}) + "\n" for n in range(2000)))
@@ -162,7 +179,7 @@ def test_task_file_with_a_bad_line(home: Home, told: Told, tmp_path: Path) -> No
     said = told("--home", home.root, "tasks", "add", path)
 
     assert said.startswith(f"Error: {path}, line 10 is not JSON (")
-    assert said.endswith("Mend the file and add it again; nothing was stored.")
+    assert said.endswith("Mend the file and run the command again; nothing was stored.")
     assert [task.name for task in stored_tasks(home.task_folder)] == before
 
 
@@ -174,7 +191,7 @@ def test_task_file_with_a_missing_field(home: Home, told: Told, tmp_path: Path) 
 
     assert said == (
         f"Error: {path}, row 10: field target must be text that is not empty. "
-        "Mend the file and add it again; nothing was stored."
+        "Mend the file and run the command again; nothing was stored."
     )
 
 

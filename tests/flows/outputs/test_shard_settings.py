@@ -126,6 +126,7 @@ EVERY = {
     "strategy": "halving",
     "report": 0.25,
     "unconfirmed": "base",
+    "formats": "detected",
     "racing": {"least_gain": 0.125},
     "halving": {"rungs": [2, 4]},
     "routing": {"top_k": 2, "max_bytes": "50MB"},

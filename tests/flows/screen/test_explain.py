@@ -65,7 +65,7 @@ def snapshot(home: Home) -> Snapshot:
 
 
 def _met(task: str, key: str, n: int, mean: float, rung: int, why: str) -> dict[str, Any]:
-    lift = {"lift": mean - 0.5, "lift_standard_error": 0.1, "lift_n": 2}
+    lift = {"lift": mean - 0.5, "lift_standard_error": 0.1, "lift_n": 2, "format": None}
     told = {"standard_error": 0.05, "rung": rung, "why": why}
     return {**BASE, "task": task, "adapter": key, "n": n, "mean": mean, **told, **lift}
 
@@ -86,7 +86,7 @@ ROUTE = Route(((WON, 0.7),), (TaskMatch("letters", 0.9, 0.7), TaskMatch("numbers
 def test_a_route_is_explained_whole(home: Home, snapshot: Snapshot) -> None:
     found = explainer_of(home, snapshot, "lorauter").explain("Which letter?", ROUTE, ("colours", 0.25))
 
-    published = {"n": 20, "base_score": 0.5, "standard_error": 0.05, "lift_standard_error": None}
+    published = {"n": 20, "base_score": 0.5, "standard_error": 0.05, "lift_standard_error": None, "format": None}
     assert found == {
         "text": "Which letter?",
         "router": "lorauter",

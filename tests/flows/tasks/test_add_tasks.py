@@ -121,7 +121,7 @@ def test_nothing_is_stored_of_a_folder_with_a_bad_file(tmp_path: Path, home: Pat
 
     assert said == (
         f"Error: {bad}, row 1: field target must be text that is not empty. "
-        "Mend the file and add it again; nothing was stored."
+        "Mend the file and run the command again; nothing was stored."
     )
     assert not (home / "tasks").exists()
 

@@ -13,7 +13,8 @@ import pytest
 from catalog.tasks.answer import Failed
 from catalog.tasks.task import Example, Task
 from flows.screen.progress import Advance
-from lorauter.racing.race import BASE, Entrance, Evaluation, Finish, current_races, run_races
+from lorauter.racing.evaluation import BASE, Evaluation
+from lorauter.racing.race import Entrance, Finish, current_races, run_races
 from lorauter.racing.strategies import Exhaustive, Racing
 
 POOL = [f"org/a{n}@1" for n in range(6)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from catalog.errors import DiskError
 from warehouse.storage.files import read_table, write_atomically, write_table, write_text
 
 
@@ -24,6 +25,23 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         write_atomically(tmp_path / "x", fail)
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("x", "old")]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("folder", r"folder cannot be written \(Is a directory\)\. Name another file\."),
+        ("file/x", r"x cannot be written \((File exists|Not a directory)\)\. Name another file\."),
+    ],
+)
+def test_a_place_that_no_file_can_have_is_told(tmp_path: Path, path: str, told: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+
+    with pytest.raises(DiskError, match=told):
+        write_text(tmp_path / path, "x")
+
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_a_file_is_readable_by_others(tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""From evidence to formats that are worth a try: what scoring is told of an adapter.
+
+Knows: the kinds of evidence (detect), below which confidence nothing is tried. Does not know: chat templates in Jinja
+(lorauter/formats), which format does best (lorauter/racing/formats).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from catalog.errors import SettingError
+from catalog.formats.detect import BASE_CHAT, OWN, REPO_CHAT, Evidence
+from catalog.formats.format import PromptFormat, of_template
+from catalog.formats.table import formats
+
+LEAST = 0.5  # confidence; below it the task's own template stays (docs/decisions/0024-prompt-formats.md)
+
+
+def formats_to_try(evidence: Sequence[Evidence], base_chat: PromptFormat | None = None) -> list[PromptFormat]:
+    """The formats that an adapter may have been trained in, the surest first, each once.
+
+    Args:
+        evidence: the surest first.
+        base_chat: the base's own chat template, where it is at hand.
+    """
+    sure = [_format(one, base_chat) for one in evidence if one.confidence >= LEAST]
+    return list(dict.fromkeys(format_ for format_ in sure if format_ and not format_.needs_instruction))
+
+
+def _format(evidence: Evidence, base_chat: PromptFormat | None) -> PromptFormat | None:
+    """None of what cannot be had: a chat template that was refused, or a base's that is not at hand."""
+    if evidence.format == BASE_CHAT:
+        return base_chat
+    if evidence.format == REPO_CHAT:
+        return None
+    if evidence.format != OWN:
+        return formats().get(evidence.format)
+    try:
+        return of_template(evidence.template, stops=evidence.stops)
+    except SettingError:
+        return None

@@ -1,0 +1,81 @@
+"""A row is asked in the format of its route: that in which the leading adapter was scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.answer.export import ExportOptions
+from flows.answer_batch import answer_batch
+from flows.home.home import Home
+from flows.home.parts import ledger_of, snapshot_of
+from flows.stages import export
+from lorauter.engine.decoding import read_spelled
+from tests.flows.answer.batches import queries_of, rows_of, settings_of
+from warehouse.schemas.snapshot import SNAPSHOT
+from warehouse.snapshots.snapshot import publish
+
+CHAT = "<user>{input}</><me>"
+
+
+@pytest.fixture(scope="module")
+def in_formats(published: Home) -> Home:
+    """A home whose adapter for colours was scored in a format of its own, and whose base was on animals."""
+    now = snapshot_of(published)
+    tables: dict[str, Any] = {name: now.read(name) for name in SNAPSHOT}
+    key = next(row["adapter"] for row in tables["best"] if row["task"] == "colours")
+    for row in tables["best"]:
+        if row["adapter"] == key:
+            row |= {"format": "chatty 12345678", "template": CHAT, "stops": ["</>"]}
+    for row in tables["scores"]:
+        if row["adapter"] == key:
+            row["format"] = "chatty 12345678"
+    publish(published.snapshots, tables, now.context)
+    return published
+
+
+def _new_outputs(home: Home, tmp_path: Path, **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of a batch, and the outputs that it made."""
+    queries, out = queries_of(home, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
+    before = {row["key"] for row in ledger_of(home).read("outputs").to_pylist()}
+    answer_batch(str(queries), str(out), settings=settings_of(home), **options)
+    return rows_of(out), [row for row in ledger_of(home).read("outputs").to_pylist() if row["key"] not in before]
+
+
+def test_the_leading_adapters_format_is_the_rows(in_formats: Home, tmp_path: Path) -> None:
+    rows, outputs = _new_outputs(in_formats, tmp_path)
+
+    leaders = {row["id"]: max(row["adapters"], key=lambda used: used["weight"])["adapter"] for row in rows}
+    led = {id_ for id_, leader in leaders.items() if leader.startswith("ann/colours@")}
+    assert 0 < len(led) < len(rows)
+    asked = {row["example"]: (row["prompt"].startswith("<user>"), row["decoding"] == "greedy") for row in outputs}
+    assert asked == {id_: (id_ in led, id_ not in led) for id_ in leaders}
+    stops = {row["id"]: read_spelled(row["decoding"])[1] for row in rows}
+    assert stops == {id_: ("\n", "</>") if id_ in led else ("\n",) for id_ in leaders}
+
+
+def test_a_template_that_a_person_asks_for_outweighs_it(in_formats: Home, tmp_path: Path) -> None:
+    rows, outputs = _new_outputs(in_formats, tmp_path, template="{input} =")
+
+    assert len(outputs) == len(rows)
+    assert all(row["prompt"].endswith(" =") and row["decoding"] == "greedy" for row in outputs)
+
+
+def test_stops_that_a_person_asks_for_outweigh_the_formats(in_formats: Home, tmp_path: Path) -> None:
+    _, outputs = _new_outputs(in_formats, tmp_path, stop=["!"])
+
+    assert {read_spelled(row["decoding"])[1] for row in outputs} == {("!",)}
+
+
+def test_an_export_asks_in_the_same_format(in_formats: Home, tmp_path: Path) -> None:
+    queries, out = queries_of(in_formats, tmp_path / "q.jsonl"), tmp_path / "r.jsonl"
+
+    export(in_formats, queries, out, ExportOptions("vllm", tmp_path / "adapters"))
+
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    prompts = {line["custom_id"].partition("-")[0]: line["body"]["prompt"] for line in lines}
+    assert prompts["colours"].startswith("<user>")
+    assert prompts["animals"].endswith("\nAnswer:")
