@@ -195,13 +195,14 @@ def _worker(environment: dict[str, str], tmp_path: Path, name: str, *queues: str
 
 
 def _flow_runs(environment: dict[str, str], since: datetime) -> dict[str, list[str]]:
-    """The runs of each flow's deployment made since then, as state and queue; other tests run flows there themselves."""
+    """The runs of deployments made since then by flow, as state and queue; other tests run flows of their own there."""
     url = environment["PREFECT_API_URL"]
     names = {flow["id"]: flow["name"] for flow in httpx2.post(f"{url}/flows/filter", json={}).json()}
     found: dict[str, list[str]] = {}
     for run in httpx2.post(f"{url}/flow_runs/filter", json={"sort": "START_TIME_ASC"}).json():
         made = datetime.fromisoformat(run["created"])
-        if made > since and run["deployment_id"] and run["state_type"] != "SCHEDULED":  # the cron schedule's later runs
+        deployed = run["deployment_id"] and run["state_type"] != "SCHEDULED"  # the cron schedule's later runs
+        if made > since and deployed:
             found.setdefault(names[run["flow_id"]], []).append(f"{run['state_type']} {run['work_queue_name']}")
     return found
 
