@@ -176,7 +176,6 @@ def score(
         trials = FormatTrials([_in_own_format(entrance) for entrance in entrances], toward, evaluations.compared, view)
         in_formats = trials.choose(pool, _filled(others))
         finishes = run_races(entrances, pool, track.strategy, toward, evaluations.metrics, view, in_formats.asked)
-    formats.detect(base, pool)  # the races may have brought the base, whose chat template is a witness
     chosen = [_chosen(curation, finish) for finish in finishes]
     answers = _report_answers(finishes, [best for best, _ in chosen], track.report, evaluations)
     scored = tuple(
