@@ -23,7 +23,7 @@ from catalog.errors import HubError, LorauterError
 from catalog.formats.detect import NO_ANSWER, REPO_CHAT, Evidence, RepoSays, detect, detector_version, is_copy
 from catalog.formats.format import PromptFormat
 from catalog.formats.repo_files import lacking_tokens
-from catalog.formats.tried import formats_to_try
+from catalog.formats.tried import Tried, formats_to_try
 from catalog.hub.models import fetch_tokenizer
 from catalog.tasks.task import content_hash
 from catalog.wanted import Wanted
@@ -98,12 +98,12 @@ class Formats:
                 )
                 advance(len(part))
 
-    def to_try(self, base: Base, adapters: Collection[str]) -> dict[str, list[PromptFormat]]:
+    def to_try(self, base: Base, adapters: Collection[str]) -> dict[str, list[Tried]]:
         """The formats that the evidence names, by adapter, the surest first; of BASE its own chat template."""
         chat = self._base_chat(base)
         evidence_of = StoredFormats(self.ledger, base.id).of(adapters)
         to_try = {key: tried for key, evidence in evidence_of.items() if (tried := formats_to_try(evidence, chat))}
-        return {**to_try, BASE: [chat]} if chat and to_try else to_try
+        return {**to_try, BASE: [chat]} if chat else to_try
 
     def _base_chat(self, base: Base) -> PromptFormat | None:
         folder = self._tokenizer_folder(base)
