@@ -93,14 +93,19 @@ def members(pool: Path, base_chat: PromptFormat, items: int | None) -> list[Memb
     Raises:
         SettingError: the pool is not whole.
     """
+    check_whole(pool)
     tasks = {task.name: task for task in build_tasks()}
+    return [_member(pool, one, _first(tasks[one.task], items), base_chat) for one in PLAN]
+
+
+def check_whole(pool: Path) -> None:
+    """Raises SettingError where a pool lacks an adapter of the plan."""
     missing = [one.name for one in PLAN if not (pool / "hub" / one.name).is_dir()]
     if missing:
         raise SettingError(
             f"{pool} lacks {len(missing)} adapters: {', '.join(missing)}.",
             f"Train them: python -m benchmarks.formats_pool --out {pool}.",
         )
-    return [_member(pool, one, _first(tasks[one.task], items), base_chat) for one in PLAN]
 
 
 def _member(pool: Path, one: Trained, task: Task, base_chat: PromptFormat) -> Member:
