@@ -78,7 +78,13 @@ class PromptFormat:
             raise SettingError(f"The prompt format {self.name} has no system text.", "Leave the system text out.")
         if bool(instruction) != self.needs_instruction:
             lacking = "needs an instruction" if self.needs_instruction else "has no place for an instruction"
-            raise SettingError(f"The prompt format {self.name} {lacking}.", "See `lorauter tasks formats`.")
+            raise SettingError(
+                f"The prompt format {self.name} {lacking}.",
+                f"Take its text from `lorauter tasks formats`, write what to do in place of {INSTRUCTION}, and give "
+                "that text as the template."
+                if self.needs_instruction
+                else "Leave the instruction out.",
+            )
         for text in (told, instruction):
             if INPUT in text:
                 raise SettingError(f"{INPUT} stands in a system text or an instruction.", "Take it out there.")

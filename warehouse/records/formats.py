@@ -19,6 +19,9 @@ from warehouse.ledger.ledger import Ledger
 from warehouse.schemas.columns import table_of
 from warehouse.schemas.snapshot import SNAPSHOT
 
+MOST_TRIES = 3  # runs in which a chat template is rendered that took too long before
+_UNSEEN = (None, None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class PromptFiles:
@@ -85,6 +88,7 @@ class FormatsRow:
         detector: version of the detector.
         inputs: hash of detector and of all that it looked at, but the base's chat template.
         base_template: hash of the base's chat template; "" where it was not at hand.
+        too_slow: runs so far in which its chat template took too long to render; 0 where it did not.
     """
 
     base: str
@@ -93,6 +97,7 @@ class FormatsRow:
     detector: str
     inputs: str
     base_template: str = ""
+    too_slow: int = 0
 
 
 class StoredFormats:
@@ -100,7 +105,7 @@ class StoredFormats:
 
     def __init__(self, ledger: Ledger, base: str) -> None:
         self._base = base
-        self._index = ledger.index("formats", ["inputs", "base_template"])
+        self._index = ledger.index("formats", ["inputs", "base_template", "too_slow"])
 
     def holds(self, adapter: str, inputs: str, base_template: str) -> bool:
         """Whether the evidence on an adapter still stands: nothing that it rests on has changed, or came to hand.
@@ -108,8 +113,13 @@ class StoredFormats:
         Args:
             base_template: hash of the base's chat template; "" where it is not at hand, which changes nothing.
         """
-        stored_inputs, stored_template = self._index.columns.get((self._base, adapter), (None, None))
+        stored_inputs, stored_template, _ = self._index.columns.get((self._base, adapter), _UNSEEN)
         return stored_inputs == inputs and base_template in ("", stored_template)
+
+    def too_slow(self, adapter: str, inputs: str) -> int:
+        """Runs so far in which the chat template among these inputs took too long to render."""
+        stored_inputs, _, runs = self._index.columns.get((self._base, adapter), _UNSEEN)
+        return runs or 0 if stored_inputs == inputs else 0
 
     def of(self, adapters: Collection[str]) -> dict[str, tuple[Evidence, ...]]:
         """The evidence on those of the adapters that were looked at, by key."""
