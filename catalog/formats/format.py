@@ -108,6 +108,11 @@ def of_template(template: str, name: str = "own", stops: tuple[str, ...] = ()) -
     return PromptFormat(name, template, stops=stops)
 
 
+def chat_name(owner: str) -> str:
+    """What the chat template of a base or a repo is called as a format."""
+    return f"chat template of {owner}"
+
+
 def _filled(turn: str, texts: dict[str, str]) -> str:
     """The turn with its slots filled at once: a text that holds a slot's name stays as it is."""
     parts, rest = [], turn

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import LorauterError
-from catalog.formats.format import INPUT, INSTRUCTION, SYSTEM, PromptFormat, of_template
+from catalog.formats.format import INPUT, INSTRUCTION, SYSTEM, PromptFormat, chat_name, of_template
 
 _CHILD = Path(__file__).with_name("rendering.py")
 _LONGEST_STOP = 64  # characters of a stop text
@@ -177,7 +177,7 @@ def _judged(one: _Probed, rendered: _Texts) -> PromptFormat | TemplateRefused:
     head, tail = _without_begin(turn, one.template)
     if any(slot in head + tail for slot in (INPUT, SYSTEM, INSTRUCTION)):
         return _refused(owner, "it writes a slot of ours")
-    made = of_template(f"{head}{INPUT}{tail}", f"chat template of {owner}", _stops(texts[6], one.answer))
+    made = of_template(f"{head}{INPUT}{tail}", chat_name(owner), _stops(texts[6], one.answer))
     return replace(made, strips=texts[7] == f"{turn[0]}{probes[0]}{turn[1]}")
 
 

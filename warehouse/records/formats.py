@@ -7,7 +7,7 @@ formats are detected (catalog/formats).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from catalog.formats.tokenizer import TokenizerSays
 from warehouse.ledger.ledger import Ledger
 from warehouse.schemas.columns import table_of
 from warehouse.schemas.snapshot import SNAPSHOT
+from warehouse.snapshots.snapshot import Snapshot
 
 MOST_TRIES = 3  # runs in which a chat template is rendered that took too long before
 _UNSEEN = (None, None, None)
@@ -140,6 +141,20 @@ def published_formats(ledger: Ledger, base: Base, adapters: Collection[str]) -> 
         for place, evidence in enumerate(every, 1)
     ]
     return table_of(rows, SNAPSHOT["formats"][0])
+
+
+def read_published_formats(snapshot: Snapshot, base: str) -> dict[str, tuple[Evidence, ...]]:
+    """The evidence on adapters of a base as a snapshot holds it, by key, the surest first; an older one has none."""
+    names = [field.name for field in fields(Evidence)]
+    told: dict[str, list[Evidence]] = {}
+    for row in snapshot.rows("formats", ["adapter", *names], base) if snapshot.holds("formats") else ():
+        told.setdefault(row["adapter"], []).append(_published_evidence({name: row[name] for name in names}))
+    return {adapter: tuple(every) for adapter, every in told.items()}
+
+
+def _published_evidence(row: Mapping[str, Any]) -> Evidence:
+    texts = {name: row[name] or "" for name in ("source", "reason", "template")}
+    return _evidence_of({**row, **texts, "confidence": row["confidence"] or 0.0})
 
 
 def _evidence_of(stored: Mapping[str, Any]) -> Evidence:

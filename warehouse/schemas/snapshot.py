@@ -101,6 +101,12 @@ FORMATS = schema(
     column("template", pa.string(), "of a format of its own, with {input}; else empty"),
     column("stops", TEXTS, "texts that end an answer under that template"),
 )
+TEMPLATES = schema(
+    *BASE,
+    column("format", pa.string(), "prompt format that something was scored in, other than a task's own template"),
+    column("template", pa.string(), "its text, with {input}"),
+    column("stops", TEXTS, "texts that end an answer in it, beside those of every answer"),
+)
 CURATED = schema(*BASE, *ACT, column("decided", TIME, "when it was decided"))
 CHANGES = schema(
     *BASE,
@@ -128,6 +134,7 @@ SNAPSHOT = {
     "rungs": (timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
     "adapters": (timeless(VERDICTS), ("base", "base_sha", "adapter")),
     "formats": (FORMATS, ("base", "base_sha", "adapter", "place")),
+    "templates": (TEMPLATES, ("base", "base_sha", "format")),
     "curation": (CURATED, ("base", "base_sha", "decided", "kind", "adapter", "task")),
 }
 ASIDE = {

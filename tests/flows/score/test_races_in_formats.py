@@ -99,6 +99,9 @@ def test_an_adapter_wins_in_its_own_format_and_would_have_lost_without(home: Hom
     asked_in = {(row["adapter"], row["format"]) for row in snapshot.read("scores") if row["adapter"] != BASE}
     assert (bob, chat.name) in asked_in
     assert {format_ for key, format_ in asked_in if key != bob} == {None}
+    assert [(row["format"], row["template"], row["stops"]) for row in snapshot.read("templates")] == [
+        (chat.name, CHAT.turn, ["</>"])
+    ]
     assert f"asked in the format {chat.name}" in next(tell(ledger_of(home), home.snapshots, "bob/animals"))
 
 
