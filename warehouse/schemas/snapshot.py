@@ -112,13 +112,15 @@ CHANGES = schema(
     *BASE,
     column("task", pa.string()),
     column("adapter", pa.string()),
-    column("change", pa.string(), "came, went, rose or fell, against the snapshot that was current before"),
+    column("change", pa.string(), "came, went, rose, fell or switched its format, against the snapshot before"),
     column("mean_before", pa.float64(), "mean metric there; null for one that came"),
     column("mean", pa.float64(), "mean metric now; null for one that went"),
     column("lift_before", pa.float64()),
     column("lift", pa.float64()),
     column("chosen_before", pa.bool_(), "whether it was the task's published one"),
     column("chosen", pa.bool_(), "whether it is now"),
+    column("format_before", pa.string(), "prompt format that it was asked in there; null: the task's own template"),
+    column("format", pa.string(), FORMAT),
     column("since", pa.string(), "id of the snapshot before"),
 )
 SOURCES = schema(
