@@ -44,9 +44,9 @@ def tell(ledger: Ledger, snapshots: Path, repo: str) -> Iterator[str]:
     yield from map(printable, _what_became_of(ledger, name))
     for verdict in verdicts:
         yield from map(printable, _story(verdict))
-        told = evidence[verdict.id.key]
-        if verdict.admitted and told is not None:
-            yield from map(printable, _formats(told))
+        of_format = evidence[verdict.id.key]
+        if verdict.admitted and of_format is not None:
+            yield from map(printable, _formats(of_format))
     for rung in last_rungs(ledger, {verdict.id.key for verdict in verdicts}):
         if not rung.kept:
             told = f"dropped at rung {rung.rung}, mean {rung.mean:.2f} on {rung.n}, {rung.why}{_asked_in(rung.format)}"
