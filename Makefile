@@ -50,7 +50,7 @@ bench-noisy: $(VENV)/.whole  ## quality as spoilt adapters join the pool, 20 to 
 
 FORMATS := $(LORAUTER_HOME)/formats
 
-bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's; about half an hour on one core beside other work, two thirds of it training
+bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's, and of mixtures of formats; about 50 minutes on one core beside other work, 20 of them training
 	$(BIN)/python -m benchmarks.formats_pool --out $(FORMATS)
 	$(BIN)/python -m benchmarks.formats --pool $(FORMATS) --race --json benchmarks/results/formats.json
 	$(BIN)/python -m benchmarks.formats_rows --pool $(FORMATS) --json benchmarks/results/formats-rows.json
