@@ -4,9 +4,9 @@ mixed once for the whole prompt.
 Knows: which tasks are kept, what they weigh. Does not know: training (lorauter/train/dlp_lora), encoders.
 
 Of the probabilities, sorted, those are kept before which the mass is at most p = 0.6; their weights are a *second*
-softmax, of the kept probabilities: .55 and .30 weigh .56 and .44, not .65 and .35. Both are the published code's. Unlike
-there, the perceptron reads the sentence embedding of the catalog's frozen encoder: theirs trains a small transformer from the
-start, on many more examples than a validation set has.
+softmax, of the kept probabilities: .55 and .30 weigh .56 and .44, not .65 and .35. Both are the published code's.
+Unlike there, the perceptron reads the sentence embedding of the catalog's frozen encoder: the code trains a small
+transformer from the start, on many more examples than a validation set has.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trains `dlp_lora`: a perceptron of four layers and about 5 M parameters tells tasks apart by sentence embeddings.
 
-Knows: the network, its examples, cross-entropy. Does not know: what its probabilities weigh (lorauter/routers/dlp_lora).
+Knows: the network, its examples, cross-entropy. Does not know: what probabilities weigh (lorauter/routers/dlp_lora).
 
 The paper has the perceptron and about 5 M parameters; its published code trains a small encoder instead, at 1e-5 on 256
 tokens. Ours reads the frozen encoder's embedding; widths and rate are our choice. Each class counts alike, however many
