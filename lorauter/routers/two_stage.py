@@ -1,8 +1,9 @@
 """A reading of LORAUTER in two stages: a contrastively trained reranker picks tasks among the index's nearest, then
 each task's catalog gives the adapter that did well on the examples most like the query.
 
-Knows: candidates, reranking, who is chosen inside a catalog. Does not know: training (lorauter/train/two_stage), weights
-of tasks (lorauter/routing/task_weights). After a summary of the paper (arXiv 2601.21795); the authors' code has neither.
+Knows: candidates, reranking, who is chosen inside a catalog. Does not know: training (lorauter/train/two_stage),
+weights of tasks (lorauter/routing/task_weights). After a summary of the paper (arXiv 2601.21795); the authors' code has
+neither.
 
     candidates    the CANDIDATES nearest tasks by cosine to their mean embeddings
     rerank        cosine of P k(x) to the task's centre, k(x) the inner products of form and meaning with the inputs
