@@ -41,8 +41,8 @@ class DlpLoraFit:
         "dropout": 0.2,
         "learning_rate": 5e-4,
         "weight_decay": 0.01,
-        "batch": 128,
-        "steps": 600,
+        "batch": 64,
+        "steps": 400,
         "most_train": MOST_TRAIN,
     }
 
@@ -81,7 +81,7 @@ class DlpLoraFit:
             return float((losses * held_weight).sum() / held_weight.sum())
 
         how = Steps(
-            options["steps"], options["learning_rate"], options["weight_decay"], warm_up=20, every=20, patience=6
+            options["steps"], options["learning_rate"], options["weight_decay"], warm_up=20, every=20, patience=4
         )
         named = {f"layers.{name}": parameter for name, parameter in network.named_parameters()}
         learned = train_steps(named, loss_of, held_out, how, seed, bound_seconds, progress, checkpoint_folder)

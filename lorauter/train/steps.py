@@ -25,6 +25,7 @@ from lorauter.train.fit import Progress
 from warehouse.storage.files import write_atomically
 
 CHECKPOINT = "steps.safetensors"
+CHECKPOINT_SECONDS = 10.0
 STEPS, PATIENCE, SECONDS = "all steps", "held-out examples", "bound in seconds"
 """Why training ended."""
 _TOLD = 64  # looks at held-out examples that the facts tell of
@@ -56,7 +57,7 @@ class Steps:
     every: int = 50
     patience: int = 5
     clip: float = 1.0
-    checkpoint_seconds: float = 10.0
+    checkpoint_seconds: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
