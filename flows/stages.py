@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from lorauter.routing.encoder import Encoder
     from lorauter.routing.explain import Explainer
     from lorauter.routing.task_index import TaskIndex
-    from lorauter.train.fit import Catalog
+    from lorauter.train.fit import CatalogFacts
     from warehouse.snapshots.snapshot import Snapshot
 
 
@@ -159,7 +159,7 @@ def fit(home: Home, routers: Sequence[str] = (), base: str | None = None, again:
     return fitting.FitDone(published, tuple(fitting.told(fitted, states)))
 
 
-def _catalog(home: Home, snapshot: Snapshot, index: TaskIndex) -> Catalog:
+def _catalog(home: Home, snapshot: Snapshot, index: TaskIndex) -> CatalogFacts:
     """What decides whether a state belongs to a catalog, with the training splits of the home's tasks."""
     from lorauter.train.fit import examples_hash
     from lorauter.train.found_states import catalog_of

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flows.fit.states import ENDINGS, States
 from flows.screen.progress import say, stage
-from lorauter.train.fit import Catalog, FitParts, grounds_of
+from lorauter.train.fit import CatalogFacts, FitParts, grounds_of
 from lorauter.train.fits import FITS, check_fits
 from lorauter.trained.grounds import differences
 from lorauter.trained.state import TrainedState, read_facts
@@ -74,13 +74,13 @@ class FitDone:
 
 
 def fit_routers(
-    parts: Callable[[], FitParts], catalog: Catalog, states: States, begun: Path, options: FitOptions
+    parts: Callable[[], FitParts], published: CatalogFacts, states: States, begun: Path, options: FitOptions
 ) -> list[Fitted]:
     """The states of some routers on a catalog, trained where they are not stored. Killed, it goes on where it was.
 
     Args:
         parts: gives what to train from, where anything is trained.
-        catalog: what the states shall belong to, its training splits' hash among it.
+        published: what the states shall belong to, its training splits' hash among it.
         states: where they are kept.
         begun: folder of checkpoints.
         options: what is trained, and how.
@@ -90,11 +90,11 @@ def fit_routers(
     """
     fitted = []
     for router in options.routers:
-        grounds = grounds_of(FITS[router], catalog)
+        grounds = grounds_of(FITS[router], published)
         known = None if options.again else states.known(grounds, options.seed)
         if known is None:
             folder = begun / f"{router}-{grounds.key}-{options.seed}"
-            name = states.keep(_trained(router, parts(), catalog, folder, options))
+            name = states.keep(_trained(router, parts(), published, folder, options))
             shutil.rmtree(folder, ignore_errors=True)
             fitted.append(Fitted(router, name, True))
         else:
@@ -103,7 +103,7 @@ def fit_routers(
 
 
 def belonging(
-    catalog: Catalog, states: States, routers: Sequence[str], seed: int, before: Snapshot | None
+    published: CatalogFacts, states: States, routers: Sequence[str], seed: int, before: Snapshot | None
 ) -> dict[str, Path]:
     """Files of the states that belong to a catalog that is being published; nothing is trained.
 
@@ -115,13 +115,13 @@ def belonging(
     files: dict[str, Path] = {}
     taken = set()
     for router in routers:
-        if name := states.known(grounds_of(FITS[router], catalog), seed):
+        if name := states.known(grounds_of(FITS[router], published), seed):
             files |= states.files(name)
             taken.add(router)
     for path in before.trained if before else ():
         router = path.stem.rpartition("-")[0]
         known = router in FITS and router not in taken
-        if known and not differences(read_facts(path), grounds_of(FITS[router], catalog)):
+        if known and not differences(read_facts(path), grounds_of(FITS[router], published)):
             files |= _both(path)
     return files
 
@@ -168,7 +168,7 @@ def _both(path: Path) -> dict[str, Path]:
     return {(file := path.with_suffix(ending)).name: file for ending in ENDINGS}
 
 
-def _trained(router: str, parts: FitParts, catalog: Catalog, folder: Path, options: FitOptions) -> TrainedState:
+def _trained(router: str, parts: FitParts, published: CatalogFacts, folder: Path, options: FitOptions) -> TrainedState:
     """The state, trained now, with all its facts."""
     folder.mkdir(parents=True, exist_ok=True)
     fit, done = FITS[router], 0
@@ -181,7 +181,7 @@ def _trained(router: str, parts: FitParts, catalog: Catalog, folder: Path, optio
 
         state = fit.train(parts, options.seconds, options.seed, progress, folder)
     made_by = {"seed": options.seed, "device": parts.device.partition(":")[0], **_versions()}
-    facts = {**grounds_of(fit, catalog).facts, **state.facts, **made_by}
+    facts = {**grounds_of(fit, published).facts, **state.facts, **made_by}
     if facts.get("ended") == "bound in seconds":
         say(f"{router}: {options.seconds:g} s were over after {facts.get('steps')} steps; --seconds gives it more.")
     return TrainedState(state.tensors, facts, state.took)

@@ -119,10 +119,10 @@ class TwoStageRouter:
 
     def _adapter(self, place: int, near: Floats) -> str:
         """Of the task's catalog; the index's own where the catalog does not have that, or leaves nobody."""
-        best, catalog = self._index.best[place], self._catalogs.get(self._index.tasks[place])
-        if not best or catalog is None or best not in catalog.adapters:
+        best, one = self._index.best[place], self._catalogs.get(self._index.tasks[place])
+        if not best or one is None or best not in one.adapters:
             return best
-        return catalog.choose(near, self._usable | {best}) or best
+        return one.choose(near, self._usable | {best}) or best
 
     @cached_property
     def _means(self) -> Floats:

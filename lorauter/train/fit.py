@@ -109,7 +109,7 @@ class Fit(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Catalog:
+class CatalogFacts:
     """What of a catalog decides whether a state belongs to it.
 
     Args:
@@ -127,19 +127,19 @@ class Catalog:
     examples: str | None = None
 
 
-def grounds_of(fit: Fit, catalog: Catalog) -> Grounds:
+def grounds_of(fit: Fit, published: CatalogFacts) -> Grounds:
     """What a state of a fit on a catalog stands on."""
-    index = catalog.index
+    index = published.index
     return Grounds(
         router=fit.name,
         version=fit.version,
         base=index.base,
         base_sha=index.base_sha if fit.reads & {BASE, OUTCOMES} else "",
         encoder=index.encoder.hash if ENCODER in fit.reads else "",
-        tasks={task: catalog.task_hashes[task] for task in sorted(index.tasks)},
-        adapters=tuple(sorted(set(fit.adapters(index, catalog.pool, catalog.doras)))),
+        tasks={task: published.task_hashes[task] for task in sorted(index.tasks)},
+        adapters=tuple(sorted(set(fit.adapters(index, published.pool, published.doras)))),
         options=dict(fit.options),
-        examples=catalog.examples if TRAIN in fit.reads else "",
+        examples=published.examples if TRAIN in fit.reads else "",
     )
 
 

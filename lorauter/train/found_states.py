@@ -13,7 +13,7 @@ from pathlib import Path
 from catalog.errors import SettingError
 from catalog.tasks.task import Task
 from lorauter.routing.task_index import TaskIndex, load_doras, load_pool
-from lorauter.train.fit import Catalog, grounds_of
+from lorauter.train.fit import CatalogFacts, grounds_of
 from lorauter.train.fits import FITS
 from lorauter.trained.grounds import check_grounds, differences
 from lorauter.trained.state import Facts, TrainedState, read_facts, untrained
@@ -21,28 +21,28 @@ from warehouse.records.published import TaskRow, read_published
 from warehouse.snapshots.snapshot import Snapshot
 
 
-def catalog_of(snapshot: Snapshot, index: TaskIndex, examples: str | None = None) -> Catalog:
+def catalog_of(snapshot: Snapshot, index: TaskIndex, examples: str | None = None) -> CatalogFacts:
     """What of a snapshot decides whether a state belongs to it.
 
     Args:
         examples: hash of the training splits, which no snapshot holds.
     """
     hashes = {row.task: row.task_hash for row in read_published(snapshot, TaskRow, index.base)}
-    return Catalog(index, hashes, load_pool(snapshot, index), load_doras(snapshot, index), examples)
+    return CatalogFacts(index, hashes, load_pool(snapshot, index), load_doras(snapshot, index), examples)
 
 
-def published_tasks(catalog: Catalog, stored: Sequence[Task]) -> tuple[Task, ...]:
+def published_tasks(published: CatalogFacts, stored: Sequence[Task]) -> tuple[Task, ...]:
     """A catalog's tasks as they are stored, in its order, without test examples: no fit sees one.
 
     Raises SettingError where one is not stored, or has changed since it was published.
     """
     by_name = {task.name: task for task in stored}
-    for task in catalog.index.tasks:
-        if task not in by_name or by_name[task].hash != catalog.task_hashes[task]:
+    for task in published.index.tasks:
+        if task not in by_name or by_name[task].hash != published.task_hashes[task]:
             raise SettingError(
                 f"The task {task!r} is no longer as it was published.", "Publish it anew: lorauter refresh."
             )
-    return tuple(replace(by_name[task], test=()) for task in catalog.index.tasks)
+    return tuple(replace(by_name[task], test=()) for task in published.index.tasks)
 
 
 def states_of(snapshot: Snapshot, index: TaskIndex) -> Callable[[str], TrainedState]:
@@ -55,14 +55,14 @@ def states_of(snapshot: Snapshot, index: TaskIndex) -> Callable[[str], TrainedSt
         SettingError: by the function; nothing is trained for this base, or for other tasks, adapters or code.
         SnapshotError: by the function; the state is damaged.
     """
-    catalog = cache(lambda: catalog_of(snapshot, index))
+    published = cache(lambda: catalog_of(snapshot, index))
 
     @cache
     def state_of(router: str) -> TrainedState:
         there = held(snapshot, router, index.base)
         if not there or router not in FITS:
             raise untrained(router)
-        grounds = grounds_of(FITS[router], catalog())
+        grounds = grounds_of(FITS[router], published())
         path, facts = next((one for one in there if not differences(one[1], grounds)), there[0])
         check_grounds(facts, grounds)
         return TrainedState.read(path.parent, path.stem)

@@ -119,9 +119,9 @@ def test_two_stage_uses_nobody_who_is_gone_and_no_masked_task() -> None:
 
 
 def test_in_a_catalog_the_published_one_wins_a_tie() -> None:
-    catalog = Catalog(("best", "a"), np.asarray([0, 1]), np.asarray([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32))
+    two = Catalog(("best", "a"), np.asarray([0, 1]), np.asarray([[1.0, 0.0], [1.0, 0.0]], dtype=np.float32))
     near = np.asarray([0.5, 0.9], dtype=np.float32)
 
-    assert catalog.choose(near, frozenset({"a", "best"})) == "best"
-    assert catalog.choose(near, frozenset({"a"})) == "a"
-    assert catalog.choose(near, frozenset()) == ""
+    assert two.choose(near, frozenset({"a", "best"})) == "best"
+    assert two.choose(near, frozenset({"a"})) == "a"
+    assert two.choose(near, frozenset()) == ""
