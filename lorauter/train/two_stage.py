@@ -75,8 +75,8 @@ class TwoStageFit:
         held = np.asarray(held_out_of(inputs))
         owners = torch.from_numpy(inputs.owners).to(parts.device)
 
-        def learn(rows: Any, how: Steps, folder: Path, ends: bool, seconds: float) -> Learned:
-            """A head learned from some inputs; the others end it, or all steps are made."""
+        def learn(rows: Any, how: Steps, folder: Path, ends: bool, seconds: float, before: int = 0) -> Learned:
+            """A head learned from some inputs; the others end it, or all steps are made, after some before."""
             tasks = [np.flatnonzero((inputs.owners == task) & rows) for task in range(len(parts.index.tasks))]
             head = torch.nn.Parameter((options["start"] * torch.eye(points.shape[1])).to(parts.device))
             seen = torch.from_numpy(rows).to(parts.device)
@@ -98,7 +98,11 @@ class TwoStageFit:
 
             folder.mkdir(exist_ok=True)
             ending = held_out if ends else None
-            return train_steps({"head": head}, loss_of, ending, how, seed, seconds, progress, folder)
+
+            def told(step: int, most: int, loss: float) -> None:
+                progress(before + step, before + most, loss)
+
+            return train_steps({"head": head}, loss_of, ending, how, seed, seconds, told, folder)
 
         how = Steps(
             options["steps"],
@@ -111,7 +115,9 @@ class TwoStageFit:
         )
         tried = learn(~held, how, checkpoint_folder / "tried", True, bound_seconds / 2)
         again = replace(how, steps=max(tried.facts["best_step"], 1))
-        learned = learn(held | True, again, checkpoint_folder / "all", False, bound_seconds - tried.seconds)
+        learned = learn(
+            held | True, again, checkpoint_folder / "all", False, bound_seconds - tried.seconds, tried.facts["steps"]
+        )
         projection = (basis @ learned.tensors["head"].numpy().astype(np.float64)).astype(np.float32)
         catalogs, scores = _catalogs(parts.index, parts.outcomes())
         facts = {**tried.facts, "trained_on": len(held), "held_out": int(held.sum()), "catalogs": catalogs}
