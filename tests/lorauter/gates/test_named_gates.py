@@ -17,6 +17,8 @@ from lorauter.gates.singular_rows import singular_rows_of
 from lorauter.gates.spectr import SpectrGate
 from lorauter.routers.token_gate import TokenGateRouter
 from lorauter.routing.routes import Route
+from lorauter.trained.state import TrainedState
+from warehouse.plans.plan import Conditions, Work
 
 PROMPTS = ["one day", "the long prompt of another row", "x"]
 CANDIDATES = ("linear", "narrow", "wide")
@@ -38,6 +40,32 @@ def test_a_gates_spelling_is_read_back_and_is_no_compositions(name: str) -> None
     assert is_spelled(text) and read_spelled(text, CANDIDATES) == gate
     with pytest.raises(SettingError, match="There is no composition 'gate:"):
         compositions.read_spelled(text)
+
+
+def test_a_trained_gate_is_its_state_in_every_key_and_for_every_worker() -> None:
+    plain, trained, other = (named_gate("arrow", CANDIDATES, state) for state in ("", "abc", "def"))
+    conditions = Conditions("base", "sha", "float32", "1")
+
+    keys = [Work("a", (("x", 1.0),), 3, composition=spelled(gate)).key(conditions) for gate in (plain, trained, other)]
+
+    assert spelled(trained) == '["gate:arrow", {"state": "abc"}]'
+    assert spelled(plain) == '["gate:arrow", {}]'
+    assert read_spelled(spelled(trained), CANDIDATES) == trained != other
+    assert len({*keys}) == 3
+
+
+def test_a_gate_gets_the_state_that_it_is_named_with(tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = TrainedState({}, {"router": "arrow"})
+    asked: list[TrainedState | None] = []
+    monkeypatch.setattr(GATES, "built_in", {"arrow": lambda parts: asked.append(parts.state)})
+    opened = gates_of(tiny_engine.weights_of, 3, {"abc": state}.__getitem__)
+
+    opened(named_gate("arrow", CANDIDATES, "abc"))
+    opened(named_gate("arrow", CANDIDATES))
+
+    assert asked == [state, None]
+    with pytest.raises(SettingError, match="The trained state abc is not on this machine"):
+        gates_of(tiny_engine.weights_of, 3)(named_gate("arrow", CANDIDATES, "abc"))
 
 
 def test_no_compositions_spelling_is_a_gates() -> None:
