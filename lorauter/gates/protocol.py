@@ -8,6 +8,10 @@ A mixture says once for a whole text what each adapter weighs. A gate says it an
 the module is given:
 
     y = Wx + c + Σ_a w_a(x, module) · s_a B_a A_a x
+
+A `TokenGate` has the same candidates in all its rows. A `RowGate` weighs candidates that each row brings: what it has
+learned is one for all rows. Either may ask for the input of the decoder block instead of the module's own, see
+`reads_blocks`.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from lorauter.routing.routes import Mixture, TaskMatch
 if TYPE_CHECKING:
     import torch
 
+    from lorauter.gates.row_candidates import RowCandidates
     from lorauter.gates.singular_rows import ReadAdapter, SingularRows
 
 
@@ -49,6 +54,56 @@ class TokenGate(Protocol):
         Returns:
             (rows, tokens, K), any float dtype, on x's device; not read for candidates that do not touch the module.
         """
+
+
+@runtime_checkable
+class RowGate(Protocol):
+    """Weighs the candidates that each row brings (`OwnGate`). Compared by identity: rows share its work."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    def weigh_rows(self, module: str, x: torch.Tensor, own: RowCandidates) -> torch.Tensor:
+        """Weights of each row's own candidates for every token, from that token alone.
+
+        Args:
+            module: dotted name of a module of the base that at least one candidate of the batch touches.
+            x: its input, (rows, tokens, d_in), in the engine's dtype, on its device.
+            own: the rows' candidates, and what their A make of x.
+
+        Returns:
+            (rows, tokens, k), any float dtype, on x's device; 0 where `own.there` is false.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OwnGate:
+    """A row's gate where candidates are its own.
+
+    Args:
+        gate: shared by all rows that have it.
+        adapters: keys of the row's candidates, each once; all of one row are computed.
+        part: which part of what the gate has learned is the row's, where it learned several things.
+    """
+
+    gate: RowGate
+    adapters: tuple[str, ...]
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.gate.name
+
+
+def reads_blocks(gate: TokenGate | RowGate) -> bool:
+    """Whether a gate weighs once a decoder block, by the block's input (the residual stream before its layer norm).
+
+    Such a gate has an attribute `reads_blocks` that is true. It is given the block's dotted name and input in the place
+    of a module's, and all modules of the block share what it says.
+    """
+    return bool(getattr(gate, "reads_blocks", False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +135,7 @@ class GateParts:
 
 
 MakeGate = Callable[[GateParts], TokenGate]
-Opened = Mixture | TokenGate
+Opened = Mixture | TokenGate | OwnGate
 """What weighs a row's adapters in a batch: numbers, or a gate."""
 Weighing = Opened | NamedGate
 """What weighs a row's adapters: numbers, a gate, or the name of one, which the engine opens."""
@@ -96,7 +151,7 @@ class GatedRoute:
         confidence: as of `Route`.
     """
 
-    gate: TokenGate | NamedGate
+    gate: TokenGate | OwnGate | NamedGate
     tasks: tuple[TaskMatch, ...] = field(default=())
     confidence: float = float("nan")
 
