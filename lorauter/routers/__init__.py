@@ -45,6 +45,7 @@ from lorauter.routers.task_embedding import TaskEmbeddingRouter
 from lorauter.routers.uniform import UniformRouter
 from lorauter.routers.vector_database import VectorDatabaseRouter
 from lorauter.routing.routes import Router, RouterOptions
+from lorauter.trained.state import TrainedState, no_state
 
 if TYPE_CHECKING:
     from lorauter.engine.engine import Engine
@@ -77,6 +78,8 @@ class RouterParts:
         engine: loads the base on its first call, for routers that let it read the query.
         prompt_of: query → prompt as it is answered.
         fits: what was fitted on the inputs, by name; parts with other adapters of the same tasks share it.
+        state: gives a router's trained state by the router's name, checked against the catalog; raises SettingError
+            where it was not trained for it.
     """
 
     index: TaskIndex
@@ -90,6 +93,7 @@ class RouterParts:
     engine: Callable[[], Engine] = no_engine
     prompt_of: Callable[[str], str] = str
     fits: dict[str, object] = field(default_factory=dict, compare=False)
+    state: Callable[[str], TrainedState] = no_state
 
     def fitted(self, name: str, fit: Callable[[], Fitted]) -> Fitted:
         """What `fit` makes of the inputs alone, made once."""
