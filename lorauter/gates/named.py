@@ -7,11 +7,18 @@ torch: a gate's module is loaded when the gate is made.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from catalog.plugins import Registry
 from lorauter.gates.packaged import guarded
-from lorauter.gates.protocol import GateParts, MakeGate, NamedGate, TokenGate
+from lorauter.gates.protocol import GateParts, MakeGate, NamedGate, OwnGate, TokenGate
+from lorauter.trained.state import untrained
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorauter.trained.state import TrainedState
 
 
 def _arrow(parts: GateParts) -> TokenGate:
@@ -39,34 +46,75 @@ def _seqr(parts: GateParts) -> TokenGate:
     return SeqrGate(parts.adapters, parts.read)
 
 
+def _meteora(parts: GateParts) -> OwnGate:
+    from lorauter.gates.meteora import MeteoraGate
+
+    state = _state(parts, "meteora")
+    return OwnGate(parts.once(lambda: MeteoraGate(_tensors(state), state.facts["adapters"])), parts.adapters)
+
+
+def _ramole(parts: GateParts) -> OwnGate:
+    from lorauter.gates.ramole import RamoleGate
+
+    state = _state(parts, "ramole")
+    return OwnGate(parts.once(lambda: RamoleGate(_tensors(state), parts.read)), parts.adapters)
+
+
+def _lora_flow(parts: GateParts) -> OwnGate:
+    from lorauter.gates.lora_flow import LoraFlowGate
+
+    state = _state(parts, "lora_flow")
+    gate = parts.once(lambda: LoraFlowGate(_tensors(state), state.facts["candidates"]))
+    return OwnGate(gate, parts.adapters, parts.part)
+
+
+def _state(parts: GateParts, name: str) -> TrainedState:
+    if parts.state is None:
+        raise untrained(name)
+    return parts.state
+
+
+def _tensors(state: TrainedState) -> Mapping[str, torch.Tensor]:
+    import torch
+
+    return {name: torch.from_numpy(tensor) for name, tensor in state.tensors.items()}
+
+
 GATES: Registry[MakeGate] = Registry(
     "lorauter.gates",
     "gate",
-    {"arrow": _arrow, "spectr": _spectr, "lag": _lag, "seqr": _seqr},
+    {
+        "arrow": _arrow,
+        "spectr": _spectr,
+        "lag": _lag,
+        "seqr": _seqr,
+        "meteora": _meteora,
+        "ramole": _ramole,
+        "lora_flow": _lora_flow,
+    },
     wanted="a function of lorauter.gates.protocol.GateParts",
     guarded=guarded,
 )
 """By name: these, and those that packages bring (catalog/plugins)."""
-TRAINED: frozenset[str] = frozenset()
+TRAINED = frozenset(("meteora", "ramole", "lora_flow"))
 """Those that have to be trained (lorauter/train): their router names them with the state of the catalog."""
 _MARK = "gate:"  # no composition is called so: an older version refuses the spelling, and neither sums nor stores
 
 
-def named_gate(name: str, adapters: Iterable[str], state: str = "") -> NamedGate:
+def named_gate(name: str, adapters: Iterable[str], state: str = "", part: str = "") -> NamedGate:
     """A gate over candidates in any order. Raises SettingError: there is none of that name."""
     GATES.check(name)
-    return NamedGate(name, tuple(sorted(set(adapters))), state)
+    return NamedGate(name, tuple(sorted(set(adapters))), state, part)
 
 
 def spelled(gate: NamedGate) -> str:
     """A gate without its candidates as one text, which stands where a composition's does.
 
     Of a package's gate it holds package and version: another version's answers are other answers. Of a trained one it
-    holds the state's hash, for the same reason.
+    holds the state's hash, for the same reason, and which part of the state is meant.
     """
-    package = GATES.package(gate.name)
-    settings = {"package": package} if package else {}
-    return json.dumps([_MARK + gate.name, {**settings, "state": gate.state} if gate.state else settings])
+    settings = {"package": GATES.package(gate.name), "state": gate.state, "part": gate.part}
+    return json.dumps([_MARK + gate.name, {name: value for name, value in settings.items() if value}])
 
 
 def is_spelled(text: str) -> bool:
@@ -79,4 +127,4 @@ def read_spelled(text: str, adapters: Iterable[str]) -> NamedGate:
     marked, settings = json.loads(text)
     name = marked.removeprefix(_MARK)
     GATES.check_package(name, settings.get("package", ""))
-    return named_gate(name, adapters, settings.get("state", ""))
+    return named_gate(name, adapters, settings.get("state", ""), settings.get("part", ""))

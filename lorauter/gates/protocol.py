@@ -109,17 +109,23 @@ def reads_blocks(gate: TokenGate | RowGate) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NamedGate:
-    """A gate that is still to be made; two of one name, the same candidates and the same state are equal.
+    """A gate that is still to be made; two of one name, the same candidates, state and part are equal.
 
     Args:
         name: one of `lorauter.gates.named.GATES`, with its constants as they are by default.
         adapters: keys of its candidates, sorted, each once; see `lorauter.gates.named.named_gate`.
         state: hash of its trained state (`lorauter.trained.state.TrainedState.sha`); "" for a gate that learns nothing.
+        part: which part of the state is meant, where one holds several: LoRA-Flow's task.
     """
 
     name: str
     adapters: tuple[str, ...]
     state: str = ""
+    part: str = ""
+
+
+def _made(make: Callable[[], RowGate]) -> RowGate:
+    return make()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +138,20 @@ class GateParts:
         singular: gives an adapter's singular rows by module; gates that share adapters take each apart once.
         state: what a gate that learns was trained to; None where its name holds no state. Its adapters may be others
             than the candidates: what is masked, or has gone, is missing from those.
+        part: of the state.
+        once: (make) → what `make` gave for this name and state before, or makes now: a `RowGate` for rows of any
+            candidates.
     """
 
     adapters: tuple[str, ...]
     read: ReadAdapter
     singular: SingularRows
     state: TrainedState | None = None
+    part: str = ""
+    once: Callable[[Callable[[], RowGate]], RowGate] = _made
 
 
-MakeGate = Callable[[GateParts], TokenGate]
+MakeGate = Callable[[GateParts], TokenGate | OwnGate]
 Opened = Mixture | TokenGate | OwnGate
 """What weighs a row's adapters in a batch: numbers, or a gate."""
 Weighing = Opened | NamedGate

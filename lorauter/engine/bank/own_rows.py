@@ -1,7 +1,7 @@
 """Own rows: the rows of a batch with one gate and candidates of their own.
 
-Knows: two ways to compute a row's own candidates, and which is chosen. Does not know: how a gate weighs (lorauter/gates),
-how one table's part is taken (lorauter/engine/bank/own_slots).
+Knows: two ways to compute a row's own candidates, and which is chosen. Does not know: how a gate weighs
+(lorauter/gates), how one table's part is taken (lorauter/engine/bank/own_slots).
 
     own     what no row asks for is not computed: the cost is that of a mixture of k adapters a row.
     stack   the candidates of all rows side by side, as of a gate with the same candidates in all rows
@@ -110,13 +110,14 @@ class StackedRows(_OwnRows):
         stacks: by module, over `group.union`.
     """
 
-    __slots__ = ("stacks", "_union")
+    __slots__ = ("_union", "stacks")
 
     def __init__(self, group: GateGroup, stacks: Mapping[str, CandidateStack]) -> None:
         self.stacks, self._union = stacks, group.union
         super().__init__(group, tuple(stacks))
 
     def add_own(self, module: str, x: torch.Tensor, output: torch.Tensor, said: torch.Tensor | None) -> torch.Tensor:
+        """By the candidates of all rows side by side."""
         stack = self.stacks[module]
         product = x @ stack.a
         self.own.hidden = partial(self._hidden, module, product)
@@ -163,10 +164,12 @@ class OwnRows(_OwnRows):
         super().__init__(group, tuple(parts))
 
     def select_own(self, kept: torch.Tensor) -> None:
+        """Who uses which slot goes with the rows."""
         for slots in {id(slots): slots for parts in self._parts.values() for _table, slots in parts}.values():
             slots.select(kept)
 
     def add_own(self, module: str, x: torch.Tensor, output: torch.Tensor, said: torch.Tensor | None) -> torch.Tensor:
+        """By the row's own candidates alone."""
         parts = [(slots, through(table, slots, x)) for table, slots in self._parts[module] if len(slots.columns)]
         if not parts:  # the rows that touch the module have ended
             return output
@@ -178,9 +181,7 @@ class OwnRows(_OwnRows):
         return output
 
 
-def _hidden(
-    parts: Sequence[tuple[OwnSlots, ThroughTable]], x: torch.Tensor, most: int, width: int
-) -> torch.Tensor:
+def _hidden(parts: Sequence[tuple[OwnSlots, ThroughTable]], x: torch.Tensor, most: int, width: int) -> torch.Tensor:
     if len(parts) == 1 and parts[0][0].whole:
         return parts[0][1].spread(None, width)
     hidden = x.new_zeros(*x.shape[:2], most, width)
@@ -214,6 +215,4 @@ def own_parts(
             made[name] = OwnSlots(SlotWeights(rows, slots, ones, len(group.numbers)), columns, most)
         return made[name]
 
-    return {
-        name: [(table, slots_of(by_key)) for table, by_key in tables.items()] for name, tables in touching.items()
-    }
+    return {name: [(table, slots_of(by_key)) for table, by_key in tables.items()] for name, tables in touching.items()}
