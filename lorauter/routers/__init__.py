@@ -9,6 +9,7 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 | vector_database | arXiv 2602.21222 | encoder |
 | loraretriever | LoraRetriever, arXiv 2402.09997 | encoder |
 | classifier | in the manner of DLP-LoRA, arXiv 2410.01497 | encoder |
+| dlp_lora | DLP-LoRA, arXiv 2410.01497 | encoder, its trained state |
 | clusters | LORAUTER without task labels | encoder |
 | logo, logo_entropy | LoGo, arXiv 2511.07129 | engine |
 | arrow | Arrow, arXiv 2405.11157 | engine that answers: it is a gate |
@@ -39,6 +40,7 @@ from lorauter.routers.by_weights import BY_WEIGHTS, GateRouters
 from lorauter.routers.classifier import ClassifierRouter, fit_classifier
 from lorauter.routers.clusters import ClustersRouter, fit_clusters
 from lorauter.routers.discriminant import DiscriminantRouter
+from lorauter.routers.dlp_lora import DlpLoraRouter
 from lorauter.routers.lora_retriever import LoraRetrieverRouter
 from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter
 from lorauter.routers.oracle import OracleRouter
@@ -127,6 +129,7 @@ _BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
     "classifier": lambda p: ClassifierRouter(
         p.index, p.encoder, lambda: p.fitted("classifier", lambda: fit_classifier(p.inputs())), p.options.nucleus
     ),
+    "dlp_lora": lambda p: DlpLoraRouter(p.index, p.encoder, lambda: p.state("dlp_lora")),
     "clusters": lambda p: ClustersRouter(
         p.index,
         p.encoder,

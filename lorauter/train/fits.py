@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from catalog.errors import SettingError
+from lorauter.train.dlp_lora import DlpLoraFit
 from lorauter.train.fit import Fit
 
-FITS: Mapping[str, Fit] = {}
+FITS: Mapping[str, Fit] = {fit.name: fit for fit in (DlpLoraFit(),)}
 """Router or gate → what trains it. Adding one: a file in this room, and a line here."""
 
 
