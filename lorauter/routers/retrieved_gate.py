@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from lorauter.gates.named import named_gate
 from lorauter.gates.protocol import GatedRoute, NamedGate
+from lorauter.routers.lazy import LazyRouter
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
 from lorauter.routing.routes import Masked, Route, Routed, Router
 
@@ -45,8 +46,17 @@ class RetrievedGateRouter:
         return GatedRoute(gate, route.tasks, route.confidence)
 
 
-def ramole_router(parts: RouterParts) -> RetrievedGateRouter:
+def ramole_router(parts: RouterParts) -> LazyRouter:
     """RAMoLE's gate over the published adapters of the K nearest tasks."""
+    return LazyRouter("ramole", lambda: _ramole(parts))
+
+
+def lora_flow_router(parts: RouterParts) -> LazyRouter:
+    """The nearest task's gate, over those candidates that it was trained on and that are still in the pool."""
+    return LazyRouter("lora_flow", lambda: _lora_flow(parts))
+
+
+def _ramole(parts: RouterParts) -> RetrievedGateRouter:
     state = parts.state("ramole")
     nearest = TaskEmbeddingRouter(parts.index, parts.encoder, parts.options.top_k, parts.options.temperature)
 
@@ -57,8 +67,7 @@ def ramole_router(parts: RouterParts) -> RetrievedGateRouter:
     return RetrievedGateRouter("ramole", nearest, gate_of)
 
 
-def lora_flow_router(parts: RouterParts) -> RetrievedGateRouter:
-    """The nearest task's gate, over those candidates that it was trained on and that are still in the pool."""
+def _lora_flow(parts: RouterParts) -> RetrievedGateRouter:
     state, pool = parts.state("lora_flow"), frozenset(parts.pool)
     candidates: Mapping[str, Sequence[str]] = state.facts["candidates"]
     nearest = TaskEmbeddingRouter(parts.index, parts.encoder, 1, parts.options.temperature)

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from catalog.errors import SettingError
 from lorauter.train.dlp_lora import DlpLoraFit
 from lorauter.train.fit import Fit
+from lorauter.train.lora_flow import LoraFlowFit
+from lorauter.train.meteora import MeteoraFit
+from lorauter.train.ramole import RamoleFit
 
-FITS: Mapping[str, Fit] = {fit.name: fit for fit in (DlpLoraFit(),)}
+FITS: Mapping[str, Fit] = {fit.name: fit for fit in (DlpLoraFit(), MeteoraFit(), RamoleFit(), LoraFlowFit())}
 """Router or gate → what trains it. Adding one: a file in this room, and a line here."""
 
 

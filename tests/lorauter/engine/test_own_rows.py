@@ -1,4 +1,4 @@
-"""Gates whose rows have candidates of their own, and gates that read blocks: beside others in a batch, alone, as mixtures."""
+"""Gates whose rows have candidates of their own, and gates that read blocks: beside others in a batch, and alone."""
 
 from __future__ import annotations
 
