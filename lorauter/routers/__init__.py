@@ -10,6 +10,7 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 | loraretriever | LoraRetriever, arXiv 2402.09997 | encoder |
 | classifier | in the manner of DLP-LoRA, arXiv 2410.01497 | encoder |
 | dlp_lora | DLP-LoRA, arXiv 2410.01497 | encoder, its trained state |
+| two_stage | a reading of LORAUTER in two stages | encoder, its trained state |
 | clusters | LORAUTER without task labels | encoder |
 | logo, logo_entropy | LoGo, arXiv 2511.07129 | engine |
 | arrow | Arrow, arXiv 2405.11157 | engine that answers: it is a gate |
@@ -48,6 +49,7 @@ from lorauter.routers.packaged import GuardedMaker
 from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.retrieved_gate import lora_flow_router, ramole_router
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
+from lorauter.routers.two_stage import TwoStageRouter
 from lorauter.routers.uniform import UniformRouter
 from lorauter.routers.vector_database import VectorDatabaseRouter
 from lorauter.routing.routes import Router, RouterOptions
@@ -130,6 +132,7 @@ _BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
         p.index, p.encoder, lambda: p.fitted("classifier", lambda: fit_classifier(p.inputs())), p.options.nucleus
     ),
     "dlp_lora": lambda p: DlpLoraRouter(p.index, p.encoder, lambda: p.state("dlp_lora")),
+    "two_stage": TwoStageRouter,
     "clusters": lambda p: ClustersRouter(
         p.index,
         p.encoder,

@@ -27,6 +27,8 @@ CONFIDENCE = {
     "vector_database": "cosine of the query to the nearest validation input, in [-1, 1]; no probability",
     "loraretriever": "inner product of the query with the nearest task's mean input; no probability",
     "classifier": "probability of the likeliest task, were the query of one of them",
+    "dlp_lora": "probability of the likeliest task, were the query of one of them",
+    "two_stage": "cosine of the query to the nearest task in the trained projection, in [-1, 1]; no probability",
     "clusters": "cosine of the query to the nearest cluster of validation inputs, in [-1, 1]; no probability",
     "oracle": "the true task was told",
 }

@@ -10,8 +10,10 @@ from lorauter.train.fit import Fit
 from lorauter.train.lora_flow import LoraFlowFit
 from lorauter.train.meteora import MeteoraFit
 from lorauter.train.ramole import RamoleFit
+from lorauter.train.two_stage import TwoStageFit
 
-FITS: Mapping[str, Fit] = {fit.name: fit for fit in (DlpLoraFit(), MeteoraFit(), RamoleFit(), LoraFlowFit())}
+_ALL: tuple[Fit, ...] = (DlpLoraFit(), TwoStageFit(), MeteoraFit(), RamoleFit(), LoraFlowFit())
+FITS: Mapping[str, Fit] = {fit.name: fit for fit in _ALL}
 """Router or gate → what trains it. Adding one: a file in this room, and a line here."""
 
 

@@ -1,4 +1,4 @@
-"""Trained gates in the engine against what must equal them exactly: one adapter, a mixture, PEFT's X-LoRA, dense sums."""
+"""Trained gates in the engine against what must equal them: one adapter, a mixture, X-LoRA of PEFT, dense sums."""
 
 from __future__ import annotations
 
