@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog.errors import SettingError
 from catalog.tasks.task import Example, Task
@@ -19,6 +19,9 @@ from lorauter.routing.task_index import TaskIndex
 from lorauter.train.adapters import Row, tokenised
 from lorauter.train.fit import FitParts
 from lorauter.train.split_inputs import HELD_OUT
+
+if TYPE_CHECKING:
+    import torch
 
 LOG = logging.getLogger(__name__)
 MOST_TOKENS = 512
@@ -115,6 +118,13 @@ def _texts(place: int, task: Task, examples: Sequence[Example], tokenizer: Any) 
         GateText(place, example.input, (prompt[-MOST_TOKENS:], completion))
         for example, (prompt, completion) in zip(examples, rows, strict=True)
     ]
+
+
+def drawn(texts: Sequence[GateText], size: int, generator: torch.Generator) -> list[GateText]:
+    """A batch that trains, of all tasks: texts of one length would often be of one task, and pull all gates to it."""
+    import torch
+
+    return [texts[place] for place in torch.randint(len(texts), (size,), generator=generator).tolist()]
 
 
 def by_length(texts: Sequence[GateText], size: int) -> list[list[GateText]]:

@@ -22,7 +22,7 @@ import numpy as np
 from catalog.errors import SnapshotError
 from lorauter.routing.task_index import TaskIndex
 from lorauter.train.fit import BASE, ENCODER, TRAIN, FitParts, Progress
-from lorauter.train.gate_texts import GateText, GateTexts, by_length, gate_texts, published
+from lorauter.train.gate_texts import GateText, GateTexts, by_length, drawn, gate_texts, published
 from lorauter.trained.state import TrainedState
 
 if TYPE_CHECKING:
@@ -96,16 +96,15 @@ class LoraFlowFit:
         progress: Progress,
         folder: Path,
     ) -> _Made:
-        import torch
 
         from lorauter.train.steps import Steps, train_steps
 
         options = self.options
         gate = starting_gate(base, task)
-        batches, held = by_length(texts.train, options["batch"]), by_length(texts.held, options["batch"])
+        held = by_length(texts.held, options["batch"])
 
         def step(_step: int, generator: torch.Generator) -> torch.Tensor:
-            return loss_of(base, gate, task, batches[int(torch.randint(len(batches), (1,), generator=generator))])
+            return loss_of(base, gate, task, drawn(texts.train, options["batch"], generator))
 
         def held_out() -> float:
             return sum(float(loss_of(base, gate, task, b)) * len(b) for b in held) / max(1, len(texts.held))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorauter.routing.task_index import TaskIndex
 from lorauter.train.fit import BASE, TRAIN, FitParts, Progress
-from lorauter.train.gate_texts import GateText, by_length, gate_texts, published
+from lorauter.train.gate_texts import GateText, by_length, drawn, gate_texts, published
 from lorauter.trained.state import TrainedState
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class MeteoraFit:
         gates = starting_gates(base, seed)
         texts = gate_texts(parts, base.tokenizer, options["most_train"], options["most_held"])
         own = {place: keys.index(best) for place, best in enumerate(parts.index.best) if best in keys}
-        batches, held = by_length(texts.train, options["batch"]), by_length(texts.held, options["batch"])
+        held = by_length(texts.held, options["batch"])
 
         def loss(batch: Sequence[GateText]) -> torch.Tensor:
             return loss_of(base, gates, batch, [own[text.task] for text in batch], options["coefficient"])
@@ -81,7 +81,7 @@ class MeteoraFit:
         )
         learned = train_steps(
             gates,
-            lambda _step, generator: loss(_drawn(batches, generator)),
+            lambda _step, generator: loss(drawn(texts.train, options["batch"], generator)),
             lambda: sum(float(loss(batch)) * len(batch) for batch in held) / max(1, len(texts.held)),
             how,
             seed,
@@ -91,12 +91,6 @@ class MeteoraFit:
         )
         tensors = {name: tensor.numpy() for name, tensor in learned.tensors.items()}
         return TrainedState(tensors, {**learned.facts, **texts.facts}, {"seconds": learned.seconds})
-
-
-def _drawn(batches: Sequence[Sequence[GateText]], generator: torch.Generator) -> Sequence[GateText]:
-    import torch
-
-    return batches[int(torch.randint(len(batches), (1,), generator=generator))]
 
 
 def starting_gates(base: GatedBase, seed: int) -> dict[str, torch.nn.Parameter]:

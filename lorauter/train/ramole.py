@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorauter.routing.task_index import TaskIndex
 from lorauter.train.fit import BASE, ENCODER, TRAIN, FitParts, Progress
-from lorauter.train.gate_texts import GateText, by_length, gate_texts, published
+from lorauter.train.gate_texts import GateText, by_length, drawn, gate_texts, published
 from lorauter.trained.state import TrainedState
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ class RamoleFit:
         factors = starting_factors(base, options["rank"], seed)
         texts = gate_texts(parts, base.tokenizer, options["most_train"], options["most_held"])
         retrieved = _retrieved(parts, keys, [*texts.train, *texts.held], options["retrieved"])
-        batches, held = by_length(texts.train, options["batch"]), by_length(texts.held, options["batch"])
+        held = by_length(texts.held, options["batch"])
 
         def step(_step: int, generator: torch.Generator) -> torch.Tensor:
-            batch = batches[int(torch.randint(len(batches), (1,), generator=generator))]
+            batch = drawn(texts.train, options["batch"], generator)
             there = torch.stack([retrieved[text] for text in batch])
             return loss_of(base, factors, batch, dropped(there, options["dropout"], generator))
 

@@ -211,7 +211,7 @@ def test_a_bound_of_no_seconds_gives_the_start_and_says_so(fit: Fit, parts: FitP
 
 
 def test_meteoras_gates_learn_which_words_are_whose(parts: FitParts, base: GatedBase, tmp_path: Path) -> None:
-    fit = MeteoraFit(half=False, steps=40, learning_rate=2e-2)
+    fit = MeteoraFit(half=False, steps=50, learning_rate=2e-2)
 
     state = trained(fit, parts, tmp_path)
 
