@@ -18,8 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from lorauter.gates.protocol import OwnGate
-from lorauter.gates.row_candidates import RowCandidates
+from lorauter.gates.row_gates import OwnGate, RowCandidates
 
 
 def weights_of(

@@ -18,8 +18,7 @@ from functools import cache
 import torch
 
 from lorauter.gates.choosing import softmax_of_top
-from lorauter.gates.protocol import OwnGate
-from lorauter.gates.row_candidates import RowCandidates
+from lorauter.gates.row_gates import OwnGate, RowCandidates
 
 TOP_K = 2
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from catalog.plugins import Registry
 from lorauter.gates.packaged import guarded
-from lorauter.gates.protocol import GateParts, MakeGate, NamedGate, OwnGate, TokenGate
+from lorauter.gates.protocol import GateParts, MakeGate, NamedGate, TokenGate
+from lorauter.gates.row_gates import OwnGate
 from lorauter.trained.state import untrained
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 
 from lorauter.gates.named import GATES
-from lorauter.gates.protocol import GateParts, NamedGate, OwnGate, RowGate, TokenGate
+from lorauter.gates.protocol import GateParts, NamedGate, TokenGate
+from lorauter.gates.row_gates import OwnGate, RowGate
 from lorauter.gates.singular_rows import ReadAdapter, singular_rows_of
 from lorauter.trained.state import ReadState, no_state_here
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from catalog.plugins import Origin
-from lorauter.gates.protocol import GateParts, MakeGate, OwnGate, TokenGate, reads_blocks
+from lorauter.gates.protocol import GateParts, MakeGate, TokenGate, reads_blocks
+from lorauter.gates.row_gates import OwnGate
 
 if TYPE_CHECKING:
     import torch

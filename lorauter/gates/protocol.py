@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from catalog.errors import SettingError
+from lorauter.gates.row_gates import OwnGate, RowGate
 from lorauter.routing.routes import Mixture, TaskMatch
 
 if TYPE_CHECKING:
     import torch
 
-    from lorauter.gates.row_candidates import RowCandidates
     from lorauter.gates.singular_rows import ReadAdapter, SingularRows
     from lorauter.trained.state import TrainedState
 
@@ -55,47 +55,6 @@ class TokenGate(Protocol):
         Returns:
             (rows, tokens, K), any float dtype, on x's device; not read for candidates that do not touch the module.
         """
-
-
-@runtime_checkable
-class RowGate(Protocol):
-    """Weighs the candidates that each row brings (`OwnGate`). Compared by identity: rows share its work."""
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-
-    def weigh_rows(self, module: str, x: torch.Tensor, own: RowCandidates) -> torch.Tensor:
-        """Weights of each row's own candidates for every token, from that token alone.
-
-        Args:
-            module: dotted name of a module of the base that at least one candidate of the batch touches.
-            x: its input, (rows, tokens, d_in), in the engine's dtype, on its device.
-            own: the rows' candidates, and what their A make of x.
-
-        Returns:
-            (rows, tokens, k), any float dtype, on x's device; 0 where `own.there` is false.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class OwnGate:
-    """A row's gate where candidates are its own.
-
-    Args:
-        gate: shared by all rows that have it.
-        adapters: keys of the row's candidates, each once; all of one row are computed.
-        part: which part of what the gate has learned is the row's, where it learned several things.
-    """
-
-    gate: RowGate
-    adapters: tuple[str, ...]
-    part: str = ""
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return self.gate.name
 
 
 def reads_blocks(gate: TokenGate | RowGate) -> bool:

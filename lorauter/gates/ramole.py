@@ -21,8 +21,7 @@ from functools import cache, lru_cache
 
 import torch
 
-from lorauter.gates.protocol import OwnGate
-from lorauter.gates.row_candidates import RowCandidates
+from lorauter.gates.row_gates import OwnGate, RowCandidates
 from lorauter.gates.singular_rows import ReadAdapter, plain
 
 _KEPT = 256

@@ -38,7 +38,8 @@ from lorauter.engine.bank.gated_rows import GatedRows, GateRows
 from lorauter.engine.bank.hooks import serving
 from lorauter.engine.bank.own_rows import GateGroup, OwnRows, StackedRows, groups_of, own_parts, stack_pays
 from lorauter.engine.bank.table import AdapterTable, width_of
-from lorauter.gates.protocol import Opened, OwnGate, TokenGate
+from lorauter.gates.protocol import Opened, TokenGate
+from lorauter.gates.row_gates import OwnGate
 from lorauter.routing.routes import added_up
 
 

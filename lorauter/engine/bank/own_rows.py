@@ -23,8 +23,8 @@ from lorauter.engine.bank.gated_rows import GateRows
 from lorauter.engine.bank.own_slots import OwnSlots, ThroughTable, through
 from lorauter.engine.bank.slot_weights import SlotWeights
 from lorauter.engine.bank.table import AdapterTable
-from lorauter.gates.protocol import Opened, OwnGate, RowGate, reads_blocks
-from lorauter.gates.row_candidates import RowCandidates
+from lorauter.gates.protocol import Opened, reads_blocks
+from lorauter.gates.row_gates import OwnGate, RowCandidates, RowGate
 
 _FEW = 2  # times k: of so few candidates in all, the stack's two products cost less than gathering each row's own
 

@@ -9,8 +9,8 @@ from catalog.errors import SettingError, UnsupportedAdapter
 from lorauter.engine.bank.own_rows import stack_pays
 from lorauter.engine.engine import Engine
 from lorauter.gates.blocks import block_of
-from lorauter.gates.protocol import GatedRoute, OwnGate, Weighing
-from lorauter.gates.row_candidates import RowCandidates
+from lorauter.gates.protocol import GatedRoute, Weighing
+from lorauter.gates.row_gates import OwnGate, RowCandidates
 from lorauter.routing.routes import Route
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lorauter.engine.engine import Engine
 from lorauter.gates.lora_flow import LoraFlowGate, bias_name, start_of, weight_name
 from lorauter.gates.meteora import MeteoraGate, weights_of
-from lorauter.gates.protocol import GatedRoute, OwnGate, RowGate
+from lorauter.gates.protocol import GatedRoute
 from lorauter.gates.ramole import RamoleGate, key_name, query_name
-from lorauter.gates.row_candidates import RowCandidates
+from lorauter.gates.row_gates import OwnGate, RowCandidates, RowGate
 from lorauter.routing.routes import Mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")

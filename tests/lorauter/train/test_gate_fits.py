@@ -17,8 +17,9 @@ from lorauter.engine.engine import Engine
 from lorauter.gates.lora_flow import LoraFlowGate, bias_name, weight_name
 from lorauter.gates.meteora import MeteoraGate
 from lorauter.gates.named import named_gate
-from lorauter.gates.protocol import GatedRoute, OwnGate, RowGate
+from lorauter.gates.protocol import GatedRoute
 from lorauter.gates.ramole import RamoleGate
+from lorauter.gates.row_gates import OwnGate, RowGate
 from lorauter.routing.task_index import EncoderId, TaskIndex
 from lorauter.train import lora_flow as flow_training
 from lorauter.train import meteora as meteora_training
