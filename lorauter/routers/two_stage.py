@@ -33,7 +33,7 @@ from lorauter.trained.state import TrainedState, shaped
 if TYPE_CHECKING:
     from lorauter.routers import RouterParts
 
-CANDIDATES = 20
+CANDIDATES = 32
 LOCAL, SPREAD = 0.5, 0.1
 Floats = npt.NDArray[np.float32]
 
