@@ -131,9 +131,7 @@ def test_a_state_of_other_code_or_of_no_training_is_refused_in_words(
         SettingError, match=r"'dlp_lora' belongs to another version of its code. Train it again: lorauter"
     ):
         open_router(home, fitted, "dlp_lora").route(QUERIES)
-    with pytest.raises(
-        SettingError, match=r"'two_stage' is not trained for this catalog. Train it: lorauter fit two_s"
-    ):
+    with pytest.raises(SettingError, match=r"'two_stage' is not trained for this catalog. Train it: lorauter fit two"):
         open_router(home, snapshot_of(open_home(home=refreshed, base=BASE)), "two_stage").route(QUERIES)
     with pytest.raises(SettingError, match=r"'arrow' is not trained by lorauter fit. Choose from: dlp_lora, "):
         fit(home, ("arrow",))

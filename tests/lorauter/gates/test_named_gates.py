@@ -19,6 +19,7 @@ from lorauter.gates.spectr import SpectrGate
 from lorauter.routers.token_gate import TokenGateRouter
 from lorauter.routing.routes import Route
 from lorauter.trained.state import TrainedState
+from warehouse.plans.plan import Conditions, Work
 
 PROMPTS = ["one day", "the long prompt of another row", "x"]
 CANDIDATES = ("linear", "narrow", "wide")
@@ -73,6 +74,32 @@ def test_rows_with_other_candidates_share_the_gate_of_one_state(tiny_engine: Eng
     assert isinstance(first, OwnGate) and isinstance(again, OwnGate) and isinstance(other, OwnGate)
     assert (first.gate is again.gate, first.gate is other.gate) == (True, False)
     assert (first.adapters, again.adapters) == (("narrow",), ("linear", "wide"))
+
+
+def test_a_trained_gate_is_its_state_in_every_key_and_for_every_worker() -> None:
+    plain, trained, other = (named_gate("arrow", CANDIDATES, state) for state in ("", "abc", "def"))
+    conditions = Conditions("base", "sha", "float32", "1")
+
+    keys = [Work("a", (("x", 1.0),), 3, composition=spelled(gate)).key(conditions) for gate in (plain, trained, other)]
+
+    assert spelled(trained) == '["gate:arrow", {"state": "abc"}]'
+    assert spelled(plain) == '["gate:arrow", {}]'
+    assert read_spelled(spelled(trained), CANDIDATES) == trained != other
+    assert len({*keys}) == 3
+
+
+def test_a_gate_gets_the_state_that_it_is_named_with(tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = TrainedState({}, {"router": "arrow"})
+    asked: list[TrainedState | None] = []
+    monkeypatch.setattr(GATES, "built_in", {"arrow": lambda parts: asked.append(parts.state)})
+    opened = gates_of(tiny_engine.weights_of, 3, {"abc": state}.__getitem__)
+
+    opened(named_gate("arrow", CANDIDATES, "abc"))
+    opened(named_gate("arrow", CANDIDATES))
+
+    assert asked == [state, None]
+    with pytest.raises(SettingError, match="The trained state abc is not on this machine"):
+        gates_of(tiny_engine.weights_of, 3)(named_gate("arrow", CANDIDATES, "abc"))
 
 
 def test_no_compositions_spelling_is_a_gates() -> None:
