@@ -7,19 +7,12 @@ torch: a gate's module is loaded when the gate is made.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from catalog.plugins import Registry
+from lorauter.gates import from_state
 from lorauter.gates.packaged import guarded
 from lorauter.gates.protocol import GateParts, MakeGate, NamedGate, TokenGate
-from lorauter.gates.row_gates import OwnGate
-from lorauter.trained.state import untrained
-
-if TYPE_CHECKING:
-    import torch
-
-    from lorauter.trained.state import TrainedState
 
 
 def _arrow(parts: GateParts) -> TokenGate:
@@ -47,40 +40,6 @@ def _seqr(parts: GateParts) -> TokenGate:
     return SeqrGate(parts.adapters, parts.read)
 
 
-def _meteora(parts: GateParts) -> OwnGate:
-    from lorauter.gates.meteora import MeteoraGate
-
-    state = _state(parts, "meteora")
-    return OwnGate(parts.once(lambda: MeteoraGate(_tensors(state), state.facts["adapters"])), parts.adapters)
-
-
-def _ramole(parts: GateParts) -> OwnGate:
-    from lorauter.gates.ramole import RamoleGate
-
-    state = _state(parts, "ramole")
-    return OwnGate(parts.once(lambda: RamoleGate(_tensors(state), parts.read)), parts.adapters)
-
-
-def _lora_flow(parts: GateParts) -> OwnGate:
-    from lorauter.gates.lora_flow import LoraFlowGate
-
-    state = _state(parts, "lora_flow")
-    gate = parts.once(lambda: LoraFlowGate(_tensors(state), state.facts["candidates"]))
-    return OwnGate(gate, parts.adapters, parts.part)
-
-
-def _state(parts: GateParts, name: str) -> TrainedState:
-    if parts.state is None:
-        raise untrained(name)
-    return parts.state
-
-
-def _tensors(state: TrainedState) -> Mapping[str, torch.Tensor]:
-    import torch
-
-    return {name: torch.from_numpy(tensor) for name, tensor in state.tensors.items()}
-
-
 GATES: Registry[MakeGate] = Registry(
     "lorauter.gates",
     "gate",
@@ -89,9 +48,9 @@ GATES: Registry[MakeGate] = Registry(
         "spectr": _spectr,
         "lag": _lag,
         "seqr": _seqr,
-        "meteora": _meteora,
-        "ramole": _ramole,
-        "lora_flow": _lora_flow,
+        "meteora": from_state.meteora,
+        "ramole": from_state.ramole,
+        "lora_flow": from_state.lora_flow,
     },
     wanted="a function of lorauter.gates.protocol.GateParts",
     guarded=guarded,

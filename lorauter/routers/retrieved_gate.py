@@ -10,9 +10,10 @@ nearest task's, as LoraHub's router does with its mixtures. That is ours: in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from lorauter.gates.from_state import flow_candidates
 from lorauter.gates.named import named_gate
 from lorauter.gates.protocol import GatedRoute, NamedGate
 from lorauter.routers.lazy import LazyRouter
@@ -69,7 +70,7 @@ def _ramole(parts: RouterParts) -> RetrievedGateRouter:
 
 def _lora_flow(parts: RouterParts) -> RetrievedGateRouter:
     state, pool = parts.state("lora_flow"), frozenset(parts.pool)
-    candidates: Mapping[str, Sequence[str]] = state.facts["candidates"]
+    candidates = flow_candidates(state)
     nearest = TaskEmbeddingRouter(parts.index, parts.encoder, 1, parts.options.temperature)
 
     def gate_of(route: Routed) -> NamedGate | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from catalog.errors import SettingError, UnsupportedAdapter
+from catalog.errors import SettingError, SnapshotError, UnsupportedAdapter
 from lorauter import compositions
 from lorauter.engine.engine import Engine
 from lorauter.gates.named import GATES, TRAINED, is_spelled, named_gate, read_spelled, spelled
@@ -155,3 +156,29 @@ def test_routers_are_named_without_torch() -> None:
     told = "import sys, lorauter.routers; print('torch' in sys.modules)"
 
     assert subprocess.check_output([sys.executable, "-c", told], text=True) == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "facts", "cause"),
+    [
+        ("meteora", {"m": (2, 4)}, {"adapters": list(CANDIDATES)}, r"m has the shape \(2, 4\), not \(3, None\)"),
+        ("ramole", {"m.a": (2, 4)}, {}, "m.b is missing"),
+        ("ramole", {"m.a": (2, 4), "m.b": (4, 3)}, {}, r"m.b has the shape \(4, 3\), not \(None, 2\)"),
+        ("lora_flow", {}, {}, "its facts name no candidates"),
+        (
+            "lora_flow",
+            {"t|b.1.w": (2, 4)},
+            {"candidates": {"t": ["narrow"]}},
+            r"has the shape \(2, 4\), not \(1, None\)",
+        ),
+        ("lora_flow", {"u|b.1.b": (1,)}, {"candidates": {"t": ["narrow"]}}, r"has the shape \(1,\), not \(0,\)"),
+    ],
+)
+def test_a_state_that_does_not_fit_together_is_refused(
+    tiny_engine: Engine, name: str, tensors: dict[str, tuple[int, ...]], facts: dict[str, object], cause: str
+) -> None:
+    made = {tensor: np.zeros(shape, dtype=np.float32) for tensor, shape in tensors.items()}
+    opened = gates_of(tiny_engine.weights_of, 3, {"abc": TrainedState(made, {"router": name, **facts})}.__getitem__)
+
+    with pytest.raises(SnapshotError, match=cause):
+        opened(named_gate(name, CANDIDATES, "abc", "t"))
