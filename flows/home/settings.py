@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     )
 
     fit: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (), description="routers and gates that are trained after a publish: dlp_lora, two_stage"
+        (), description="routers and gates that are trained after a publish: see lorauter fit"
     )
     fit_seconds: float = Field(3600.0, gt=0, description="most seconds of one training")
     fit_seed: int = Field(0, ge=0, description="of the draws of training")

@@ -17,6 +17,9 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 | spectr | SpectR, arXiv 2504.03454 | engine that answers: it is a gate |
 | lag | LAG, arXiv 2507.05346 | engine that answers: it is a gate |
 | seqr | SEQR, arXiv 2509.18093 | engine that answers: it is a gate; adapters of one A |
+| meteora | MeteoRA, arXiv 2405.13053 | training; engine that answers: it is a gate |
+| ramole | RAMoLE, arXiv 2406.16989 | training, encoder; engine that answers: it is a gate |
+| lora_flow | LoRA-Flow, arXiv 2402.11455 | training, encoder; engine that answers: it is a gate |
 | lorahub | LoraHub, arXiv 2307.13269 | encoder, engine, nevergrad |
 | uniform, random, base | controls | nothing |
 | oracle | control | each query's true task |
@@ -44,6 +47,7 @@ from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter
 from lorauter.routers.oracle import OracleRouter
 from lorauter.routers.packaged import GuardedMaker
 from lorauter.routers.random_adapter import RandomRouter
+from lorauter.routers.retrieved_gate import lora_flow_router, ramole_router
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
 from lorauter.routers.two_stage import TwoStageRouter
 from lorauter.routers.uniform import UniformRouter
@@ -142,6 +146,8 @@ _BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
     "oracle": lambda p: OracleRouter(p.index, p.truth),
     "base": lambda p: BaseRouter(),
     **BY_WEIGHTS,
+    "ramole": ramole_router,
+    "lora_flow": lora_flow_router,
     "lorahub": _lorahub,
 }
 ROUTERS: Registry[Callable[[RouterParts], Router]] = Registry(

@@ -29,6 +29,8 @@ CONFIDENCE = {
     "loraretriever": "inner product of the query with the nearest task's mean input; no probability",
     "classifier": "probability of the likeliest task, were the query of one of them",
     "dlp_lora": "probability of the likeliest task, were the query of one of them",
+    "ramole": "cosine of the query to the nearest task, in [-1, 1]; no probability",
+    "lora_flow": "cosine of the query to the nearest task, in [-1, 1]; no probability",
     "two_stage": "cosine of the query to the nearest task in the trained projection, in [-1, 1]; no probability",
     "clusters": "cosine of the query to the nearest cluster of validation inputs, in [-1, 1]; no probability",
     "oracle": "the true task was told",
