@@ -8,7 +8,7 @@ has one logit a skill and head, at every module its own (the authors' `finegrain
 
     w = σ(z) / (Σ_S σ(z) + 1e-12)      A = Σ_S w A_s, B = Σ_S w B_s, head by head      ΔW = scaling · B A
 
-The parameters are averaged before the product, so a task's ΔW is a LoRA of rank r, and nothing but a LoRA. h = 1 is Poly.
+The parameters are averaged before the product, so a task's ΔW is a plain LoRA of rank r. h = 1 is Poly.
 """
 
 from __future__ import annotations
