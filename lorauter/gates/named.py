@@ -47,22 +47,26 @@ GATES: Registry[MakeGate] = Registry(
     guarded=guarded,
 )
 """By name: these, and those that packages bring (catalog/plugins)."""
+TRAINED: frozenset[str] = frozenset()
+"""Those that have to be trained (lorauter/train): their router names them with the state of the catalog."""
 _MARK = "gate:"  # no composition is called so: an older version refuses the spelling, and neither sums nor stores
 
 
-def named_gate(name: str, adapters: Iterable[str]) -> NamedGate:
+def named_gate(name: str, adapters: Iterable[str], state: str = "") -> NamedGate:
     """A gate over candidates in any order. Raises SettingError: there is none of that name."""
     GATES.check(name)
-    return NamedGate(name, tuple(sorted(set(adapters))))
+    return NamedGate(name, tuple(sorted(set(adapters))), state)
 
 
 def spelled(gate: NamedGate) -> str:
     """A gate without its candidates as one text, which stands where a composition's does.
 
-    Of a package's gate it holds package and version: another version's answers are other answers.
+    Of a package's gate it holds package and version: another version's answers are other answers. Of a trained one it
+    holds the state's hash, for the same reason.
     """
     package = GATES.package(gate.name)
-    return json.dumps([_MARK + gate.name, {"package": package} if package else {}])
+    settings = {"package": package} if package else {}
+    return json.dumps([_MARK + gate.name, {**settings, "state": gate.state} if gate.state else settings])
 
 
 def is_spelled(text: str) -> bool:
@@ -75,4 +79,4 @@ def read_spelled(text: str, adapters: Iterable[str]) -> NamedGate:
     marked, settings = json.loads(text)
     name = marked.removeprefix(_MARK)
     GATES.check_package(name, settings.get("package", ""))
-    return named_gate(name, adapters)
+    return named_gate(name, adapters, settings.get("state", ""))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from lorauter.gates.singular_rows import ReadAdapter, SingularRows
+    from lorauter.trained.state import TrainedState
 
 
 @runtime_checkable
@@ -53,15 +54,17 @@ class TokenGate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NamedGate:
-    """A gate that is still to be made; two of one name and the same candidates are equal.
+    """A gate that is still to be made; two of one name, the same candidates and the same state are equal.
 
     Args:
         name: one of `lorauter.gates.named.GATES`, with its constants as they are by default.
         adapters: keys of its candidates, sorted, each once; see `lorauter.gates.named.named_gate`.
+        state: hash of its trained state (`lorauter.trained.state.TrainedState.sha`); "" for a gate that learns nothing.
     """
 
     name: str
     adapters: tuple[str, ...]
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,14 @@ class GateParts:
         adapters: keys of its candidates, sorted, each once.
         read: gives an adapter's weights, as they are stored, on the CPU.
         singular: gives an adapter's singular rows by module; gates that share adapters take each apart once.
+        state: what a gate that learns was trained to; None where its name holds no state. Its adapters may be others
+            than the candidates: what is masked, or has gone, is missing from those.
     """
 
     adapters: tuple[str, ...]
     read: ReadAdapter
     singular: SingularRows
+    state: TrainedState | None = None
 
 
 MakeGate = Callable[[GateParts], TokenGate]

@@ -9,6 +9,7 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 | vector_database | arXiv 2602.21222 | encoder |
 | loraretriever | LoraRetriever, arXiv 2402.09997 | encoder |
 | classifier | in the manner of DLP-LoRA, arXiv 2410.01497 | encoder |
+| dlp_lora | DLP-LoRA, arXiv 2410.01497 | encoder, its trained state |
 | clusters | LORAUTER without task labels | encoder |
 | logo, logo_entropy | LoGo, arXiv 2511.07129 | engine |
 | arrow | Arrow, arXiv 2405.11157 | engine that answers: it is a gate |
@@ -36,6 +37,7 @@ from lorauter.routers.by_weights import BY_WEIGHTS, GateRouters
 from lorauter.routers.classifier import ClassifierRouter, fit_classifier
 from lorauter.routers.clusters import ClustersRouter, fit_clusters
 from lorauter.routers.discriminant import DiscriminantRouter
+from lorauter.routers.dlp_lora import DlpLoraRouter
 from lorauter.routers.lora_retriever import LoraRetrieverRouter
 from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter
 from lorauter.routers.oracle import OracleRouter
@@ -45,6 +47,7 @@ from lorauter.routers.task_embedding import TaskEmbeddingRouter
 from lorauter.routers.uniform import UniformRouter
 from lorauter.routers.vector_database import VectorDatabaseRouter
 from lorauter.routing.routes import Router, RouterOptions
+from lorauter.trained.state import TrainedState, no_state
 
 if TYPE_CHECKING:
     from lorauter.engine.engine import Engine
@@ -77,6 +80,8 @@ class RouterParts:
         engine: loads the base on its first call, for routers that let it read the query.
         prompt_of: query → prompt as it is answered.
         fits: what was fitted on the inputs, by name; parts with other adapters of the same tasks share it.
+        state: gives a router's trained state by the router's name, checked against the catalog; raises SettingError
+            where it was not trained for it.
     """
 
     index: TaskIndex
@@ -90,6 +95,7 @@ class RouterParts:
     engine: Callable[[], Engine] = no_engine
     prompt_of: Callable[[str], str] = str
     fits: dict[str, object] = field(default_factory=dict, compare=False)
+    state: Callable[[str], TrainedState] = no_state
 
     def fitted(self, name: str, fit: Callable[[], Fitted]) -> Fitted:
         """What `fit` makes of the inputs alone, made once."""
@@ -119,6 +125,7 @@ _BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
     "classifier": lambda p: ClassifierRouter(
         p.index, p.encoder, lambda: p.fitted("classifier", lambda: fit_classifier(p.inputs())), p.options.nucleus
     ),
+    "dlp_lora": lambda p: DlpLoraRouter(p.index, p.encoder, lambda: p.state("dlp_lora")),
     "clusters": lambda p: ClustersRouter(
         p.index,
         p.encoder,

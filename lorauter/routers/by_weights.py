@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lorauter.gates.named import GATES, named_gate
+from lorauter.gates.named import GATES, TRAINED, named_gate
 from lorauter.routers.lazy import LazyRouter
 from lorauter.routers.token_gate import TokenGateRouter
 
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 
 def gate_router(name: str, parts: RouterParts) -> TokenGateRouter:
-    """The gate of that name over all admitted adapters but DoRA."""
-    return TokenGateRouter(named_gate(name, (key for key in parts.pool if key not in parts.doras)))
+    """The gate of that name over all admitted adapters but DoRA; of a trained one, those that it was trained on."""
+    left = [key for key in parts.pool if key not in parts.doras]
+    if name not in TRAINED:
+        return TokenGateRouter(named_gate(name, left))
+    state = parts.state(name)
+    return TokenGateRouter(named_gate(name, set(left).intersection(state.facts["adapters"]), state.sha))
 
 
 def logo_router(signal: str, parts: RouterParts) -> LazyRouter:
