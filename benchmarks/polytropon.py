@@ -25,9 +25,10 @@ import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ import torch
 
 from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import Task
-from flows.demo.base import BASE_ID, export_base
+from flows.demo.base import export_base
 from flows.demo.tasks import build_tasks
 from lorauter.adapters.skills import Skills, mean_skill, task_adapter
 from lorauter.adapters.weights import AdapterWeights
@@ -43,7 +44,8 @@ from lorauter.engine.engine import Engine
 from lorauter.evaluation.intervals import drawn_means, interval
 from lorauter.routing.routes import Route
 from lorauter.train.skill_forward import frozen_base
-from lorauter.train.skill_training import Learns, Look, Schedule, SkillShape, adapt_skills, train_skills
+from lorauter.train.skill_options import Learns, Schedule, SkillShape
+from lorauter.train.skill_training import Sitting, adapt_skills, train_skills
 from warehouse.storage.files import write_text
 
 HELD_OUT = 3
@@ -79,12 +81,12 @@ class Plan:
     @property
     def training(self) -> Schedule:
         """On the 11 tasks."""
-        return Schedule(epochs=self.epochs, examples=self.examples, watch=0.1, look_every=22, patience=9)
+        return Schedule(epochs=self.epochs, examples=self.examples, watch=0.1, look_every=22, patience=1000)
 
     @property
     def adapting(self) -> Schedule:
-        """To one task; too few examples to watch any: the last step is kept."""
-        return Schedule(epochs=self.shot_epochs, examples=self.shots, batch_size=8, watch=0.0, look_every=1000)
+        """To one task, whose validation set is not looked at: the shots themselves are watched."""
+        return Schedule(epochs=self.shot_epochs, examples=self.shots, batch_size=8, watch=0.0, look_every=4)
 
 
 class Bench:
@@ -122,33 +124,24 @@ class Bench:
     def _system(
         self, seed: int, name: str, trained_on: Sequence[Task], new: Sequence[Task]
     ) -> tuple[dict[str, Scores], dict[str, Any]]:
-        point = self._work / f"{name}-{seed}.safetensors"
-        trained = train_skills(
-            *self._trainable,
-            BASE_ID,
-            trained_on,
-            SHAPES[name],
-            replace(self._plan.training, seed=seed),
-            point,
-            partial(_tell, f"{name}, seed {seed}"),
-        )
+        sitting = Sitting(self._work / f"{name}-{seed}", seed=seed, progress=partial(_tell, f"{name}, seed {seed}"))
+        trained = train_skills(*self._trainable, trained_on, SHAPES[name], self._plan.training, sitting)
         skills, begun = trained.skills, time.monotonic()
         columns = {TRAINED: self._judged(trained_on, skills), "mean": self._judged(new, None, skills)}
         ways: tuple[Learns, ...] = ("mu",) if name == "shared" else ("z", "mu", "all")
         for way in ways:
             columns[way] = {}
             for task in new:
-                schedule = replace(self._plan.adapting, seed=seed)
-                fitted = adapt_skills(*self._trainable, BASE_ID, task, skills, way, schedule)
+                with TemporaryDirectory() as folder:
+                    short = Sitting(Path(folder), seed=seed)
+                    fitted = adapt_skills(*self._trainable, task, skills, way, self._plan.adapting, short)
                 columns[way] |= self._judged([task], fitted.skills)
         if name == "shared":
             columns["all"] = columns["mu"]
         cost = {
-            "train_seconds": round(trained.seconds, 1),
+            "train_seconds": round(trained.learned.seconds, 1),
             "rest_seconds": round(time.monotonic() - begun, 1),
-            "steps": trained.steps,
-            "ended": trained.ended,
-            "watched_loss": round(trained.watched, 4),
+            **{name: trained.learned.facts[name] for name in ("steps", "best_step", "ended", "loss")},
             "parameters": skills.parameters,
             "logits": sum(module.logits.numel() for module in skills.modules.values()),
         }
@@ -172,9 +165,8 @@ class Bench:
         return scores
 
 
-def _tell(name: str, look: Look) -> None:
-    said = f"{name}: step {look.step} of {look.steps}, loss {look.loss:.3f}, watched {look.watched:.3f}"
-    print(f"{said}, {look.seconds:.0f} s", file=sys.stderr, flush=True)
+def _tell(name: str, step: int, steps: int, loss: float) -> None:
+    print(f"{name}: step {step} of {steps}, best watched loss {loss:.3f}", file=sys.stderr, flush=True)
 
 
 def compared(by_seed: Mapping[int, Systems], column: str, one: str, other: str) -> list[float]:

@@ -14,8 +14,9 @@ from catalog.errors import SettingError
 from catalog.tasks.task import Example, Task
 from lorauter.adapters.skills import Skills, tensors_of
 from lorauter.train.skill_forward import frozen_base
+from lorauter.train.skill_options import Schedule, SkillShape
 from lorauter.train.skill_rows import split_task
-from lorauter.train.skill_training import Look, Schedule, SkillShape, TrainedSkills, adapt_skills, train_skills
+from lorauter.train.skill_training import Sitting, TrainedSkills, adapt_skills, train_skills
 
 SHAPE = SkillShape(skills=2, heads=2, rank=2)
 SCHEDULE = Schedule(epochs=2, batch_size=4, look_every=2, learning_rate=0.02)
@@ -35,8 +36,13 @@ def base(tiny_hub_folder: Path) -> Any:
     return frozen_base(tiny_hub_folder / "tiny/llama")
 
 
-def trained(base: Any, schedule: Schedule = SCHEDULE, **more: Any) -> TrainedSkills:
-    return train_skills(*base, "tiny/llama@1", TASKS, SHAPE, schedule, **more)
+@pytest.fixture
+def sitting(tmp_path: Path) -> Sitting:
+    return Sitting(tmp_path, checkpoint_seconds=float("inf"))
+
+
+def trained(base: Any, sitting: Sitting, schedule: Schedule = SCHEDULE) -> TrainedSkills:
+    return train_skills(*base, TASKS, SHAPE, schedule, sitting)
 
 
 def bytes_of(skills: Skills) -> bytes:
@@ -44,63 +50,58 @@ def bytes_of(skills: Skills) -> bytes:
     return content
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(base: Any) -> None:
-    first, second, other = trained(base), trained(base), trained(base, replace(SCHEDULE, seed=1))
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(base: Any, sitting: Sitting) -> None:
+    first, second, other = trained(base, sitting), trained(base, sitting), trained(base, replace(sitting, seed=1))
 
     assert bytes_of(first.skills) == bytes_of(second.skills) != bytes_of(other.skills)
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(base: Any, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(base: Any, sitting: Sitting, tmp_path: Path) -> None:
     class Stopped(Exception):
         pass
 
-    def stop(look: Look) -> None:
-        raise Stopped
+    def stop(step: int, _steps: int, _loss: float) -> None:
+        if step == 4:
+            raise Stopped
 
-    looks: list[int] = []
+    seen: list[int] = []
+    kept = Sitting(tmp_path / "kept", progress=stop, checkpoint_seconds=0)
     with pytest.raises(Stopped):
-        trained(base, checkpoint=tmp_path / "run", tell=stop)
-    resumed = trained(base, checkpoint=tmp_path / "run", tell=lambda look: looks.append(look.step))
+        trained(base, kept)
+    resumed = trained(base, replace(kept, progress=lambda step, _steps, _loss: seen.append(step)))
 
-    assert bytes_of(resumed.skills) == bytes_of(trained(base).skills)
-    assert looks == [4, 6, 8, 10]  # 10 steps; the first look, after 2, was before the stop
-
-
-def test_a_checkpoint_of_another_run_is_refused(base: Any, tmp_path: Path) -> None:
-    trained(base, checkpoint=tmp_path / "run")
-    with pytest.raises(SettingError, match="checkpoint of another run"):
-        trained(base, replace(SCHEDULE, seed=1), checkpoint=tmp_path / "run")
-    (tmp_path / "run").write_bytes(b"half")
-    with pytest.raises(SettingError, match="is no checkpoint of skills"):
-        trained(base, checkpoint=tmp_path / "run")
+    assert bytes_of(resumed.skills) == bytes_of(trained(base, sitting).skills)
+    assert seen == [4, 5, 6, 7, 8, 9, 10]  # step 4 was told, not yet kept
 
 
-def test_what_is_given_back_has_the_lowest_watched_loss_and_learned(base: Any) -> None:
-    looks: list[Look] = []
-    run = trained(base, replace(SCHEDULE, epochs=8), tell=looks.append)
+def test_what_is_given_back_has_the_lowest_watched_loss_and_learned(base: Any, sitting: Sitting) -> None:
+    run = trained(base, sitting, replace(SCHEDULE, epochs=8))
+    looks = [seen for _, _, seen in run.learned.facts["loss"]]
 
-    assert run.watched == min(look.watched for look in looks)
-    assert run.watched < looks[0].watched - 0.3
+    assert min(looks) < looks[0] - 0.3
+    assert looks.index(min(looks)) == run.learned.facts["best_step"] / 2 - 1
     assert run.sources == {"a": ("train", 8), "b": ("train", 8), "c": ("validation", 3)}
 
 
-def test_the_bound_in_seconds_ends_a_run_with_what_it_has(base: Any) -> None:
-    run = trained(base, replace(SCHEDULE, seconds=0.0))
+def test_logits_learn_at_a_rate_of_their_own(base: Any, sitting: Sitting) -> None:
+    still = replace(SCHEDULE, epochs=8, logit_rate=0.0)
+    start = tensors_of(trained(base, sitting, replace(still, learning_rate=0.0)).skills)
 
-    assert (run.ended, run.steps) == ("seconds", 1)
+    rates = tensors_of(trained(base, sitting, still).skills)
+    moved = tensors_of(trained(base, sitting, replace(still, logit_rate=0.1)).skills)
+
+    logits = [name for name in start if name.startswith("logits.")]
+    assert all(torch.equal(rates[name], start[name]) == (name in logits) for name in start)
+    assert all(float((moved[name] - start[name]).abs().max()) > 0.01 for name in logits)
 
 
-def test_patience_ends_a_run_that_gets_no_better(base: Any) -> None:
-    run = trained(base, replace(SCHEDULE, learning_rate=0.0, logit_rate=0.0, epochs=4, patience=2))
+def test_z_trains_logits_alone_and_mu_one_plain_lora(base: Any, sitting: Sitting) -> None:
+    skills, task = trained(base, sitting).skills, task_of("new", "maybe")
+    start = {name: tensor.clone() for name, tensor in tensors_of(skills).items()}
 
-    assert (run.ended, run.steps) == ("patience", 6)  # the first look is the best; two more are no better
-
-
-def test_z_trains_logits_alone_and_mu_one_plain_lora(base: Any) -> None:
-    skills, task = trained(base).skills, task_of("new", "maybe")
-    start = tensors_of(skills)
-    z = tensors_of(adapt_skills(*base, "tiny/llama@1", task, skills, "z", SCHEDULE).skills)
-    mu = adapt_skills(*base, "tiny/llama@1", task, skills, "mu", SCHEDULE).skills
+    z = tensors_of(adapt_skills(*base, task, skills, "z", SCHEDULE, sitting).skills)
+    mu = adapt_skills(*base, task, skills, "mu", SCHEDULE, sitting).skills
+    whole = tensors_of(adapt_skills(*base, task, skills, "all", SCHEDULE, sitting).skills)
 
     assert all(torch.equal(z[name], start[name]) for name in start if not name.startswith("logits."))
     assert any(float(z[name].abs().max()) > 0.01 for name in start if name.startswith("logits."))
@@ -109,6 +110,8 @@ def test_z_trains_logits_alone_and_mu_one_plain_lora(base: Any) -> None:
     for name, module in mu.modules.items():
         assert not torch.equal(module.a[:, 0], skills.modules[name].a.mean(1))
         assert not bool(module.logits.any())
+    assert not any(torch.equal(whole[name], start[name]) for name in start)
+    assert all(torch.equal(tensor, start[name]) for name, tensor in tensors_of(skills).items())  # left as they were
 
 
 def test_a_task_learns_from_train_or_else_from_validation_that_is_not_watched_and_never_from_test() -> None:
