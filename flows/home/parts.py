@@ -23,6 +23,7 @@ from warehouse.tasks.folder import stored_tasks
 
 if TYPE_CHECKING:
     from catalog.hub.client import Hub
+    from flows.fit.states import States
     from flows.home.settings import Settings
     from flows.outputs.outputs import Outputs
     from flows.score.embeddings import Embeddings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lorauter.routers import RouterParts
     from lorauter.routing.encoder import Encoder
     from lorauter.routing.routes import Router
+    from lorauter.train.fit import FitParts
     from warehouse.snapshots.snapshot import Snapshot
 
 
@@ -53,6 +55,13 @@ def ledger_of(home: Home) -> Ledger:
 def plans_of(home: Home) -> Storage:
     """Plans, and the heartbeats of those who work on them."""
     return storage_of(home).sub("plans")
+
+
+def states_of(home: Home) -> States:
+    """Trained states: in what all machines share, and in the home's snapshots."""
+    from flows.fit.states import States
+
+    return States(storage_of(home).sub("trained"), home.snapshots)
 
 
 @lru_cache(maxsize=8)
@@ -145,6 +154,37 @@ def router_parts(home: Home, snapshot: Snapshot) -> RouterParts:
     return replace(parts, engine=lambda: engine_here(home, parts.index.base, parts.index.base_sha))
 
 
+def fit_parts(home: Home, snapshot: Snapshot, base: str) -> FitParts:
+    """What routers of a base over a snapshot are trained from; the filters of the settings take nothing away.
+
+    Raises SettingError where a task is not as it was published.
+    """
+    from flows.fit.outcomes import outcomes_of
+    from lorauter.adapters.weights import JUDGED, read_adapter
+    from lorauter.device import choose_device
+    from lorauter.loading import open_parts
+    from lorauter.train.fit import FitParts
+    from lorauter.train.found_states import catalog_of, published_tasks
+
+    parts = open_parts(snapshot, base=base, encoder=lambda wanted: model_folder(home, wanted.id, wanted.sha))
+    index, settings = parts.index, home.settings
+    tasks = published_tasks(catalog_of(snapshot, index), tasks_on(home, index.base, index.base_sha))
+    conditions = conditions_on(home, index.base, index.base_sha)
+    return FitParts(
+        index=index,
+        tasks=tasks,
+        inputs=parts.inputs,
+        encoder=parts.encoder,
+        pool=parts.pool,
+        doras=parts.doras,
+        read=lambda key: read_adapter(adapter_folder(home, key), JUDGED),
+        engine=lambda: engine_here(home, index.base, index.base_sha),
+        base_folder=lambda: model_folder(home, index.base, index.base_sha),
+        outcomes=lambda: outcomes_of(ledger_of(home), tasks, parts.means(), conditions, settings.report),
+        device=choose_device(settings.device),
+    )
+
+
 def open_outputs(home: Home) -> Outputs:
     """Answers from the home's ledger; shards of what it lacks run where the settings say."""
     from flows.outputs.outputs import Outputs, choose_runner, run_shard
@@ -208,6 +248,7 @@ def open_engine(home: Home, base: str, base_sha: str, dtype: str | None = None) 
         capacity=settings.capacity,
         find_adapter=partial(adapter_folder, home),
         passing=JUDGED,
+        read_state=states_of(home).read,
     )
 
 

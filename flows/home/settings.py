@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         RouterOptions()
     )
 
+    fit: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="routers and gates that are trained after a publish: dlp_lora, two_stage"
+    )
+    fit_seconds: float = Field(3600.0, gt=0, description="most seconds of one training")
+    fit_seed: int = Field(0, ge=0, description="of the draws of training")
     gate: Gate = Gate()
     with_weights: bool = Field(False, description="whether the published adapters' files travel with a snapshot")
     keep_snapshots: int = Field(0, ge=0, description="snapshots kept after a publish; 0: all")
@@ -147,6 +152,19 @@ class Settings(BaseSettings):
         """Its package may bring it: not imported before it is used."""
         if value not in STRATEGIES:
             raise ValueError(f"there is no strategy {value!r}: use one of {', '.join(STRATEGIES)}")
+        return value
+
+    @field_validator("fit")
+    @classmethod
+    def _fits(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Better told before an hour of crawling."""
+        if value:
+            from lorauter.train.fits import check_fits
+
+            try:
+                check_fits(value)
+            except SettingError as error:
+                raise ValueError(f"{error.cause} {error.next_step}".removesuffix(".")) from error
         return value
 
     @field_validator("storage")

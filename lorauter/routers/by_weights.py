@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from lorauter.routing.routes import Router
 
 
-def gate_router(name: str, parts: RouterParts) -> TokenGateRouter:
+def gate_router(name: str, parts: RouterParts) -> Router:
     """The gate of that name over all admitted adapters but DoRA; of a trained one, those that it was trained on."""
     left = [key for key in parts.pool if key not in parts.doras]
     if name not in TRAINED:
         return TokenGateRouter(named_gate(name, left))
-    state = parts.state(name)
-    return TokenGateRouter(named_gate(name, set(left).intersection(state.facts["adapters"]), state.sha))
+
+    def make() -> Router:
+        state = parts.state(name)
+        return TokenGateRouter(named_gate(name, set(left).intersection(state.facts["adapters"]), state.sha))
+
+    return LazyRouter(name, make)
 
 
 def logo_router(signal: str, parts: RouterParts) -> LazyRouter:
