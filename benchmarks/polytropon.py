@@ -40,6 +40,7 @@ from flows.demo.base import export_base
 from flows.demo.tasks import build_tasks
 from lorauter.adapters.skills import Skills, mean_skill, task_adapter
 from lorauter.adapters.weights import AdapterWeights
+from lorauter.device import choose_device
 from lorauter.engine.engine import Engine
 from lorauter.evaluation.intervals import drawn_means, interval
 from lorauter.routing.routes import Route
@@ -99,7 +100,7 @@ class Bench:
     def __init__(self, work: Path, plan: Plan) -> None:
         self._work, self._plan = work, plan
         self._folder = export_base(work / "base")
-        self._trainable = frozen_base(self._folder)
+        self._trainable = frozen_base(self._folder, choose_device("auto"))
         self._adapters: dict[str, AdapterWeights] = {}
         self._engine = Engine(self._folder, find_adapter=self._adapters.__getitem__)
         self._tasks = sorted(build_tasks(), key=lambda task: task.name)

@@ -10,6 +10,7 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 | loraretriever | LoraRetriever, arXiv 2402.09997 | encoder |
 | classifier | in the manner of DLP-LoRA, arXiv 2410.01497 | encoder |
 | dlp_lora | DLP-LoRA, arXiv 2410.01497 | encoder, its trained state |
+| mhr, poly | MHR, Poly, arXiv 2211.03831 | encoder, their trained states |
 | clusters | LORAUTER without task labels | encoder |
 | logo, logo_entropy | LoGo, arXiv 2511.07129 | engine |
 | arrow | Arrow, arXiv 2405.11157 | engine that answers: it is a gate |
@@ -42,6 +43,7 @@ from lorauter.routers.lora_retriever import LoraRetrieverRouter
 from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter
 from lorauter.routers.oracle import OracleRouter
 from lorauter.routers.packaged import GuardedMaker
+from lorauter.routers.polytropon import SkillRouter
 from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
 from lorauter.routers.uniform import UniformRouter
@@ -104,10 +106,13 @@ class RouterParts:
         return cast("Fitted", self.fits[name])
 
 
+def _nearest(parts: RouterParts) -> TaskEmbeddingRouter:
+    return TaskEmbeddingRouter(parts.index, parts.encoder, 1, parts.options.temperature)
+
+
 def _lorahub(parts: RouterParts) -> LoraHubRouter:
-    nearest = TaskEmbeddingRouter(parts.index, parts.encoder, 1, parts.options.temperature)
     learned = LearnedMixtures(parts)
-    return LoraHubRouter(nearest, learned, learned.spent)
+    return LoraHubRouter(_nearest(parts), learned, learned.spent)
 
 
 MAJORITY = "majority"
@@ -126,6 +131,8 @@ _BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
         p.index, p.encoder, lambda: p.fitted("classifier", lambda: fit_classifier(p.inputs())), p.options.nucleus
     ),
     "dlp_lora": lambda p: DlpLoraRouter(p.index, p.encoder, lambda: p.state("dlp_lora")),
+    "mhr": lambda p: SkillRouter("mhr", _nearest(p), lambda: p.state("mhr")),
+    "poly": lambda p: SkillRouter("poly", _nearest(p), lambda: p.state("poly")),
     "clusters": lambda p: ClustersRouter(
         p.index,
         p.encoder,

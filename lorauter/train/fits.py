@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from catalog.errors import SettingError
 from lorauter.train.dlp_lora import DlpLoraFit
 from lorauter.train.fit import Fit
+from lorauter.train.polytropon import MHR, POLY
 
-FITS: Mapping[str, Fit] = {fit.name: fit for fit in (DlpLoraFit(),)}
+FITS: Mapping[str, Fit] = {fit.name: fit for fit in (DlpLoraFit(), MHR, POLY)}
 """Router or gate → what trains it. Adding one: a file in this room, and a line here."""
 
 

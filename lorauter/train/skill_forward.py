@@ -22,11 +22,10 @@ from lorauter.adapters.skills import ModuleSkills, Skills, averaged, mixing_weig
 EDGE = 1e-6  # u keeps this far from 0 and 1
 
 
-def frozen_base(folder: Path) -> tuple[Any, Any]:
-    """Model and tokenizer for training: fp32 weights that get no gradient, on cuda where that is there."""
+def frozen_base(folder: Path, device: str = "cpu") -> tuple[Any, Any]:
+    """Model and tokenizer for training: fp32 weights that get no gradient."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
     return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder)
 

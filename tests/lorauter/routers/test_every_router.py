@@ -22,10 +22,12 @@ from lorauter.routing.task_index import EncoderId, TaskIndex, TaskInputs
 
 ASK_THE_BASE = {"logo", "logo_entropy", "lorahub"}
 """They need a model: tests/lorauter/routers/test_logo.py and test_lorahub.py have theirs."""
+LEARN = {"dlp_lora", "mhr", "poly"}
+"""They need a trained state, and have tests of their own."""
 KNOW_NO_TASKS = {"uniform", "random", "oracle", "base", "arrow", "spectr", "lag", "seqr"}
 """Nothing can be masked; the oracle is told the task."""
-NAMES = sorted(ROUTERS.keys() - ASK_THE_BASE)
-KNOW_TASKS = sorted(ROUTERS.keys() - ASK_THE_BASE - KNOW_NO_TASKS - {"clusters"})  # its routes name no tasks
+NAMES = sorted(ROUTERS.keys() - ASK_THE_BASE - LEARN)
+KNOW_TASKS = sorted({*NAMES} - KNOW_NO_TASKS - {"clusters"})  # its routes name no tasks
 EACH = 3  # validation inputs of a task
 
 
