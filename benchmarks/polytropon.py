@@ -35,7 +35,7 @@ import numpy as np
 import torch
 
 from catalog.tasks.metrics import METRICS
-from catalog.tasks.task import Task
+from catalog.tasks.task import Task, content_hash
 from flows.demo.base import export_base
 from flows.demo.tasks import build_tasks
 from lorauter.adapters.skills import Skills, mean_skill, task_adapter
@@ -98,7 +98,7 @@ class Bench:
     """
 
     def __init__(self, work: Path, plan: Plan) -> None:
-        self._work, self._plan = work, plan
+        self._work, self._plan = work / content_hash(asdict(plan), 8), plan
         self._folder = export_base(work / "base")
         self._trainable = frozen_base(self._folder, choose_device("auto"))
         self._adapters: dict[str, AdapterWeights] = {}
@@ -110,16 +110,24 @@ class Bench:
         held = set(random.Random(seed).sample([task.name for task in self._tasks], HELD_OUT))
         trained_on = [task for task in self._tasks if task.name not in held]
         new = [task for task in self._tasks if task.name in held]
-        base = {TRAINED: self._judged(trained_on, None), "mean": self._judged(new, None)}
-        return {BASE: base} | {name: self._finished(seed, name, trained_on, new) for name in SHAPES}
+        return {name: self._finished(seed, name, trained_on, new) for name in (BASE, *SHAPES)}
+
+    def cost(self, seed: int, name: str) -> dict[str, Any]:
+        """What a finished system took."""
+        return dict(json.loads(self._kept(seed, name).read_text(encoding="utf-8"))["cost"])
+
+    def _kept(self, seed: int, name: str) -> Path:
+        return self._work / f"{name}-{seed}.json"
 
     def _finished(self, seed: int, name: str, trained_on: Sequence[Task], new: Sequence[Task]) -> dict[str, Scores]:
-        kept = self._work / f"{name}-{seed}.json"
-        wanted = asdict(self._plan)
-        if kept.exists() and (told := json.loads(kept.read_text(encoding="utf-8")))["plan"] == wanted:
-            return dict(told["scores"])
-        scores, cost = self._system(seed, name, trained_on, new)
-        write_text(kept, json.dumps({"plan": wanted, "cost": cost, "scores": scores}, indent=1) + "\n")
+        kept = self._kept(seed, name)
+        if kept.exists():
+            return dict(json.loads(kept.read_text(encoding="utf-8"))["scores"])
+        if name == BASE:
+            scores, cost = {TRAINED: self._judged(trained_on, None), "mean": self._judged(new, None)}, dict[str, Any]()
+        else:
+            scores, cost = self._system(seed, name, trained_on, new)
+        write_text(kept, json.dumps({"cost": cost, "scores": scores}, indent=1) + "\n")
         return scores
 
     def _system(
@@ -219,11 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             {"column": column, "system": one, "reference": other, "difference": compared(by_seed, column, one, other)}
             for column, one, other in COMPARED
         ],
-        "cost": {
-            f"{name}, seed {seed}": json.loads((args.work / f"{name}-{seed}.json").read_text())["cost"]
-            for seed in by_seed
-            for name in SHAPES
-        },
+        "cost": {f"{name}, seed {seed}": bench.cost(seed, name) for seed in by_seed for name in SHAPES},
     }
     print("\n".join(table(told)))
     if args.json:
