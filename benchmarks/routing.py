@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.text_routers import BASELINES, Embed, Similarities, TextRouter
+from benchmarks.trained_routers import TRAINED
 from catalog.errors import SettingError, TaskError
 from lorauter.routers.discriminant import DiscriminantRouter
 from lorauter.routing.encoder import Encoder
@@ -139,7 +140,7 @@ def ours(inputs: TaskInputs, embed: Embed) -> DiscriminantRouter:
     return DiscriminantRouter(index, Remembering, lambda: inputs)  # type: ignore[arg-type]
 
 
-ROUTERS: dict[str, Make] = {**BASELINES, OURS: ours}
+ROUTERS: dict[str, Make] = {**BASELINES, OURS: ours, **TRAINED}
 
 
 def read_judged(path: Path) -> Judged:

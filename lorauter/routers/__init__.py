@@ -11,6 +11,7 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 | classifier | in the manner of DLP-LoRA, arXiv 2410.01497 | encoder |
 | dlp_lora | DLP-LoRA, arXiv 2410.01497 | encoder, its trained state |
 | mhr, poly | MHR, Poly, arXiv 2211.03831 | encoder, their trained states |
+| two_stage | a reading of LORAUTER in two stages | encoder, its trained state |
 | clusters | LORAUTER without task labels | encoder |
 | logo, logo_entropy | LoGo, arXiv 2511.07129 | engine |
 | arrow | Arrow, arXiv 2405.11157 | engine that answers: it is a gate |
@@ -46,6 +47,7 @@ from lorauter.routers.packaged import GuardedMaker
 from lorauter.routers.polytropon import SkillRouter
 from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
+from lorauter.routers.two_stage import TwoStageRouter
 from lorauter.routers.uniform import UniformRouter
 from lorauter.routers.vector_database import VectorDatabaseRouter
 from lorauter.routing.routes import Router, RouterOptions
@@ -133,6 +135,7 @@ _BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
     "dlp_lora": lambda p: DlpLoraRouter(p.index, p.encoder, lambda: p.state("dlp_lora")),
     "mhr": lambda p: SkillRouter("mhr", _nearest(p), lambda: p.state("mhr")),
     "poly": lambda p: SkillRouter("poly", _nearest(p), lambda: p.state("poly")),
+    "two_stage": TwoStageRouter,
     "clusters": lambda p: ClustersRouter(
         p.index,
         p.encoder,

@@ -56,6 +56,10 @@ class DlpLoraRouter:
         probable = probabilities(logits)
         return routes_of_shares(kept_shares(probable), probable, self._index)
 
+    def similarities(self, queries: Sequence[str]) -> Shares:
+        """Probabilities: (queries, tasks)."""
+        return probabilities(forward(self._layers, self._encoder().encode(queries)))
+
     @cached_property
     def _layers(self) -> list[tuple[Floats, Floats]]:
         """Its weights, with their outputs in the order of the index."""

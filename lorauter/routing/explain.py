@@ -30,6 +30,8 @@ CONFIDENCE = {
     "classifier": "probability of the likeliest task, were the query of one of them",
     "mhr": "cosine of the query to the nearest task, in [-1, 1]; no probability",
     "poly": "cosine of the query to the nearest task, in [-1, 1]; no probability",
+    "dlp_lora": "probability of the likeliest task, were the query of one of them",
+    "two_stage": "cosine of the query to the nearest task in the trained projection, in [-1, 1]; no probability",
     "clusters": "cosine of the query to the nearest cluster of validation inputs, in [-1, 1]; no probability",
     "oracle": "the true task was told",
 }

@@ -41,8 +41,8 @@ class DlpLoraFit:
         "dropout": 0.2,
         "learning_rate": 5e-4,
         "weight_decay": 0.01,
-        "batch": 128,
-        "steps": 600,
+        "batch": 64,
+        "steps": 400,
         "most_train": MOST_TRAIN,
     }
 
@@ -61,13 +61,16 @@ class DlpLoraFit:
 
         options = self.options
         seen, held = _examples(parts)
-        network = _network(seen[0].shape[1], len(parts.index.tasks), seed).to(parts.device)
+        widths = [seen[0].shape[1], *[options["width"]] * 3, len(parts.index.tasks)]
+        network = _network(widths, seed).to(parts.device)
         x, y, weight = (torch.from_numpy(part).to(parts.device) for part in seen)
         held_x, held_y, held_weight = (torch.from_numpy(part).to(parts.device) for part in held)
 
         def loss_of(_step: int, generator: torch.Generator) -> torch.Tensor:
             rows = torch.multinomial(weight.cpu(), options["batch"], replacement=True, generator=generator)
-            kept = (torch.rand(3, len(rows), WIDTH, generator=generator) >= options["dropout"]).to(parts.device)
+            kept = (torch.rand(3, len(rows), options["width"], generator=generator) >= options["dropout"]).to(
+                parts.device
+            )
             hidden = x[rows.to(parts.device)]
             for layer, keep in zip(network[:-1], kept, strict=True):
                 hidden = F.relu(layer(hidden)) * keep / (1 - options["dropout"])
@@ -81,7 +84,7 @@ class DlpLoraFit:
             return float((losses * held_weight).sum() / held_weight.sum())
 
         how = Steps(
-            options["steps"], options["learning_rate"], options["weight_decay"], warm_up=20, every=20, patience=6
+            options["steps"], options["learning_rate"], options["weight_decay"], warm_up=20, every=20, patience=4
         )
         named = {f"layers.{name}": parameter for name, parameter in network.named_parameters()}
         learned = train_steps(named, loss_of, held_out, how, seed, bound_seconds, progress, checkpoint_folder)
@@ -90,11 +93,10 @@ class DlpLoraFit:
         return TrainedState(tensors, facts, {"seconds": learned.seconds})
 
 
-def _network(width_in: int, tasks: int, seed: int) -> torch.nn.ModuleList:
+def _network(widths: Sequence[int], seed: int) -> torch.nn.ModuleList:
     """Linear layers; drawn from a generator of their own, so that no other draw of the process matters."""
     import torch
 
-    widths = [width_in, WIDTH, WIDTH, WIDTH, tasks]
     generator = torch.Generator().manual_seed(seed)
     layers = torch.nn.ModuleList()
     for inner, outer in pairwise(widths):

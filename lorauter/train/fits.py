@@ -8,8 +8,9 @@ from catalog.errors import SettingError
 from lorauter.train.dlp_lora import DlpLoraFit
 from lorauter.train.fit import Fit
 from lorauter.train.polytropon import MHR, POLY
+from lorauter.train.two_stage import TwoStageFit
 
-FITS: Mapping[str, Fit] = {fit.name: fit for fit in (DlpLoraFit(), MHR, POLY)}
+FITS: Mapping[str, Fit] = {fit.name: fit for fit in (DlpLoraFit(), TwoStageFit(), MHR, POLY)}
 """Router or gate → what trains it. Adding one: a file in this room, and a line here."""
 
 

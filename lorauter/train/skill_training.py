@@ -37,14 +37,12 @@ class Sitting:
 
     Args:
         checkpoint_folder: as of `lorauter.train.fit.Fit.train`, and so are bound, seed and progress.
-        checkpoint_seconds: as of `Steps`.
     """
 
     checkpoint_folder: Path
     bound_seconds: float = float("inf")
     seed: int = 0
     progress: Progress = lambda step, steps, loss: None
-    checkpoint_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +142,6 @@ def _train(
         warm_up=max(1, steps // 20),
         every=schedule.look_every,
         patience=schedule.patience,
-        checkpoint_seconds=sitting.checkpoint_seconds,
         rates={LOGITS: schedule.logit_rate},
     )
     with applied.attached(model):

@@ -26,6 +26,7 @@ from lorauter.train.fit import Progress
 from warehouse.storage.files import write_atomically
 
 CHECKPOINT = "steps.safetensors"
+CHECKPOINT_SECONDS = 10.0
 STEPS, PATIENCE, SECONDS = "all steps", "held-out examples", "bound in seconds"
 """Why training ended."""
 _TOLD = 64  # looks at held-out examples that the facts tell of
@@ -58,7 +59,7 @@ class Steps:
     every: int = 50
     patience: int = 5
     clip: float = 1.0
-    checkpoint_seconds: float = 10.0
+    checkpoint_seconds: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
     rates: Mapping[str, float] = field(default_factory=dict)
 
     def highest(self, name: str) -> float:
@@ -105,7 +106,7 @@ class Learned:
 def train_steps(
     parameters: Mapping[str, torch.nn.Parameter],
     loss_of: LossOf,
-    held_out: Callable[[], float],
+    held_out: Callable[[], float] | None,
     how: Steps,
     seed: int,
     bound_seconds: float,
@@ -117,7 +118,8 @@ def train_steps(
     Args:
         parameters: by name, what is trained.
         loss_of: see LossOf; whatever it draws comes from its generator.
-        held_out: the loss on examples that train nothing; called without gradients.
+        held_out: the loss on examples that train nothing; called without gradients. None: all steps are made, and the
+            last parameters are given back.
         how: see `Steps`.
         seed: of the draws.
         bound_seconds: as of `lorauter.train.fit.Fit.train`.
@@ -129,7 +131,7 @@ def train_steps(
     at = run.at
     began, saved = time.monotonic() - at.seconds, time.monotonic()
     ended = STEPS
-    if at.step == 0:
+    if at.step == 0 and held_out is not None:
         run.look(held_out)
     while at.step < how.steps:
         if at.stale >= how.patience:
@@ -149,6 +151,8 @@ def train_steps(
         if due:
             run.save()
             saved = now
+    if held_out is None:
+        run.keep()
     facts = {"steps": at.step, "best_step": at.best_step, "loss": _told(at.looks), "ended": ended}
     return Learned(run.best, facts, at.seconds)
 
@@ -178,18 +182,23 @@ class _Run:
         self.at.total += float(loss.detach())
         self.at.counted += 1
 
-    def look(self, held_out: Callable[[], float]) -> None:
+    def keep(self) -> None:
+        """What is here now is the best."""
+        self.at.best_step, self.best = self.at.step, self._copies()
+
+    def look(self, held_out: Callable[[], float] | None) -> None:
         """At the held-out examples; the best parameters are kept. Raises SettingError where they give no number."""
         with torch.no_grad():
-            seen = float(held_out())
+            seen = float(held_out()) if held_out else 0.0
         at = self.at
         if not math.isfinite(seen + at.total):
             raise SettingError(
                 f"Training left all bounds at step {at.step}.", "Look at its examples, or choose another seed."
             )
         if seen < at.best:
-            at.best, at.best_step, at.stale, self.best = seen, at.step, 0, self._copies()
-        else:
+            at.best, at.stale = seen, 0
+            self.keep()
+        elif held_out is not None:
             at.stale += 1
         if at.counted:
             at.looks.append([at.step, at.total / at.counted, seen])
