@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from catalog.tasks.task import CHAT, Task
 from flows.home.adapter_files import AdapterFiles
 from flows.home.home import Home
+from lorauter.trained.task_adapters import read_task_key
 from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.migrations import check_format
 from warehouse.plans.plan import Conditions
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from flows.home.settings import Settings
     from flows.outputs.outputs import Outputs
     from flows.score.embeddings import Embeddings
+    from lorauter.compositions.task_adapters import TaskAdapters
     from lorauter.engine.engine import Engine
     from lorauter.routers import RouterParts
     from lorauter.routing.encoder import Encoder
@@ -75,8 +77,19 @@ def hub_of(home: Home) -> Hub:
 
 
 def adapter_folder(home: Home, key: str) -> Path:
-    """Folder of an adapter's files: here, in a snapshot published with weights, or downloaded."""
+    """Folder of an adapter's files: here, in a snapshot published with weights, or downloaded; or made of a trained
+    state."""
+    if read_task_key(key) is not None:
+        return task_adapters_of(home).folder(key)
     return AdapterFiles(hub_of(home), home.snapshots).fetch(key)
+
+
+@lru_cache(maxsize=8)
+def task_adapters_of(home: Home) -> TaskAdapters:
+    """Adapters that trained states make, one a task; made once, in the home."""
+    from lorauter.compositions.task_adapters import TaskAdapters
+
+    return TaskAdapters(states_of(home).read, home.root / "task_adapters")
 
 
 def model_folder(home: Home, repo: str, sha: str) -> Path:

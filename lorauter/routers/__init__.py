@@ -10,6 +10,7 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 | loraretriever | LoraRetriever, arXiv 2402.09997 | encoder |
 | classifier | in the manner of DLP-LoRA, arXiv 2410.01497 | encoder |
 | dlp_lora | DLP-LoRA, arXiv 2410.01497 | encoder, its trained state |
+| mhr, poly | MHR, Poly, arXiv 2211.03831 | encoder, their trained states |
 | two_stage | a reading of LORAUTER in two stages | encoder, its trained state |
 | clusters | LORAUTER without task labels | encoder |
 | logo, logo_entropy | LoGo, arXiv 2511.07129 | engine |
@@ -46,6 +47,7 @@ from lorauter.routers.lora_retriever import LoraRetrieverRouter
 from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter
 from lorauter.routers.oracle import OracleRouter
 from lorauter.routers.packaged import GuardedMaker
+from lorauter.routers.polytropon import SkillRouter
 from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.retrieved_gate import lora_flow_router, ramole_router
 from lorauter.routers.task_embedding import TaskEmbeddingRouter
@@ -110,10 +112,13 @@ class RouterParts:
         return cast("Fitted", self.fits[name])
 
 
+def _nearest(parts: RouterParts) -> TaskEmbeddingRouter:
+    return TaskEmbeddingRouter(parts.index, parts.encoder, 1, parts.options.temperature)
+
+
 def _lorahub(parts: RouterParts) -> LoraHubRouter:
-    nearest = TaskEmbeddingRouter(parts.index, parts.encoder, 1, parts.options.temperature)
     learned = LearnedMixtures(parts)
-    return LoraHubRouter(nearest, learned, learned.spent)
+    return LoraHubRouter(_nearest(parts), learned, learned.spent)
 
 
 MAJORITY = "majority"
@@ -132,6 +137,8 @@ _BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
         p.index, p.encoder, lambda: p.fitted("classifier", lambda: fit_classifier(p.inputs())), p.options.nucleus
     ),
     "dlp_lora": lambda p: DlpLoraRouter(p.index, p.encoder, lambda: p.state("dlp_lora")),
+    "mhr": lambda p: SkillRouter("mhr", _nearest(p), lambda: p.state("mhr")),
+    "poly": lambda p: SkillRouter("poly", _nearest(p), lambda: p.state("poly")),
     "two_stage": TwoStageRouter,
     "clusters": lambda p: ClustersRouter(
         p.index,

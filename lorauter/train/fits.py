@@ -9,10 +9,11 @@ from lorauter.train.dlp_lora import DlpLoraFit
 from lorauter.train.fit import Fit
 from lorauter.train.lora_flow import LoraFlowFit
 from lorauter.train.meteora import MeteoraFit
+from lorauter.train.polytropon import MHR, POLY
 from lorauter.train.ramole import RamoleFit
 from lorauter.train.two_stage import TwoStageFit
 
-_ALL: tuple[Fit, ...] = (DlpLoraFit(), TwoStageFit(), MeteoraFit(), RamoleFit(), LoraFlowFit())
+_ALL: tuple[Fit, ...] = (DlpLoraFit(), TwoStageFit(), MeteoraFit(), RamoleFit(), LoraFlowFit(), MHR, POLY)
 FITS: Mapping[str, Fit] = {fit.name: fit for fit in _ALL}
 """Router or gate → what trains it. Adding one: a file in this room, and a line here."""
 

@@ -25,11 +25,13 @@ from lorauter.trained.state import TrainedState
 
 ASK_THE_BASE = {"logo", "logo_entropy", "lorahub"}
 """They need a model: tests/lorauter/routers/test_logo.py and test_lorahub.py have theirs."""
+SKILLS = {"mhr", "poly"}
+"""Their adapters are made of the trained state; they have tests of their own."""
 KNOW_NO_TASKS = {"uniform", "random", "oracle", "base", "arrow", "spectr", "lag", "seqr"}
 """Nothing can be masked; the oracle is told the task."""
 FITTED = ("dlp_lora", "two_stage")
-NAMES = sorted(ROUTERS.keys() - ASK_THE_BASE - TRAINED)  # test_trained_gate_routers.py has those
-KNOW_TASKS = sorted(ROUTERS.keys() - ASK_THE_BASE - TRAINED - KNOW_NO_TASKS - {"clusters"})  # its routes name no tasks
+NAMES = sorted(ROUTERS.keys() - ASK_THE_BASE - TRAINED - SKILLS)  # test_trained_gate_routers.py has those
+KNOW_TASKS = sorted({*NAMES} - KNOW_NO_TASKS - {"clusters"})  # its routes name no tasks
 EACH = 3  # validation inputs of a task
 
 
