@@ -153,6 +153,9 @@ def train_steps(
             saved = now
     if held_out is None:
         run.keep()
+    elif ended == SECONDS and at.counted:  # a bound between two looks must not throw away the steps since the last
+        run.look(held_out)
+        at.seconds = time.monotonic() - began
     facts = {"steps": at.step, "best_step": at.best_step, "loss": _told(at.looks), "ended": ended}
     return Learned(run.best, facts, at.seconds)
 
