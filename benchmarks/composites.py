@@ -7,6 +7,7 @@ Knows: what they are made of, how a text is scored part by part. Does not know: 
 What mixes adapters token by token should gain here: the demo's own tasks need one skill each.
 
 - three_N         three inputs in one prompt, numbered; the answer is their three answers, joined by "; ".
+- turn_N          the same three as a talk: two are asked and answered, the third is asked; its answer is wanted.
 - letter_record   a letter, formal or not, and a record: a greeting of the same register, then the record as a sentence.
 - plural_past     a noun and a verb: the plural of one, the past of the other.
 
@@ -32,12 +33,15 @@ TRIPLES = 4
 JOINED = "; "
 GREETINGS = {"yes": "Dear reader", "no": "Hey there"}
 
+PAIRS = {"letter_record": ("formal_letter", "record_sentence"), "plural_past": ("noun_plural", "verb_past")}
+"""Task of two skills → the demo's tasks of the first and of the second part."""
+
 DrawPair = Callable[[random.Random, bool], tuple[Slots, tuple[str, str]]]
 """(rng, is it for test?) -> the fields of a phrasing, and both parts of the answer."""
 
 
 def composite_tasks() -> tuple[Task, ...]:
-    """All of them: the triples, then the pairs."""
+    """Those whose answer is joined of parts: the triples, then the pairs."""
     return (*three_in_one(), *two_in_one())
 
 
@@ -58,9 +62,51 @@ def score_parts(task: Task, text: str, target: str) -> float:
 
 def three_in_one() -> tuple[Task, ...]:
     """`TRIPLES` tasks, each of three demo tasks whose answers are right or wrong; which ones is drawn."""
+    return tuple(_triple(name, tasks) for name, tasks in _triples().items())
+
+
+def three_in_turn() -> tuple[Task, ...]:
+    """As many as triples, of the same tasks and inputs. An adapter that knows the third task can answer; one that takes
+    the prompt for another task's cannot."""
+    return tuple(_talk(name.replace("three", "turn"), tasks) for name, tasks in _triples().items())
+
+
+def _talk(name: str, tasks: Sequence[Task]) -> Task:
+    rng = random.Random(f"{SEED}:{name}")
+    last = tasks[-1]
+
+    def example(parts: Sequence[Example]) -> Example:
+        *before, asked = zip(tasks, parts, strict=True)
+        told = [f"{task.prompt(part.input)} {part.target}\n\n" for task, part in before]
+        return Example("".join(told) + last.prompt(asked[1].input), asked[1].target)
+
+    def examples(splits: Sequence[Sequence[Example]], count: int) -> tuple[Example, ...]:
+        drawn = [rng.sample(split, count) for split in splits]
+        return tuple(example(parts) for parts in zip(*drawn, strict=True))
+
+    return Task(
+        name=name,
+        metric=last.metric,
+        train=examples([task.train for task in tasks], TRAIN),
+        validation=examples([task.validation for task in tasks], VALIDATION),
+        test=examples([task.test for task in tasks], TEST),
+        template="{input}",
+        max_new_tokens=last.max_new_tokens,
+        description=f"One after the other: {', '.join(task.name for task in tasks)}.",
+        domain="three_in_turn",
+    )
+
+
+def parts_of_composites() -> dict[str, tuple[str, ...]]:
+    """Composite task → the demo's tasks that its parts are of, in their order."""
+    triples = {name: tuple(task.name for task in tasks) for name, tasks in _triples().items()}
+    return triples | {name.replace("three", "turn"): tasks for name, tasks in triples.items()} | PAIRS
+
+
+def _triples() -> dict[str, list[Task]]:
     simple = [task for task in build_tasks() if task.metric == "exact_match"]
     rng = random.Random(f"{SEED}:triples")
-    return tuple(_triple(f"three_{number}", rng.sample(simple, 3)) for number in range(TRIPLES))
+    return {f"three_{number}": rng.sample(simple, 3) for number in range(TRIPLES)}
 
 
 def _triple(name: str, tasks: Sequence[Task]) -> Task:
@@ -177,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args(arguments).folder
-    for task in composite_tasks():
+    for task in (*composite_tasks(), *three_in_turn()):
         print(store_task(folder, task))
 
 

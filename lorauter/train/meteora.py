@@ -6,7 +6,9 @@ Knows: the gate's loss. Does not know: how trained gates weigh when answers are 
          + 50 × cross-entropy of the gates' logits with the task's adapter, over modules and tokens that are no padding
 
 as in the published code, whose descriptions say that gates alone are trained, and whose script trains the adapters too.
-Ours trains the gates alone. The paper has 15,000 steps; ours end with held-out examples, a number of steps, or a bound.
+Ours trains the gates alone. The paper has 15,000 steps at 5e-4; ours are fewer, and end with held-out examples, a
+number of steps, or a bound. So the rate is higher: after 40 steps on the demo's 14 tasks the cross-entropy of the gates'
+logits on held-out texts is 1.05 at 2e-2, 1.60 at 5e-3, and near its start of 2.65 at 5e-4.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class MeteoraFit:
 
     def __init__(self, **options: Any) -> None:
         self.options: Mapping[str, Any] = {
-            "learning_rate": 5e-4,
+            "learning_rate": 2e-2,
             "warm_up": 0.005,
             "coefficient": 50.0,
             "steps": 400,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.composites import composite_tasks, main, score_parts
+from benchmarks.composites import composite_tasks, main, parts_of_composites, score_parts, three_in_turn
 from catalog.tasks.task import content_hash
 from flows.demo.tasks import build_tasks
 from warehouse.tasks.folder import read_tasks
@@ -40,6 +40,19 @@ def test_a_triple_asks_three_demo_tasks_from_the_same_split_of_each() -> None:
         assert known[line.removeprefix(f"{number}. ")] == answer
 
 
+def test_a_talk_answers_two_tasks_and_asks_the_third() -> None:
+    demo = {task.name: task for task in build_tasks()}
+    task = three_in_turn()[0]
+    names = parts_of_composites()[task.name]
+
+    told, other, asked = task.prompt(task.test[0].input).split("\n\n")
+
+    known = {demo[names[-1]].prompt(e.input): e.target for e in demo[names[-1]].test}
+    assert known[asked] == task.test[0].target
+    for name, shown in zip(names, (told, other), strict=False):
+        assert shown in {f"{demo[name].prompt(e.input)} {e.target}" for e in demo[name].test}
+
+
 def test_a_letter_and_a_record_give_a_greeting_and_a_sentence() -> None:
     targets = [example.target.split("; ") for example in TASKS["letter_record"].train]
 
@@ -65,4 +78,4 @@ def test_the_program_writes_task_folders(tmp_path: Path) -> None:
     assert content_hash([e.content for e in written["plural_past"].test]) == content_hash(
         [e.content for e in TASKS["plural_past"].test]
     )
-    assert written.keys() == TASKS.keys()
+    assert written.keys() == {*TASKS, "turn_0", "turn_1", "turn_2", "turn_3"}
