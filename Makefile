@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy bench-formats bench-polytropon soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy bench-formats bench-polytropon bench-learned soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -57,6 +57,12 @@ bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format
 
 bench-polytropon: $(VENV)/.whole  ## MHR, Poly and one shared LoRA of as many parameters, on tasks of training and on new ones; about an hour on half a core
 	$(BIN)/python -m benchmarks.polytropon --work $(LORAUTER_HOME)/polytropon --json benchmarks/results/polytropon.json
+
+LEARNED := $(LORAUTER_HOME)/learned
+
+bench-learned: $(VENV)/.whole  ## learned routers and gates against controls, three seeds each; about an hour and a half on one core
+	test -d $(LEARNED)/home/snapshots || $(BIN)/lorauter --home $(LEARNED)/home demo
+	$(BIN)/python -m benchmarks.learned --home $(LEARNED)/home --work $(LEARNED) --json benchmarks/results/learned.json
 
 soak-crawl: $(VENV)/.whole  ## 200 crawls killed at random moments under random faults; the ledger must not change
 	$(BIN)/python -m benchmarks.soak_crawl --crawls 200 --processes 5
