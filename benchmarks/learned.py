@@ -94,13 +94,13 @@ class Job:
 
 
 def jobs_of(seeds: Sequence[int], worlds: Sequence[str], systems: Sequence[str]) -> list[Job]:
-    """All jobs in their order: what nobody can do without comes first, then seed after seed."""
+    """All jobs in their order: controls, then seed after seed."""
     first = seeds[0]
     jobs: list[Job] = []
     for seed in seeds:
-        jobs += [Job(FIT, name, seed, lambda bench, n=name, s=seed: _fit(bench, n, s)) for name in systems]  # type: ignore[misc]
         if seed == first:
             jobs += [job for world in worlds if world != learned_few.FEW for job in _controls(world, first)]
+        jobs += [Job(FIT, name, seed, lambda bench, n=name, s=seed: _fit(bench, n, s)) for name in systems]  # type: ignore[misc]
         for world in worlds:
             if world in ONCE and seed != first:
                 continue
