@@ -50,10 +50,11 @@ bench-noisy: $(VENV)/.whole  ## quality as spoilt adapters join the pool, 20 to 
 
 FORMATS := $(LORAUTER_HOME)/formats
 
-bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's; about half an hour on one core beside other work, two thirds of it training
+bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's, and of mixtures of formats; about 50 minutes on one core beside other work, 20 of them training
 	$(BIN)/python -m benchmarks.formats_pool --out $(FORMATS)
 	$(BIN)/python -m benchmarks.formats --pool $(FORMATS) --race --json benchmarks/results/formats.json
 	$(BIN)/python -m benchmarks.formats_requests --json benchmarks/results/formats-requests.json
+	$(BIN)/python -m benchmarks.formats_rows --pool $(FORMATS) --json benchmarks/results/formats-rows.json
 
 soak-crawl: $(VENV)/.whole  ## 200 crawls killed at random moments under random faults; the ledger must not change
 	$(BIN)/python -m benchmarks.soak_crawl --crawls 200 --processes 5

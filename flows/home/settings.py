@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         0.4, gt=0, lt=1, description="share of a task's validation set that chooses nothing and scores the winner"
     )
     formats: Literal["task", "detected"] = Field(
-        "task", description="whether adapters race in the task's own prompt format alone, or in those they say too"
+        "detected", description="whether adapters race in the task's own prompt format alone, or in those they say too"
     )
     unconfirmed: Literal["publish", "base"] = Field(
         "publish", description="what a task publishes where held-back examples do not confirm the race's choice"

@@ -12,18 +12,19 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from catalog.adapters.adapter import AdapterId
 from catalog.adapters.parse import Problem, parse_config
 from catalog.bases.base import Base
 from catalog.chunks import chunks
-from catalog.errors import LorauterError
+from catalog.errors import HubError, LorauterError
 from catalog.formats.detect import NO_ANSWER, REPO_CHAT, Evidence, RepoSays, detect, detector_version, is_copy
 from catalog.formats.format import PromptFormat
 from catalog.formats.repo_files import lacking_tokens
-from catalog.formats.tried import formats_to_try
-from catalog.hub.models import is_whole
+from catalog.formats.tried import Tried, formats_to_try
+from catalog.hub.models import fetch_tokenizer
 from catalog.tasks.task import content_hash
 from catalog.wanted import Wanted
 from flows.score.prompt_files import FLUSH, read_prompt_files
@@ -66,11 +67,13 @@ class Formats:
         read_prompt_files(self.ledger, self.hub, self.wanted, adapters)
 
     def detect(self, base: Base, adapters: Collection[str]) -> None:
-        """Bring the evidence on adapters whose files were read up to date; makes no request.
+        """Bring the evidence on adapters whose files were read up to date.
 
-        The base's own chat template tells a copy of it from a template of one's own: it is looked at where the base is
-        on this disk, and not downloaded.
+        The base's own chat template tells a copy of it from a template of one's own: the base's tokenizer files are
+        downloaded for it, once a commit.
         """
+        if not adapters:
+            return
         stored, reads = StoredPromptFiles(self.ledger), StoredReads(self.ledger)
         base_template = self._base_template(base)
         due = self._due(base.id, {key for key in adapters if key in stored}, base_template, stored, reads)
@@ -100,15 +103,12 @@ class Formats:
                 self.waiting.update(key for key, made in rendered.items() if made.slow)
                 advance(len(part))
 
-    def to_try(self, base: Base, adapters: Collection[str]) -> dict[str, list[PromptFormat]]:
-        """The formats that the evidence names, by adapter, the surest first; of BASE its own chat template.
-
-        A base that is not on this disk yet has none to try: the next run knows it.
-        """
+    def to_try(self, base: Base, adapters: Collection[str]) -> dict[str, list[Tried]]:
+        """The formats that the evidence names, by adapter, the surest first; of BASE its own chat template."""
         chat = self._base_chat(base)
         evidence_of = StoredFormats(self.ledger, base.id).of(adapters)
         to_try = {key: tried for key, evidence in evidence_of.items() if (tried := formats_to_try(evidence, chat))}
-        return {**to_try, BASE: [chat]} if chat and to_try else to_try
+        return {**to_try, BASE: [chat]} if chat else to_try
 
     def _rendered(self, says: Mapping[str, RepoSays]) -> dict[str, _Rendered]:
         """What every adapter's chat template comes to; each is rendered once, however many repos have it."""
@@ -121,18 +121,26 @@ class Formats:
         return {key: every[chats[key]] if key in chats else _Rendered() for key in says}
 
     def _base_chat(self, base: Base) -> PromptFormat | None:
-        folder = self.hub.local(base.id, base.sha)
-        if not is_whole(folder):
-            return None
+        folder = self._tokenizer_folder(base)
         try:
-            return base_chat_format(folder, base.id)
-        except LorauterError:
-            return None  # it has no template, or one that cannot be used
+            return base_chat_format(folder, base.id) if folder else None
+        except (LorauterError, OSError, ValueError):
+            return None  # it has no tokenizer, no template, or one that cannot be used
 
     def _base_template(self, base: Base) -> str:
-        """The base's own chat template; "" where it has none, or is not on this disk."""
-        folder = self.hub.local(base.id, base.sha)
-        return base_chat_template(folder) if is_whole(folder) else ""
+        """The base's own chat template; "" where it has none, or the hub does not give it."""
+        folder = self._tokenizer_folder(base)
+        return base_chat_template(folder) if folder else ""
+
+    def _tokenizer_folder(self, base: Base) -> Path | None:
+        """The base's tokenizer files, brought before anything is scored: its weights may be on other machines only.
+
+        None where the hub does not give them: then a run that needs no new outputs still goes on.
+        """
+        try:
+            return fetch_tokenizer(self.hub, base.id, base.sha)
+        except HubError:
+            return None
 
     def _due(
         self, base: str, adapters: Collection[str], base_template: str, stored: StoredPromptFiles, reads: StoredReads

@@ -34,7 +34,7 @@ from warehouse.tasks.folder import read_tasks, store_task
 
 CHAT = of_template("<user>{input}</><me>", stops=("</>",))
 FRAMES = ("What colour is the {} in the painting?", "Which pet barks or purrs, number {}?")
-TrainedIn = Mapping[str, Sequence[PromptFormat]]
+TrainedIn = Mapping[str, Sequence[PromptFormat | None]]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_format_that_does_no_better_changes_nothing_that_is_published(home: Ho
     ann = key_of(home, "ann/colours")
     plain = score(home)
 
-    told = score(home, {ann: [PromptFormat("odd", "{input} ??? ")]})
+    told = score(home, {ann: [None, PromptFormat("odd", "{input} ??? ")]})
 
     assert [(one.best, one.report) for one in told.tasks] == [(one.best, one.report) for one in plain.tasks]
     assert all(ann not in one.race.formats for one in told.tasks)
