@@ -3,8 +3,8 @@
 Knows: scores, probes, epochs. Does not know: what an arm or a context stands for, where rewards come from.
 
 Fast: the arm of the best cache-aware score (lorauter/bandit/arms). Slow: at an epoch's end, the cache that would have
-served the epoch's contexts best (lorauter/bandit/cache_choice). POLAR has epochs of one length. POLAR+ doubles
-them, and probes: in every epoch each arm gets at least ⌈κ d ln T⌉ rewards, T the requests up to the epoch's end. Here probes are
+served the epoch's contexts best (lorauter/bandit/cache_choice). POLAR has epochs of one length. POLAR+ doubles them
+and probes: in every epoch each arm gets ⌈κ d ln T⌉ rewards or more, T the requests up to its end. Here probes are
 spread over the epoch by chance, and rewards that an arm gets without a probe count too. So an arm's probability follows
 from the state alone: answers may be made in any order, and their propensity is known.
 
@@ -44,11 +44,11 @@ class PolarOptions:
     """
 
     size: int = 5
-    beta: float = 0.3
+    beta: float = 1.0
     ridge: float = 1.0
     first_epoch: int = 256
     doubling: bool = True
-    kappa: float = 0.1
+    kappa: float = 0.05
     penalty: bool = True
 
     def __post_init__(self) -> None:
@@ -96,13 +96,13 @@ class Polar:
     @property
     def length(self) -> int:
         """Requests of the present epoch."""
-        return self.options.first_epoch << (self.epoch if self.options.doubling else 0)
+        return int(self.options.first_epoch << (self.epoch if self.options.doubling else 0))
 
     @property
     def quota(self) -> int:
         """Rewards that each arm gets in the present epoch at least."""
         d = self.arms.b.shape[-1]
-        return ceil(self.options.kappa * d * log(self.total - self.seen + self.length + 1))
+        return ceil(self.options.kappa * int(d) * log(self.total - self.seen + self.length + 1))
 
     def best(self, x: Floats) -> Ints:
         """(*L,), the arm of the best score in a context (*L, d); of equal ones the first."""
