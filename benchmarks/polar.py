@@ -134,7 +134,7 @@ def _interval(values: Floats) -> dict[str, float]:
 
 
 def _slope(of_points: Sequence[Floats], points: Sequence[int]) -> dict[str, float] | None:
-    """Of log mean regret over log requests, with a bootstrap over seeds; None where a mean is not above 0, or few are."""
+    """Of log mean regret over log requests, by a bootstrap over seeds; None where a mean is not above 0."""
     regrets = np.stack(of_points)
     drawn = np.random.default_rng(0).integers(regrets.shape[1], size=(_DRAWS, regrets.shape[1]))
     means = np.concatenate([regrets.mean(axis=1)[None], regrets[:, drawn].mean(axis=2).T])

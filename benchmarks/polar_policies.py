@@ -107,7 +107,7 @@ class Baseline:
             told = np.where(self.cached | (self._costs == 0), told, -np.inf)
         best = told.argmax(-1)
         anyone = np.minimum(draw / max(self._habit.epsilon, 1e-9) * told.shape[-1], told.shape[-1] - 1)
-        return np.where(draw < self._habit.epsilon, anyone.astype(np.int64), best)
+        return np.asarray(np.where(draw < self._habit.epsilon, anyone.astype(np.int64), best))
 
     def learn(self, arm: Ints, x: Floats, reward: Floats) -> Floats | float:
         """As `Policy`."""

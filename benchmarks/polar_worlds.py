@@ -170,7 +170,7 @@ def _contexts(outcomes: Outcomes, told: dict[str, dict[str, list[float]]], folde
     """(tasks, examples, d): coordinates and a constant, of length 1, in the outcomes' order of examples."""
     rows = [[told[task][example] for example in examples] for task, examples in _examples(outcomes, folder).items()]
     found: npt.NDArray[np.float64] = np.array(rows)
-    return np.concatenate([found, np.ones((*found.shape[:2], 1))], axis=-1) / np.sqrt(2)
+    return np.asarray(np.concatenate([found, np.ones((*found.shape[:2], 1))], axis=-1) / np.sqrt(2))
 
 
 def _examples(outcomes: Outcomes, folder: Path) -> dict[str, list[str]]:
