@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING
 
 from catalog.errors import HubDown, HubRefusal, SettingError
 from lorauter.routers import ROUTERS, RouterParts, no_engine
-from lorauter.routers.polar import fresh_policy
 from lorauter.routing.fallback import without
 from lorauter.routing.filters import refused
 from lorauter.routing.routes import Router, RouterOptions
-from lorauter.routing.task_index import EncoderId, TaskIndex, load_doras, load_index, load_inputs, load_means, load_pool
+from lorauter.routing.task_index import EncoderId, load_doras, load_index, load_inputs, load_means, load_pool
 from warehouse.snapshots.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
-    from lorauter.bandit.state import PolarState
     from lorauter.engine.engine import Engine
     from lorauter.routing.encoder import Encoder
 
@@ -41,7 +39,6 @@ def load(
     engine: Callable[[], Engine] = no_engine,
     prompt_of: Callable[[str], str] = str,
     encoder_dtype: str = "float32",
-    policy: Callable[[TaskIndex], PolarState] = fresh_policy,
 ) -> Router:
     """A router over a snapshot folder.
 
@@ -57,7 +54,6 @@ def load(
         engine: gives one on the base, for routers that let the base read the query; called when first needed.
         prompt_of: for those, query → prompt as it is answered; left out, the query as it is.
         encoder_dtype: what queries are embedded in; "auto" is bfloat16 where the machine is fast in it.
-        policy: gives what the router `polar` has learned; left out, nothing.
 
     Raises:
         SnapshotError: the folder is no snapshot, or damaged.
@@ -66,7 +62,7 @@ def load(
     ROUTERS.check(router)
     snapshot = open_snapshot(Path(folder))
     parts = open_parts(snapshot, base=base, options=options, encoder=encoder, truth=truth, encoder_dtype=encoder_dtype)
-    parts = replace(parts, engine=engine, prompt_of=prompt_of, policy=policy)
+    parts = replace(parts, engine=engine, prompt_of=prompt_of)
     return ROUTERS[router](parts_without(parts, snapshot, gone))
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from lorauter.routers import RouterParts
     from lorauter.routing.encoder import Encoder
     from lorauter.routing.routes import Router
-    from lorauter.routing.task_index import TaskIndex
     from warehouse.snapshots.snapshot import Snapshot
 
 
@@ -114,30 +113,17 @@ def open_router(
 ) -> Router:
     """A router of the settings' base over a snapshot; encoder and base come when they are needed, from the home's hub.
 
-    Args: as `lorauter.loading.load`; the policy is the home's current one where left out.
+    Args and errors: as `lorauter.loading.load`; the policy is the home's current one where left out.
     """
     from lorauter.bandit.state import with_arms
-    from lorauter.loading import load
-    from lorauter.routing.task_index import load_index
+    from lorauter.loading import parts_without
+    from lorauter.routers import ROUTERS
 
-    def policy_for(index: TaskIndex) -> PolarState:
-        return with_arms(policy, index.adapters) if policy else policies_of(home).current(index)
-
-    def engine() -> Engine:
-        index = load_index(snapshot, home.settings.base)
-        return engine_here(home, index.base, index.base_sha)
-
-    return load(
-        snapshot.folder,
-        base=home.settings.base,
-        router=name,
-        options=home.settings.routing,
-        encoder=lambda wanted: model_folder(home, wanted.id, wanted.sha),
-        gone=gone,
-        engine=engine,
-        encoder_dtype=home.settings.encoder_dtype,
-        policy=policy_for,
-    )
+    ROUTERS.check(name)
+    parts = router_parts(home, snapshot)
+    if policy:
+        parts = replace(parts, policy=lambda index: with_arms(policy, index.adapters))
+    return ROUTERS[name](parts_without(parts, snapshot, gone))
 
 
 def policies_of(home: Home) -> PolicyFolder:

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from catalog.errors import SettingError
 from catalog.tasks.task import content_hash
@@ -107,6 +105,8 @@ def with_arms(state: PolarState, published: Iterable[str], also: Iterable[str] =
 
 def write_state(path: Path, state: PolarState) -> None:
     """Write the file, whole or not at all. Equal states give equal files."""
+    from safetensors.numpy import save_file
+
     polar = state.polar
     contexts = np.stack(polar.contexts) if polar.contexts else np.zeros((0, state.basis.d))
     arrays = {
@@ -134,6 +134,8 @@ def read_state(path: Path) -> PolarState:
     Raises:
         SettingError: it is damaged, of another version, or its parts do not fit together.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES} bytes")

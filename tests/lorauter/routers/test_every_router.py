@@ -22,7 +22,7 @@ from lorauter.routing.task_index import EncoderId, TaskIndex, TaskInputs
 
 ASK_THE_BASE = {"logo", "logo_entropy", "lorahub"}
 """They need a model: tests/lorauter/routers/test_logo.py and test_lorahub.py have theirs."""
-KNOW_NO_TASKS = {"uniform", "random", "oracle", "base", "arrow", "spectr", "lag", "seqr"}
+KNOW_NO_TASKS = {"uniform", "random", "oracle", "base", "arrow", "spectr", "lag", "seqr", "polar"}
 """Nothing can be masked; the oracle is told the task."""
 NAMES = sorted(ROUTERS.keys() - ASK_THE_BASE)
 KNOW_TASKS = sorted(ROUTERS.keys() - ASK_THE_BASE - KNOW_NO_TASKS - {"clusters"})  # its routes name no tasks
