@@ -53,6 +53,7 @@ FORMATS := $(LORAUTER_HOME)/formats
 bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's; about half an hour on one core beside other work, two thirds of it training
 	$(BIN)/python -m benchmarks.formats_pool --out $(FORMATS)
 	$(BIN)/python -m benchmarks.formats --pool $(FORMATS) --race --json benchmarks/results/formats.json
+	$(BIN)/python -m benchmarks.formats_rows --pool $(FORMATS) --json benchmarks/results/formats-rows.json
 
 bench-polar: $(VENV)/.whole  ## regret of the bandit POLAR and of ten other ways to route and cache, simulated; about 10 minutes on one core
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.polar --json benchmarks/results/polar.json --plot benchmarks/results/polar.svg

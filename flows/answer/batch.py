@@ -24,6 +24,7 @@ from flows.answer.routes import Routes
 from flows.screen.progress import Advance, stage
 from lorauter.compositions.serving import served
 from lorauter.engine.decoding import spelled as spelled_decoding
+from lorauter.engine.decoding import with_stops
 from lorauter.gates.protocol import GatedRoute
 from lorauter.routers import MAJORITY, POLAR
 from lorauter.routing.policy_route import PolicyRoute
@@ -164,8 +165,7 @@ class _Batch:
         """The batch's own; a format's stops end its answers too, unless a person said what does."""
         if not prompt.stops or self._options.stop is not None:
             return self._conditions
-        stops = [*self._options.stops, *prompt.stops]
-        return replace(self._conditions, decoding=spelled_decoding(self._options.decoding, stops))
+        return replace(self._conditions, decoding=with_stops(self._conditions.decoding, prompt.stops))
 
     def _work(self, query: Query, route: Routed, prompt: Prompt) -> Work:
         mixture, composition = served(route, self._composition)

@@ -17,6 +17,7 @@ from lorauter.routing.filters import filters_of, refused
 from lorauter.routing.routes import Routed, RouterOptions, TaskMatch, added_up
 from lorauter.routing.task_index import load_index
 from warehouse.records.published import AdapterRow, BestRow, ScoreRow, read_published
+from warehouse.records.published_tasks import scored_evidence
 from warehouse.snapshots.snapshot import Snapshot
 
 OTHERS = 3  # runners-up told a task
@@ -33,7 +34,9 @@ CONFIDENCE = {
 DRAWN_FROM_ALL = ("uniform", "random")  # routers of what any task publishes
 _UNCONFIRMED = "the race's choice gains nothing on examples that did not choose it"
 _SET_ASIDE = "set aside: it gains nothing on examples that did not choose it"
-_PUBLISHED = ("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error", "format")
+_PUBLISHED = (
+    *("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error", "format", "base_format"),
+)
 _MET = ("adapter", "n", "mean", "standard_error", "lift", "lift_standard_error", "lift_n", "rung", "why", "format")
 
 
@@ -66,6 +69,7 @@ class Explainer:
         self._used = dict(zip(left.tasks, used, strict=True))
         self._best = {row.task: row for row in read_published(snapshot, BestRow, base)}
         self._adapters = {row.adapter: row for row in read_published(snapshot, AdapterRow, base)}
+        self._evidence = scored_evidence(snapshot, base)
         self._met: dict[str, list[ScoreRow]] = {}
         scores = read_published(snapshot, ScoreRow, base)
         for row in sorted(scores, key=lambda row: (-row.mean, -row.n, row.adapter)):
@@ -123,7 +127,7 @@ class Explainer:
             "task": match.task,
             "similarity": match.similarity,
             "weight": match.weight,
-            "published": {name: getattr(best, name) for name in _PUBLISHED},
+            "published": {**{name: getattr(best, name) for name in _PUBLISHED}, **self._known_from(best)},
             "used": used,
             "used_because": self._why_used(best, used),
             "selection": next((self._score(row, best) for row in met if row.adapter == used), None),
@@ -145,7 +149,12 @@ class Explainer:
         told = {name: getattr(row, name) for name in _MET}
         if row.adapter and row.adapter == best.set_aside:
             told["why"] = f"{_SET_ASIDE}; {row.why}"
-        return {**told, **self._standing(row.adapter)}
+        return {**told, **self._known_from(row), **self._standing(row.adapter)}
+
+    def _known_from(self, row: BestRow | ScoreRow) -> dict[str, str | None]:
+        """Where it is known from that an adapter was trained in the format that it was asked in."""
+        evidence = self._evidence(row.adapter, row.format)
+        return {"format_source": evidence.source if evidence else None}
 
     def _standing(self, key: str) -> dict[str, Any]:
         """Whether an adapter may and can still be used: why not, else None."""

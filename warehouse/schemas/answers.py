@@ -59,4 +59,5 @@ EVALUATION_ITEMS = schema(
         "weights are null where a gate weighs them token by token",
     ),
     column("tasks", TEXTS, "tasks of weight above 0 behind the route, nearest first"),
+    column("format", pa.string(), "prompt format that it was asked in; null: the task's own template"),
 )

@@ -97,6 +97,11 @@ FORMATS = schema(
     column("detector", pa.string(), "version of the detector"),
     column("inputs", pa.string(), "hash of detector and of all that it looked at, but the base's chat template"),
     column("base_template", pa.string(), "hash of the base's chat template; empty where it was not at hand"),
+    column(
+        "too_slow",
+        pa.int32(),
+        "runs in which its chat template took too long to render: the next tries again, up to 3; null in older rows",
+    ),
     column("at", TIME, "when it was detected"),
 )
 WEIGHTS = schema(

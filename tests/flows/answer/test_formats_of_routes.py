@@ -18,12 +18,12 @@ from tests.flows.answer.batches import queries_of, rows_of, settings_of
 from warehouse.schemas.snapshot import SNAPSHOT
 from warehouse.snapshots.snapshot import publish
 
-CHAT = "<user>{input}</><me>"
+CHAT, ODD = "<user>{input}</><me>", "[{input}] "
 
 
 @pytest.fixture(scope="module")
 def in_formats(published: Home) -> Home:
-    """A home whose adapter for colours was scored in a format of its own, and whose base was on animals."""
+    """A home whose adapter for colours was scored in a format of its own, and one that is not published in another."""
     now = snapshot_of(published)
     tables: dict[str, Any] = {name: now.read(name) for name in SNAPSHOT}
     key = next(row["adapter"] for row in tables["best"] if row["task"] == "colours")
@@ -33,15 +33,21 @@ def in_formats(published: Home) -> Home:
     for row in tables["scores"]:
         if row["adapter"] == key:
             row["format"] = "chatty 12345678"
+        if row["adapter"].startswith("wild/"):
+            row["format"] = "own 87654321"
+    told = {"base": now.read("best")[0]["base"], "base_sha": now.read("best")[0]["base_sha"]}
+    tables["templates"] = [{**told, "format": "own 87654321", "template": ODD, "stops": ["]"]}]
     publish(published.snapshots, tables, now.context)
     return published
 
 
-def _new_outputs(home: Home, tmp_path: Path, **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _new_outputs(
+    home: Home, tmp_path: Path, routing: dict[str, Any] | None = None, **options: Any
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of a batch, and the outputs that it made."""
     queries, out = queries_of(home, tmp_path / "q.jsonl"), tmp_path / "a.parquet"
     before = {row["key"] for row in ledger_of(home).read("outputs").to_pylist()}
-    answer_batch(str(queries), str(out), settings=settings_of(home), **options)
+    answer_batch(str(queries), str(out), settings={**settings_of(home), "routing": routing or {}}, **options)
     return rows_of(out), [row for row in ledger_of(home).read("outputs").to_pylist() if row["key"] not in before]
 
 
@@ -55,6 +61,16 @@ def test_the_leading_adapters_format_is_the_rows(in_formats: Home, tmp_path: Pat
     assert asked == {id_: (id_ in led, id_ not in led) for id_ in leaders}
     stops = {row["id"]: read_spelled(row["decoding"])[1] for row in rows}
     assert stops == {id_: ("\n", "</>") if id_ in led else ("\n",) for id_ in leaders}
+
+
+def test_an_adapter_that_no_task_publishes_is_asked_in_its_own_format_too(in_formats: Home, tmp_path: Path) -> None:
+    rows, outputs = _new_outputs(in_formats, tmp_path, {"not_authors": ["ann", "bob", "cleo"]})
+
+    leaders = {row["id"]: row["adapters"][0]["adapter"] for row in rows if row["adapters"]}
+    assert leaders
+    assert {leader.partition(":")[0] for leader in leaders.values()} == {"wild/checkpoints"}
+    asked = {row["example"]: (row["prompt"][0], read_spelled(row["decoding"])[1]) for row in outputs}
+    assert {id_: asked[id_] for id_ in leaders} == dict.fromkeys(leaders, ("[", ("\n", "]")))
 
 
 def test_a_template_that_a_person_asks_for_outweighs_it(in_formats: Home, tmp_path: Path) -> None:

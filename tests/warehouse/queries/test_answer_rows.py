@@ -86,7 +86,7 @@ def test_an_answer_becomes_a_row() -> None:
 
 
 def test_an_evaluated_item_becomes_a_row() -> None:
-    item = ItemRow("ood", "base", "mixture", "animals", "3", None, 0.0, "too large", (), ("animals",))
+    item = ItemRow("ood", "base", "mixture", "animals", "3", None, 0.0, "too large", (), ("animals",), "alpaca")
 
     assert items_table([item]).to_pylist() == [
         {
@@ -100,5 +100,6 @@ def test_an_evaluated_item_becomes_a_row() -> None:
             "error": "too large",
             "adapters": [],
             "tasks": ["animals"],
+            "format": "alpaca",
         }
     ]
