@@ -123,7 +123,8 @@ def figures(world: World, names: Sequence[str], say: Callable[[str], None]) -> F
 
 
 def _points(requests: int) -> list[int]:
-    return [FIRST_POINT << n for n in range(requests.bit_length()) if FIRST_POINT << n <= requests]
+    first = min(FIRST_POINT, requests)
+    return [first << n for n in range(requests.bit_length()) if first << n <= requests]
 
 
 def _interval(values: Floats) -> dict[str, float]:

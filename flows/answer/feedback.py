@@ -130,9 +130,18 @@ def _rows_of(path: Path, scores: list[_Score], answers: Mapping[str, list[Mappin
         yield from rows.values()
 
 
+def _teaches(answer: Mapping[str, Any], adapters: tuple[str, ...]) -> bool:
+    """Whether a policy's answer has what learning needs: a context of numbers, a propensity, one adapter or none."""
+    numbers = [answer.get("propensity"), *(answer.get("context") or [None])]
+    whole = all(isinstance(number, float) and math.isfinite(number) for number in numbers)
+    return whole and len(adapters) <= 1 and isinstance(answer.get("policy_version"), int)
+
+
 def _row(score: _Score, answer: Mapping[str, Any]) -> FeedbackRow:
     adapters = tuple(used["adapter"] for used in answer["adapters"] or ())
     policy = answer.get("policy")
+    if policy and not _teaches(answer, adapters):
+        raise TaskError(f"The file of answers does not say how {score.query!r} was chosen.", _FOLLOWS)
     text = f"{answer['input']}\x00{answer['text']}"
     made_by = f"{policy} {answer.get('policy_version')}" if policy else ""
     return FeedbackRow(

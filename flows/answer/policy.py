@@ -65,7 +65,7 @@ class PolicyFolder:
     def learned(self, index: TaskIndex, ledger: Ledger) -> PolarState:
         """The current state after everything that was said of its answers since; a new file where that was anything."""
         before = self.current(index)
-        lessons = lessons_on(ledger, before.lineage)
+        lessons = lessons_on(ledger, before)
         state = with_arms(before, index.adapters, {lesson.arm for lesson in lessons})
         if learn(state, lessons) or not before.version or not self._holds(index, state):
             state = replace(state, version=before.version + 1)
@@ -108,10 +108,10 @@ class PolicyPart:
         return [self.state.lineage, self.state.version]
 
 
-def lessons_on(ledger: Ledger, lineage: str) -> list[Lesson]:
+def lessons_on(ledger: Ledger, state: PolarState) -> list[Lesson]:
     """What the ledger says of a policy's answers, oldest first."""
     return [
-        Lesson(row.answer, row.adapters[0] if row.adapters else BASE_ARM, row.context, row.score, at.isoformat())
-        for at, row in feedback_on(ledger, lineage)
-        if row.context
+        Lesson(row.answer, row.adapters[0] if row.adapters else BASE_ARM, row.context or (), row.score, at.isoformat())
+        for at, row in feedback_on(ledger, state.lineage)
+        if len(row.context or ()) == state.basis.d
     ]

@@ -17,7 +17,7 @@ STUDY = Path(__file__).parents[2] / "benchmarks" / "results" / "study"
 
 @pytest.fixture
 def world() -> World:
-    return Synthetic("small", 4096, 3, 1.2)
+    return Synthetic("small", 1024, 3, 1.2)
 
 
 def test_who_knows_all_and_keeps_the_best_cache_has_no_regret_and_another_cache_costs_paging_alone(
@@ -89,7 +89,7 @@ def test_the_measured_world_has_the_studys_scores_and_turns_its_tasks_round_in_t
 
 
 def test_every_policy_is_run_told_and_drawn(tmp_path: Path) -> None:
-    found = [figures(Synthetic(name, 2048, 2, 1.2), list(POLICIES), lambda _: None) for name in ("one", "two")]
+    found = [figures(Synthetic("one", 384, 2, 1.2), list(POLICIES), lambda _: None)] * 2
 
     table = lines(found[0])
     plot(found, tmp_path / "a.svg")

@@ -140,3 +140,11 @@ def test_a_file_that_is_none_of_answers_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TaskError, match="no file of answers: it has no column router"):
         store_feedback(Ledger(tmp_path / "ledger"), other, other)
+
+
+def test_a_policys_answer_that_does_not_say_how_it_was_chosen_is_refused(tmp_path: Path) -> None:
+    broken = replace(CHOICE, context=(float("nan"), 0.8))
+    write_table(tmp_path / "a.parquet", answers_table([answer("q1", "polar", "", broken)], POLICY_ANSWERS))
+
+    with pytest.raises(TaskError, match="does not say how 'q1' was chosen"):
+        store_feedback(Ledger(tmp_path / "ledger"), scores(tmp_path, {"id": "q1", "score": 1}), tmp_path / "a.parquet")

@@ -69,18 +69,18 @@ def liked(home: Home, out: Path) -> Path:
 
 def test_batch_by_batch_it_learns_and_a_replay_of_answers_and_scores_is_the_run(home: Home, tmp_path: Path) -> None:
     outs = []
-    for number in range(4):
+    for number in range(3):
         outs.append(batch(home, tmp_path, number))
         stages.feedback(home, liked(home, outs[-1]), outs[-1])
     online = policies_of(home).learned(index_of(home), ledger_of(home))
 
     states, rows = states_of(home), [row for out in outs for row in rows_of(out)]
-    assert sorted(states) == [1, 2, 3, 4, 5]
-    assert online.polar.total == len(rows) > 40
+    assert sorted(states) == [1, 2, 3, 4]
+    assert online.polar.total == len(rows) > 30
     assert online.polar.epoch >= 2
 
     fresh = with_arms(fresh_policy(index_of(home), home.settings.polar, 6), index_of(home).adapters)
-    replayed = replay(fresh, lessons_on(ledger_of(home), online.lineage), list(online.learned))
+    replayed = replay(fresh, lessons_on(ledger_of(home), online), list(online.learned))
     for name in ("cached", "pulls"):
         np.testing.assert_array_equal(getattr(replayed.polar, name), getattr(online.polar, name))
     np.testing.assert_array_equal(replayed.polar.arms.v, online.polar.arms.v)

@@ -150,12 +150,12 @@ def test_the_propensities_of_a_request_add_up_and_are_what_is_drawn():
     polar = Polar.fresh(PolarOptions(size=2, first_epoch=64, kappa=0.3), np.full(N, 0.1), D)
     x = contexts(9, 1)[0]
 
-    drawn = [polar.choose(x, draw) for draw in (np.arange(20_000) + 0.5) / 20_000]
+    drawn = [polar.choose(x, draw) for draw in (np.arange(4_000) + 0.5) / 4_000]
 
     told = {int(arm): float(propensity) for arm, propensity in drawn}
-    shares = np.bincount([int(arm) for arm, _ in drawn], minlength=N) / 20_000
+    shares = np.bincount([int(arm) for arm, _ in drawn], minlength=N) / 4_000
     assert sum(told.values()) == pytest.approx(1)
-    np.testing.assert_allclose(shares, [told[arm] for arm in range(N)], atol=1e-4)
+    np.testing.assert_allclose(shares, [told[arm] for arm in range(N)], atol=1e-3)
 
 
 def test_an_arm_that_is_not_allowed_is_neither_chosen_nor_cached():
