@@ -13,7 +13,7 @@ from lorauter.bandit.polar import PolarOptions
 
 @dataclass(frozen=True, slots=True)
 class PolicyOptions:
-    """Constants of the router `polar`. The last four are fixed for a policy when it first answers.
+    """Constants of the router `polar`. The last three are fixed for a policy when it first answers.
 
     Args:
         resident: adapters that stay loaded; 0: all places of the bank but one, which is for the others.

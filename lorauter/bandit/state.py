@@ -22,7 +22,6 @@ from catalog.tasks.task import content_hash
 from lorauter.bandit.arms import Arms, Floats
 from lorauter.bandit.contexts import Basis
 from lorauter.bandit.polar import Polar, PolarOptions
-from warehouse.storage.files import write_atomically
 
 FORMAT = "1"
 MOST_BYTES = 1 << 28
@@ -106,6 +105,8 @@ def with_arms(state: PolarState, published: Iterable[str], also: Iterable[str] =
 def write_state(path: Path, state: PolarState) -> None:
     """Write the file, whole or not at all. Equal states give equal files."""
     from safetensors.numpy import save_file
+
+    from warehouse.storage.files import write_atomically  # brings pyarrow, which routers' names need not
 
     polar = state.polar
     contexts = np.stack(polar.contexts) if polar.contexts else np.zeros((0, state.basis.d))
