@@ -1,6 +1,7 @@
 """How often routers find a query's task: judged on labelled texts, with the task in the index and without it.
 
     python -m benchmarks.routing --validation FILE --test FILE [--strangers FILE]… [--encoder DIR] [--json OUT]
+        [--not-removed dlp_lora]
 
 A line of a file holds task, domain and inputs; of a file of strangers, inputs or input. Routers see the validation
 inputs and their tasks, never a domain; a test query's task and domain are for the judge alone.
@@ -26,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.text_routers import BASELINES, Embed, Similarities, TextRouter
+from benchmarks.trained_routers import TRAINED
 from catalog.errors import SettingError, TaskError
 from lorauter.routers.discriminant import DiscriminantRouter
 from lorauter.routing.encoder import Encoder
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--strangers", type=Path, action="append", default=[])
     parser.add_argument("--encoder", type=Path, help="folder of a sentence-transformers model")
     parser.add_argument("--routers", nargs="*", default=list(ROUTERS), choices=list(ROUTERS))
+    parser.add_argument("--not-removed", nargs="*", default=[], help="routers too dear to make anew for every task")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(arguments)
     try:
@@ -64,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(1, f"Error: {error}\n")
     figures = {}
     for name in args.routers:
-        figures[name] = judge.figures(ROUTERS[name])
+        figures[name] = judge.figures(ROUTERS[name], removed=name not in args.not_removed)
         print(f"{name:18}", json.dumps(figures[name]), flush=True)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -82,8 +85,8 @@ class Judge:
         self._truth = np.asarray([place[task] for task in queries.tasks])
         self._domains = np.asarray([dict(zip(known.tasks, known.domains, strict=True))[task] for task in self._names])
 
-    def figures(self, make: Make) -> Figures:
-        """All figures of one router."""
+    def figures(self, make: Make, removed: bool = True) -> Figures:
+        """All figures of one router; those without its tasks, one by one, only where they are asked for."""
         router = make(self._inputs, self._embed)
         found = router.similarities(self._queries.texts)
         masked = found.astype(np.float64)
@@ -91,7 +94,11 @@ class Judge:
         figures = {
             "top1": self._share(found, 1),
             "top3": self._share(found, 3),
-            "domain_when_removed": round(float(np.mean(np.concatenate(self._removed(make)))), 4),
+            **(
+                {"domain_when_removed": round(float(np.mean(np.concatenate(self._removed(make)))), 4)}
+                if removed
+                else {}
+            ),
             "domain_when_masked": round(float(np.mean(self._same_domain(masked.argmax(axis=1)))), 4),
         }
         return figures | ({"to_base": self._to_base(router)} if isinstance(router, DiscriminantRouter) else {})
@@ -139,7 +146,7 @@ def ours(inputs: TaskInputs, embed: Embed) -> DiscriminantRouter:
     return DiscriminantRouter(index, Remembering, lambda: inputs)  # type: ignore[arg-type]
 
 
-ROUTERS: dict[str, Make] = {**BASELINES, OURS: ours}
+ROUTERS: dict[str, Make] = {**BASELINES, OURS: ours, **TRAINED}
 
 
 def read_judged(path: Path) -> Judged:

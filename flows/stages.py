@@ -6,7 +6,7 @@ does. Commands, flows, the demo and whoever scripts a home call these; a stage i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from flows.answer.route_texts import RouteOptions
     from flows.crawl.listings import Crawled
     from flows.evaluate.evaluate import Alter, EvaluateOptions, Evaluation
+    from flows.fit.fit import FitDone
     from flows.home.doctor import Check
     from flows.home.home import Home
     from flows.page.write import PageSources
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from lorauter.bandit.state import PolarState
     from lorauter.routing.encoder import Encoder
     from lorauter.routing.explain import Explainer
+    from lorauter.routing.task_index import TaskIndex
+    from lorauter.train.fit import CatalogFacts
     from warehouse.snapshots.snapshot import Snapshot
 
 
@@ -123,9 +126,69 @@ def publish(home: Home, base: Base, scores: Scores, run: Run, force: str = "") -
         ledger_of(home),
         open_embeddings(home),
         home.snapshots,
-        PublishOptions(settings.gate, whoami(settings.author), settings.keep_snapshots, weights_of),
+        PublishOptions(
+            settings.gate, whoami(settings.author), settings.keep_snapshots, weights_of, partial(_belonging, home)
+        ),
         force,
     )
+
+
+def fit(home: Home, routers: Sequence[str] = (), base: str | None = None, again: bool = False) -> FitDone:
+    """Train routers on the published catalog and publish it with their states. As `flows.fit.fit.fit_routers`.
+
+    Args:
+        routers: names; those of the setting `fit` where left out.
+        base: whose catalog; the settings' own where left out.
+        again: train even where a state is stored.
+    """
+    from functools import cache
+
+    from catalog.errors import SettingError
+    from flows.fit import fit as fitting
+    from flows.home.parts import fit_parts, states_of
+    from lorauter.routing.task_index import load_index
+    from lorauter.train.fits import FITS
+
+    settings, named = home.settings, tuple(dict.fromkeys(routers or home.settings.fit))
+    if not named:
+        raise SettingError("No router is named.", f"Name some, or set LORAUTER_FIT: {', '.join(FITS)}.")
+    options = fitting.FitOptions(named, settings.fit_seconds, settings.fit_seed, again)
+    snapshot, states = snapshot_of(home), states_of(home)
+    index = load_index(snapshot, base or settings.base)
+    parts = cache(lambda: fit_parts(home, snapshot, index.base))
+    fitted = fitting.fit_routers(parts, _catalog(home, snapshot, index), states, home.root / "fitting", options)
+    published = fitting.publish_fitted(home.snapshots, snapshot, index.base, fitted, states)
+    return fitting.FitDone(published, tuple(fitting.told(fitted, states)))
+
+
+def _catalog(home: Home, snapshot: Snapshot, index: TaskIndex) -> CatalogFacts:
+    """What decides whether a state belongs to a catalog, with the training splits of the home's tasks."""
+    from lorauter.train.fit import examples_hash
+    from lorauter.train.found_states import catalog_of
+    from warehouse.tasks.folder import stored_tasks
+
+    tasks = [task for task in stored_tasks(home.task_folder) if task.name in index.tasks]
+    return catalog_of(snapshot, index, examples_hash(tasks))
+
+
+def _belonging(home: Home, draft: Snapshot) -> dict[str, Path]:
+    """Files of the trained states that go with what is being published; see `flows.fit.fit.belonging`."""
+    from catalog.errors import SnapshotError
+    from flows.fit.fit import belonging
+    from flows.home.parts import states_of
+    from lorauter.routing.task_index import load_index
+
+    try:
+        before = snapshot_of(home) if (home.snapshots / "current").exists() else None
+    except SnapshotError:  # told where it is published
+        before = None
+    if not home.settings.fit and not (before and before.trained):
+        return {}
+    files: dict[str, Path] = {}
+    for base in draft.context["bases"]:
+        catalog = _catalog(home, draft, load_index(draft, base))
+        files |= belonging(catalog, states_of(home), home.settings.fit, home.settings.fit_seed, before)
+    return files
 
 
 def answer(

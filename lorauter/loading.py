@@ -17,6 +17,7 @@ from lorauter.routing.fallback import without
 from lorauter.routing.filters import refused
 from lorauter.routing.routes import Router, RouterOptions
 from lorauter.routing.task_index import EncoderId, load_doras, load_index, load_inputs, load_means, load_pool
+from lorauter.train.found_states import states_of
 from warehouse.snapshots.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def open_parts(
         means=cache(lambda: load_means(snapshot, index)),
         pool=load_pool(snapshot, index),
         doras=load_doras(snapshot, index),
+        state=states_of(snapshot, index),
     )
     return parts_without(parts, snapshot, ())
 

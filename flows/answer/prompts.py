@@ -75,7 +75,12 @@ def answer_stops(asked: str, given: str | Sequence[str] | None) -> tuple[str, ..
     """
     if given is not None:
         return stops_of(given)
-    return stops_of([*STOPS, *(() if asked in (TASK, CHAT) else stops_asked(asked))])
+    return stops_of([*STOPS, *template_stops(asked)])
+
+
+def template_stops(asked: str) -> tuple[str, ...]:
+    """The stops of a format that is asked for by its name; () with anything else."""
+    return () if asked in (TASK, CHAT) else stops_asked(asked)
 
 
 def _by_task(published: PublishedBase) -> Prompts:

@@ -27,6 +27,7 @@ from flows.cli.doctor import doctor_command
 from flows.cli.evaluate import evaluate_command
 from flows.cli.export import export_command
 from flows.cli.feedback import feedback_command
+from flows.cli.fit import fit_command
 from flows.cli.hub import hub_group
 from flows.cli.options import PATH
 from flows.cli.publish import publish_command
@@ -73,6 +74,7 @@ for _command in (
     tasks_group,
     score_command,
     publish_command,
+    fit_command,
     refresh_command,
     why_command,
     sql_command,

@@ -22,7 +22,8 @@ def publish_command(home: Path | None, /, force: str, **flags: Any) -> None:
     """Freeze the scored catalog as an immutable snapshot and make it the current one.
 
     What people decided is honoured (`lorauter curate`). A catalog that covers fewer tasks, or lifts less, than the
-    published one by more than LORAUTER_GATE__COVERAGE_FALL or LORAUTER_GATE__LIFT_FALL is refused.
+    published one by more than LORAUTER_GATE__COVERAGE_FALL or LORAUTER_GATE__LIFT_FALL is refused. What LORAUTER_FIT
+    names is trained then, and the snapshot published with it.
     """
     from flows import stages
     from flows.home.home import open_home
@@ -32,4 +33,7 @@ def publish_command(home: Path | None, /, force: str, **flags: Any) -> None:
     opened, run = open_home(home=home, **flags), Run.begin("publish")
     judged = stages.read_base(opened)
     scores = stages.score(opened, judged)
-    click.echo(stages.publish(opened, judged, scores, run, force).folder)
+    snapshot = stages.publish(opened, judged, scores, run, force)
+    if opened.settings.fit:
+        snapshot = stages.fit(opened, base=judged.id).snapshot
+    click.echo(snapshot.folder)

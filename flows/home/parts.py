@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from catalog.tasks.task import CHAT, Task
 from flows.home.adapter_files import AdapterFiles
 from flows.home.home import Home
+from lorauter.trained.task_adapters import read_task_key
 from warehouse.ledger.ledger import Ledger
 from warehouse.ledger.migrations import check_format
 from warehouse.plans.plan import Conditions
@@ -24,14 +25,17 @@ from warehouse.tasks.folder import stored_tasks
 if TYPE_CHECKING:
     from catalog.hub.client import Hub
     from flows.answer.policy import PolicyFolder
+    from flows.fit.states import States
     from flows.home.settings import Settings
     from flows.outputs.outputs import Outputs
     from flows.score.embeddings import Embeddings
     from lorauter.bandit.state import PolarState
+    from lorauter.compositions.task_adapters import TaskAdapters
     from lorauter.engine.engine import Engine
     from lorauter.routers import RouterParts
     from lorauter.routing.encoder import Encoder
     from lorauter.routing.routes import Router
+    from lorauter.train.fit import FitParts
     from warehouse.snapshots.snapshot import Snapshot
 
 
@@ -57,6 +61,13 @@ def plans_of(home: Home) -> Storage:
     return storage_of(home).sub("plans")
 
 
+def states_of(home: Home) -> States:
+    """Trained states: in what all machines share, and in the home's snapshots."""
+    from flows.fit.states import States
+
+    return States(storage_of(home).sub("trained"), home.snapshots)
+
+
 @lru_cache(maxsize=8)
 def hub_of(home: Home) -> Hub:
     """The hub of the settings, opened once: what it allows is remembered from stage to stage."""
@@ -68,8 +79,19 @@ def hub_of(home: Home) -> Hub:
 
 
 def adapter_folder(home: Home, key: str) -> Path:
-    """Folder of an adapter's files: here, in a snapshot published with weights, or downloaded."""
+    """Folder of an adapter's files: here, in a snapshot published with weights, or downloaded; or made of a trained
+    state."""
+    if read_task_key(key) is not None:
+        return task_adapters_of(home).folder(key)
     return AdapterFiles(hub_of(home), home.snapshots).fetch(key)
+
+
+@lru_cache(maxsize=8)
+def task_adapters_of(home: Home) -> TaskAdapters:
+    """Adapters that trained states make, one a task; made once, in the home."""
+    from lorauter.compositions.task_adapters import TaskAdapters
+
+    return TaskAdapters(states_of(home).read, home.root / "task_adapters")
 
 
 def model_folder(home: Home, repo: str, sha: str) -> Path:
@@ -148,6 +170,37 @@ def router_parts(home: Home, snapshot: Snapshot) -> RouterParts:
     return replace(parts, engine=engine, policy=policies_of(home).current)
 
 
+def fit_parts(home: Home, snapshot: Snapshot, base: str) -> FitParts:
+    """What routers of a base over a snapshot are trained from; the filters of the settings take nothing away.
+
+    Raises SettingError where a task is not as it was published.
+    """
+    from flows.fit.outcomes import outcomes_of
+    from lorauter.adapters.weights import JUDGED, read_adapter
+    from lorauter.device import choose_device
+    from lorauter.loading import open_parts
+    from lorauter.train.fit import FitParts
+    from lorauter.train.found_states import catalog_of, published_tasks
+
+    parts = open_parts(snapshot, base=base, encoder=lambda wanted: model_folder(home, wanted.id, wanted.sha))
+    index, settings = parts.index, home.settings
+    tasks = published_tasks(catalog_of(snapshot, index), tasks_on(home, index.base, index.base_sha))
+    conditions = conditions_on(home, index.base, index.base_sha)
+    return FitParts(
+        index=index,
+        tasks=tasks,
+        inputs=parts.inputs,
+        encoder=parts.encoder,
+        pool=parts.pool,
+        doras=parts.doras,
+        read=lambda key: read_adapter(adapter_folder(home, key), JUDGED),
+        engine=lambda: engine_here(home, index.base, index.base_sha),
+        base_folder=lambda: model_folder(home, index.base, index.base_sha),
+        outcomes=lambda: outcomes_of(ledger_of(home), tasks, parts.means(), conditions, settings.report),
+        device=choose_device(settings.device),
+    )
+
+
 def open_outputs(home: Home, pinned: Collection[str] = ()) -> Outputs:
     """Answers from the home's ledger; shards of what it lacks run where the settings say.
 
@@ -221,6 +274,7 @@ def open_engine(home: Home, base: str, base_sha: str, dtype: str | None = None) 
         capacity=settings.capacity,
         find_adapter=partial(adapter_folder, home),
         passing=JUDGED,
+        read_state=states_of(home).read,
     )
 
 

@@ -109,7 +109,7 @@ class Settings(BaseSettings):
         0.4, gt=0, lt=1, description="share of a task's validation set that chooses nothing and scores the winner"
     )
     formats: Literal["task", "detected"] = Field(
-        "task", description="whether adapters race in the task's own prompt format alone, or in those they say too"
+        "detected", description="whether adapters race in the task's own prompt format alone, or in those they say too"
     )
     unconfirmed: Literal["publish", "base"] = Field(
         "publish", description="what a task publishes where held-back examples do not confirm the race's choice"
@@ -121,6 +121,11 @@ class Settings(BaseSettings):
     )
 
     polar: PolicyOptions = PolicyOptions()
+    fit: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="routers and gates that are trained after a publish: see lorauter fit"
+    )
+    fit_seconds: float = Field(3600.0, gt=0, description="most seconds of one training")
+    fit_seed: int = Field(0, ge=0, description="of the draws of training")
     gate: Gate = Gate()
     with_weights: bool = Field(False, description="whether the published adapters' files travel with a snapshot")
     keep_snapshots: int = Field(0, ge=0, description="snapshots kept after a publish; 0: all")
@@ -149,6 +154,19 @@ class Settings(BaseSettings):
         """Its package may bring it: not imported before it is used."""
         if value not in STRATEGIES:
             raise ValueError(f"there is no strategy {value!r}: use one of {', '.join(STRATEGIES)}")
+        return value
+
+    @field_validator("fit")
+    @classmethod
+    def _fits(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Better told before an hour of crawling."""
+        if value:
+            from lorauter.train.fits import check_fits
+
+            try:
+                check_fits(value)
+            except SettingError as error:
+                raise ValueError(f"{error.cause} {error.next_step}".removesuffix(".")) from error
         return value
 
     @field_validator("storage")

@@ -32,7 +32,7 @@ from warehouse.records.runs import keep_run, runs_with
 from warehouse.records.verdicts import PoolVerdicts
 from warehouse.schemas.snapshot import SNAPSHOT
 from warehouse.snapshots.history import remove, spare
-from warehouse.snapshots.snapshot import Snapshot, current_snapshot, publish
+from warehouse.snapshots.snapshot import FindTrained, Snapshot, current_snapshot, publish
 from warehouse.snapshots.sorted_tables import Part, joined
 
 
@@ -58,12 +58,14 @@ class PublishOptions:
         author: who publishes against the gate, where somebody does.
         keep: snapshots kept afterwards; 0: all.
         weights_of: folder of an adapter's files, by key, where they travel with the snapshot; None where they do not.
+        trained: gives the trained states that belong to what is published.
     """
 
     gate: Gate
     author: str
     keep: int = 0
     weights_of: Callable[[str], Path] | None = None
+    trained: FindTrained | None = None
 
 
 def publish_catalog(
@@ -134,6 +136,7 @@ def publish_catalog(
             {"sources": sources(ledger), "runs": runs_with(ledger, took)},
             weights,
             current,
+            options.trained,
         )
         keep_run(ledger, took)
         advance(len(scores.tasks))

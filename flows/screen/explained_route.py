@@ -79,7 +79,7 @@ def _adapters(found: Found) -> Table | None:
 
 
 def _pages(found: Found) -> str | None:
-    return "\n".join(row["page"] for row in found["adapters"]) if found["adapters"] else None
+    return "\n".join(row["page"] for row in found["adapters"] if row["page"]) or None
 
 
 def _others(found: Found) -> Table | None:

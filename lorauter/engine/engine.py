@@ -43,6 +43,7 @@ from lorauter.engine.stopping import Stopping, Stoppings
 from lorauter.engine.version import ENGINE_VERSION
 from lorauter.gates.opening import gates_of
 from lorauter.gates.protocol import NamedGate, Weighing, WithMixture, taking_part, weighing_of
+from lorauter.trained.state import ReadState, no_state_here
 
 LOG = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Engine:
             by hand are served.
         budget: bounds of a batch; without it, what `budget_for` finds room for.
         passing: reasons that reading an adapter lets pass, as of `read_adapter`.
+        read_state: gives the trained states of named gates, by their hash.
 
     Attributes:
         model: the base.
@@ -81,6 +83,7 @@ class Engine:
         find_adapter: FindAdapter | None = None,
         budget: Budget | None = None,
         passing: Collection[str] = (),
+        read_state: ReadState = no_state_here,
     ) -> None:
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
@@ -91,7 +94,7 @@ class Engine:
         self.bank = AdapterBank(self.model, self.device, DTYPES[self.dtype], capacity, passing)
         self.budget = budget or budget_for(self.model, self.device)
         self.halved: list[int] = []
-        self._opened = gates_of(self.weights_of, capacity)
+        self._opened = gates_of(self.weights_of, capacity, read_state)
         self._stoppings = Stoppings(self.tokenizer)
         self._ends = end_tokens(self.model, self.tokenizer)
         context = int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)

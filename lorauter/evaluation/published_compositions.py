@@ -14,6 +14,7 @@ PUBLISHED_COMPOSITIONS: Mapping[str, tuple[str, ...]] = {
     "vector_database": ("linear", "cat", "ties", "magnitude_prune"),  # arXiv 2602.21222
     "loraretriever": ("selection", "mixture", "fusion"),  # arXiv 2402.09997
     "classifier": ("fusion",),  # DLP-LoRA, arXiv 2410.01497
+    "dlp_lora": ("fusion",),
 }
 
 

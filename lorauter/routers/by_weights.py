@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lorauter.gates.named import GATES, named_gate
+from lorauter.gates.named import GATES, TRAINED, named_gate
 from lorauter.routers.lazy import LazyRouter
 from lorauter.routers.token_gate import TokenGateRouter
 
@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     from lorauter.routing.routes import Router
 
 
-def gate_router(name: str, parts: RouterParts) -> TokenGateRouter:
-    """The gate of that name over all admitted adapters but DoRA."""
-    return TokenGateRouter(named_gate(name, (key for key in parts.pool if key not in parts.doras)))
+def gate_router(name: str, parts: RouterParts) -> Router:
+    """The gate of that name over all admitted adapters but DoRA; of a trained one, those that it was trained on."""
+    left = [key for key in parts.pool if key not in parts.doras]
+    if name not in TRAINED:
+        return TokenGateRouter(named_gate(name, left))
+
+    def make() -> Router:
+        state = parts.state(name)
+        return TokenGateRouter(named_gate(name, set(left).intersection(state.facts["adapters"]), state.sha))
+
+    return LazyRouter(name, make)
 
 
 def logo_router(signal: str, parts: RouterParts) -> LazyRouter:
@@ -40,7 +48,7 @@ class GateRouters(Mapping[str, "Callable[[RouterParts], Router]"]):
     """Every gate of `GATES` as a router, those that packages bring too."""
 
     def __getitem__(self, name: str) -> Callable[[RouterParts], Router]:
-        if name not in GATES:
+        if name not in GATES or name in RETRIEVED:
             raise KeyError(name)
         return partial(gate_router, name)
 
@@ -54,8 +62,10 @@ class GateRouters(Mapping[str, "Callable[[RouterParts], Router]"]):
         return len(GATES)
 
 
+RETRIEVED = ("ramole", "lora_flow")
+"""Gates whose candidates are those of a query's nearest tasks: lorauter/routers/retrieved_gate."""
 BY_WEIGHTS: Mapping[str, Callable[[RouterParts], Router]] = {
     "logo": partial(logo_router, "norm"),
     "logo_entropy": partial(logo_router, "entropy"),
-    **{name: partial(gate_router, name) for name in GATES.built_in},
+    **{name: partial(gate_router, name) for name in GATES.built_in if name not in RETRIEVED},
 }

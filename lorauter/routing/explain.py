@@ -16,6 +16,7 @@ from lorauter.routing.fallback import without
 from lorauter.routing.filters import filters_of, refused
 from lorauter.routing.routes import Routed, RouterOptions, TaskMatch, added_up
 from lorauter.routing.task_index import load_index
+from lorauter.trained.task_adapters import read_task_key
 from warehouse.records.published import AdapterRow, BestRow, ScoreRow, read_published
 from warehouse.records.published_tasks import scored_evidence
 from warehouse.snapshots.snapshot import Snapshot
@@ -28,6 +29,12 @@ CONFIDENCE = {
     "vector_database": "cosine of the query to the nearest validation input, in [-1, 1]; no probability",
     "loraretriever": "inner product of the query with the nearest task's mean input; no probability",
     "classifier": "probability of the likeliest task, were the query of one of them",
+    "mhr": "cosine of the query to the nearest task, in [-1, 1]; no probability",
+    "poly": "cosine of the query to the nearest task, in [-1, 1]; no probability",
+    "dlp_lora": "probability of the likeliest task, were the query of one of them",
+    "ramole": "cosine of the query to the nearest task, in [-1, 1]; no probability",
+    "lora_flow": "cosine of the query to the nearest task, in [-1, 1]; no probability",
+    "two_stage": "cosine of the query to the nearest task in the trained projection, in [-1, 1]; no probability",
     "clusters": "cosine of the query to the nearest cluster of validation inputs, in [-1, 1]; no probability",
     "oracle": "the true task was told",
 }
@@ -83,6 +90,7 @@ class Explainer:
         """
         gate = getattr(route, "gate", None)  # as in flows/answer/route_texts
         weights = dict.fromkeys(gate.adapters) if gate else added_up(route.mixture)
+        used = self._used | {made.path: key for key in weights if (made := read_task_key(key))}
         told = {
             "text": text,
             "router": self._router,
@@ -93,10 +101,10 @@ class Explainer:
             "confidence_means": CONFIDENCE.get(self._router, "") if math.isfinite(route.confidence) else "",
             "weights": "by token" if gate else "by query",
             "base_because": None if weights else self._why_base(route),
-            "base_weight": None if gate else self._base_weight(route),
-            "tasks": [self._task(match) for match in route.tasks],
+            "base_weight": None if gate else self._base_weight(route, used),
+            "tasks": [self._task(match, used[match.task]) for match in route.tasks],
             "next_task": {"task": following[0], "similarity": following[1]} if following else None,
-            "adapters": [self._adapter(key, weight, route) for key, weight in weights.items()],
+            "adapters": [self._adapter(key, weight, route, used) for key, weight in weights.items()],
         }
         return {name: _finite(value) for name, value in told.items()}
 
@@ -107,10 +115,10 @@ class Explainer:
             return "the query is too far from every task"
         return "for none of its tasks is there an adapter that may be used and improves on the base"
 
-    def _base_weight(self, route: Routed) -> float:
+    def _base_weight(self, route: Routed, used: Mapping[str, str]) -> float:
         if not route.mixture:
             return 1.0
-        return sum((match.weight for match in route.tasks if not self._used[match.task]), 0.0)
+        return sum((match.weight for match in route.tasks if not used[match.task]), 0.0)
 
     def _weighed(self, route: Routed) -> list[str]:
         """The tasks that brought adapters into a route."""
@@ -118,8 +126,8 @@ class Explainer:
             return list(self._used)
         return [match.task for match in route.tasks if match.weight]
 
-    def _task(self, match: TaskMatch) -> dict[str, Any]:
-        best, used, met = self._best[match.task], self._used[match.task], self._met.get(match.task, [])
+    def _task(self, match: TaskMatch, used: str) -> dict[str, Any]:
+        best, met = self._best[match.task], self._met.get(match.task, [])
         others = [row for row in met if row.adapter not in ("", used)]
         passed = [row for row in others if row.adapter not in self._refused]
         filtered = [row for row in others if row.adapter in self._refused]
@@ -139,6 +147,8 @@ class Explainer:
 
     def _why_used(self, best: BestRow, used: str) -> str:
         published = best.adapter
+        if read_task_key(used) is not None:
+            return "made of what its router has learned"
         if used == published:
             return "published" if used else _UNCONFIRMED if best.set_aside else "no adapter improves on the base"
         if published in self._refused:
@@ -160,16 +170,17 @@ class Explainer:
         """Whether an adapter may and can still be used: why not, else None."""
         return {"filtered": self._refused.get(key), "gone": self._gone.get(AdapterId.parse(key).repo)}
 
-    def _adapter(self, key: str, weight: float | None, route: Routed) -> dict[str, Any]:
+    def _adapter(self, key: str, weight: float | None, route: Routed, used: Mapping[str, str]) -> dict[str, Any]:
         adapter, row = AdapterId.parse(key), self._adapters.get(key)
+        on_hub = read_task_key(key) is None  # else a trained state made it
         address = "/".join((adapter.repo, "tree", adapter.sha, *([adapter.path] if adapter.path else [])))
         return {
             "adapter": key,
             "weight": weight,
-            "tasks": [task for task in self._weighed(route) if self._used[task] == key],
-            "author": adapter.repo.partition("/")[0],
+            "tasks": [task for task in self._weighed(route) if used[task] == key],
+            "author": adapter.repo.partition("/")[0] if on_hub else None,
             "commit": adapter.sha,
-            "page": f"{self._endpoint}/{quote(address)}",
+            "page": f"{self._endpoint}/{quote(address)}" if on_hub else None,
             **{name: getattr(row, name, None) for name in ("licence", "size", "rank", "downloads")},
             "gone": self._standing(key)["gone"],
         }

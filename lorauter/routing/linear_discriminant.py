@@ -43,6 +43,36 @@ def count_texts(texts: Sequence[str], embeddings: npt.NDArray[np.float32]) -> Co
     return CountedTexts(count_ngrams(texts), embeddings)
 
 
+class TextKernel:
+    """Inner products of form and meaning with some of the texts that it is made from, the landmarks.
+
+    Args:
+        texts: n of them.
+    """
+
+    def __init__(self, texts: CountedTexts) -> None:
+        n = texts.meaning.shape[0]
+        self._form = TextForm(texts.form)
+        self.kept = np.unique(np.linspace(0, n - 1, min(n, LANDMARKS)).astype(np.int64))
+        self._landmarks = self._weigh(texts.rows(self.kept))
+        self.own = self.of(texts)
+
+    def of(self, texts: CountedTexts) -> Matrix:
+        """With the landmarks: (texts, landmarks)."""
+        (form, meaning), (form_of_landmarks, meaning_of_landmarks) = self._weigh(texts), self._landmarks
+        likeness = meaning @ meaning_of_landmarks.T
+        for view, view_of_landmarks in zip(form, form_of_landmarks, strict=True):
+            likeness += (view @ view_of_landmarks.T).toarray()
+        return np.asarray(likeness)
+
+    def basis(self) -> Matrix:
+        """Orthonormal axes of the landmarks' span, in terms of inner products with them: (landmarks, rank)."""
+        return _span(self.own[self.kept])
+
+    def _weigh(self, texts: CountedTexts) -> tuple[list[Sparse], Matrix]:
+        return self._form.weigh(texts.form), texts.meaning.astype(np.float64) * MEANING**0.5
+
+
 @dataclass(frozen=True, slots=True)
 class _Axes:
     """projection: from inner products with the landmarks, (landmarks, d), d < tasks. centroids: unit, (tasks, d)."""
@@ -64,15 +94,13 @@ class TaskDiscriminant:
 
     def __init__(self, texts: CountedTexts, owners: Places) -> None:
         self._owners = owners
-        self._form = TextForm(texts.form)
-        self._kept = np.unique(np.linspace(0, len(owners) - 1, min(len(owners), LANDMARKS)).astype(np.int64))
-        self._landmarks = self._weigh(texts.rows(self._kept))
-        self._kernel = self._inner_products(texts)
+        self._inner = TextKernel(texts)
+        self._kept, self._kernel = self._inner.kept, self._inner.own
         self._axes = self._fit(np.ones(len(owners), dtype=np.bool_))
 
     def similarities(self, texts: CountedTexts) -> npt.NDArray[np.float32]:
         """Cosine of each text to each task's centroid: float32 (texts, tasks)."""
-        return self._axes.similarities(self._inner_products(texts))
+        return self._axes.similarities(self._inner.of(texts))
 
     def held_out(self, folds: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Highest cosines of texts that the fit has not seen: of texts of its tasks, and of texts of no task of its.
@@ -102,17 +130,6 @@ class TaskDiscriminant:
         projection = np.zeros((len(self._kept), axes.shape[1]))
         projection[landmarks] = basis @ white @ axes
         return _Axes(projection, _unit(means @ white @ axes))
-
-    def _weigh(self, texts: CountedTexts) -> tuple[list[Sparse], Matrix]:
-        return self._form.weigh(texts.form), texts.meaning.astype(np.float64) * MEANING**0.5
-
-    def _inner_products(self, texts: CountedTexts) -> Matrix:
-        """With the landmarks: (texts, landmarks)."""
-        (form, meaning), (form_of_landmarks, meaning_of_landmarks) = self._weigh(texts), self._landmarks
-        likeness = meaning @ meaning_of_landmarks.T
-        for view, view_of_landmarks in zip(form, form_of_landmarks, strict=True):
-            likeness += (view @ view_of_landmarks.T).toarray()
-        return np.asarray(likeness)
 
 
 def _turns(owners: Places) -> Places:

@@ -11,7 +11,7 @@ ledger exists.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
@@ -177,14 +177,20 @@ def answers_of(ledger: Ledger, work: Sequence[Work], conditions: Conditions, pla
             a long file's cost does not grow with all that is in the ledger.
     """
     keys = [item.key(conditions) for item in work]
-    answers: dict[str, Answer] = {}
+    answers = stored_answers(ledger, keys, conditions, plan)
+    return [answers[key] for key in keys]
+
+
+def stored_answers(ledger: Ledger, keys: Iterable[str], conditions: Conditions, plan: str = "") -> dict[str, Answer]:
+    """Those of some outputs that were made, by key. Args: as `answers_of`."""
+    wanted, answers = {*keys}, dict[str, Answer]()
     for prefix in dict.fromkeys((f"{plan}-" if plan else "", "")):
-        missing = list({*keys} - answers.keys())
+        missing = list(wanted - answers.keys())
         asked = {"base": conditions.base, "key": missing}
         made = list(ledger.where("outputs", asked, ["key", *MADE], prefix)) if missing else []
         made.sort(key=lambda row: row["error"] is None)  # one that failed once may have been made since
         answers |= {row["key"]: _answer(*(row[name] for name in MADE)) for row in made}
-    return [answers[key] for key in keys]
+    return answers
 
 
 def _answer(

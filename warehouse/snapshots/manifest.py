@@ -26,7 +26,9 @@ VIEWS = "views"
 """The folder of what views answered."""
 READABLE = ("2", SCHEMA_VERSION)
 _APART = (*(f"{name}.parquet" for name in ASIDE), CARD)
-_FILE = re.compile(rf"({VIEWS}/)?\w[\w.]*")
+TRAINED = "trained"
+"""The folder of trained states: what routers and gates learned on this catalog (lorauter/trained)."""
+_FILE = re.compile(rf"({VIEWS}/)?\w[\w.]*|{TRAINED}/\w[\w.-]*")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

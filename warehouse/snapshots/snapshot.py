@@ -7,6 +7,7 @@ Does not know: how scores come about, how queries are routed, what was published
         README.md, manifest.json
     snapshots/<id>/{changes,runs,sources}.parquet    how it came about
     snapshots/<id>/views/<name>.parquet              answers of views, made from these
+    snapshots/<id>/trained/<router>-<hash>.{safetensors,json}    what routers learned on it
     snapshots/<id>/weights/<adapter>/                where it was published with weights
     snapshots/current        the id of the published one, swapped atomically (warehouse/snapshots/pointer)
 
@@ -21,7 +22,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,12 +38,25 @@ from warehouse.schemas.columns import SCHEMA_VERSION
 from warehouse.schemas.snapshot import ASIDE, SNAPSHOT
 from warehouse.snapshots.dataset_card import dataset_card
 from warehouse.snapshots.diff import changes
-from warehouse.snapshots.manifest import CARD, MANIFEST, VIEWS, content_id, damaged, sha256, verify, weights_folder
+from warehouse.snapshots.manifest import (
+    CARD,
+    MANIFEST,
+    TRAINED,
+    VIEWS,
+    content_id,
+    damaged,
+    read_manifest,
+    sha256,
+    verify,
+    weights_folder,
+)
 from warehouse.snapshots.pointer import PUBLISHED, read_pointer, swap
 from warehouse.snapshots.sorted_tables import Rows, Stored, open_sorter, write_sorted
 from warehouse.snapshots.views import keep_views, views_sql
 from warehouse.storage.files import column_names, read_table, sync_folder, write_text
 
+FindTrained = Callable[["Snapshot"], Mapping[str, Path]]
+"""A snapshot → files of trained states that belong to it, by the names that they shall have there."""
 _ABANDONED = 3600.0  # seconds
 _VIEWS_SQL = "views.sql"
 
@@ -93,6 +107,11 @@ class Snapshot:
             raise damaged(self.folder, str(error)) from error
         return rows.filter(pc.not_equal(rows["base"], base))
 
+    @property
+    def trained(self) -> list[Path]:
+        """The facts of the trained states that it holds, files of JSON; the tensors lie beside each."""
+        return sorted((self.folder / TRAINED).glob("*.json"))
+
     def weights(self, key: str) -> Path | None:
         """Folder of an adapter's files, where the snapshot was published with them."""
         folder = self.folder / weights_folder(key)
@@ -106,6 +125,7 @@ def publish(
     aside: Mapping[str, Rows | Stored] | None = None,
     weights: Mapping[str, Path] | None = None,
     before: Snapshot | None = None,
+    trained: FindTrained | None = None,
 ) -> Snapshot:
     """Freeze tables as a snapshot under `root` and make it the current one.
 
@@ -117,6 +137,7 @@ def publish(
             the current snapshot.
         weights: adapter key → folder, whose files travel with the snapshot; part of the id.
         before: the current snapshot, where the caller has opened it: it is not verified again.
+        trained: gives the states that belong to it, of a snapshot that has no id yet; part of the id.
     """
     root.mkdir(parents=True, exist_ok=True)
     _sweep(root)
@@ -126,12 +147,55 @@ def publish(
         given = {**tables, **(aside or {})}
         _fill(work, given, None if "changes" in given else _before(root, before))
         copied = {key: _copy(folder, work / weights_folder(key)) for key, folder in sorted((weights or {}).items())}
+        draft = Snapshot("", work, context, "")
+        add_trained(work, trained(draft) if trained else {})
         snapshot_id = _seal(work, context, copied)
         opened = _install(work, root / snapshot_id)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     swap(root, snapshot_id, PUBLISHED)
     return opened
+
+
+def with_trained(root: Path, snapshot: Snapshot, files: Mapping[str, Path]) -> Snapshot:
+    """Publish a snapshot again with other trained states, and make it the current one.
+
+    Args:
+        root: the folder of all snapshots.
+        files: those of all states that it shall hold, by name.
+    """
+    work = Path(tempfile.mkdtemp(dir=root, prefix=".publish-"))
+    try:
+        shutil.copytree(
+            snapshot.folder,
+            work,
+            ignore=shutil.ignore_patterns(MANIFEST, TRAINED),
+            copy_function=_link_or_copy,
+            dirs_exist_ok=True,
+        )
+        work.chmod(0o755)
+        add_trained(work, files)
+        snapshot_id = _seal(work, snapshot.context, read_manifest(snapshot.folder).get("weights", {}))
+        opened = _install(work, root / snapshot_id)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    swap(root, snapshot_id, PUBLISHED)
+    return opened
+
+
+def add_trained(folder: Path, files: Mapping[str, Path]) -> None:
+    """Copy files of trained states into a snapshot that is being made."""
+    for name, path in sorted(files.items()):
+        (folder / TRAINED).mkdir(exist_ok=True)
+        shutil.copyfile(path, folder / TRAINED / name)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Files of a snapshot never change: one may lie in two of them."""
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:  # another disk, or one that has no links
+        shutil.copyfile(source, target)
 
 
 def current_snapshot(root: Path) -> Snapshot:
@@ -195,7 +259,7 @@ def _copy(folder: Path, into: Path) -> dict[str, str]:
 def _seal(work: Path, context: Mapping[str, Any], weights: Mapping[str, Mapping[str, str]]) -> str:
     """Write card and manifest over what is there. Returns the id."""
     write_text(work / CARD, dataset_card(work))
-    made = sorted(path for folder in (work, work / VIEWS) for path in folder.glob("*.*"))
+    made = sorted(path for folder in (work, work / VIEWS, work / TRAINED) for path in folder.glob("*.*"))
     checksums = {path.relative_to(work).as_posix(): sha256(path) for path in made}
     snapshot_id = content_id(checksums, context, weights)
     manifest = {

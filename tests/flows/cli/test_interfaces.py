@@ -28,6 +28,7 @@ COMMANDS = {
         "tasks remove",
         "score",
         "publish",
+        "fit",
         "refresh",
         "why",
         "sql",

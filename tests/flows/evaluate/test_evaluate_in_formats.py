@@ -26,6 +26,7 @@ from warehouse.snapshots.snapshot import publish
 from warehouse.tasks.folder import store_task, stored_tasks
 
 CHATTY, CHAT, TURN_END = "chatty 12345678", "<user>{input}</><me>", "</>"
+ODD = "chat template of tiny/llama 87654321"
 ANN, BOB = "ann/colours@", "bob/animals@"
 ALL = ("oracle", "lorauter", "uniform", "base")
 
@@ -40,8 +41,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory, refreshed: Path, tiny_hub_fo
 
 @pytest.fixture
 def home(plain: Home, tmp_path: Path) -> Home:
-    """One whose adapter of colours was scored in a format of its own, that of animals in alpaca, as the base was on
-    compass."""
+    """One whose adapter of colours was scored in a format of its own, that of animals in alpaca, and whose base was in
+    its own chat template on compass."""
     root = shutil.copytree(plain.root, tmp_path / "home", symlinks=True)
     home = open_home(**{**plain.reference, "home": root})
     now = snapshot_of(home)
@@ -52,8 +53,12 @@ def home(plain: Home, tmp_path: Path) -> Home:
     for row in tables["scores"]:
         if row["adapter"].startswith(ANN):
             row["format"] = CHATTY
-        elif row["adapter"].startswith(BOB) or (row["task"], row["adapter"]) == ("compass", ""):
+        elif row["adapter"].startswith(BOB):
             row["format"] = "alpaca"
+        elif (row["task"], row["adapter"]) == ("compass", ""):
+            row["format"] = ODD
+    told = {name: tables["best"][0][name] for name in ("base", "base_sha")}
+    tables["templates"] = [{**told, "format": ODD, "template": "[{input}] ", "stops": []}]
     publish(home.snapshots, tables, now.context)
     return home
 
@@ -68,7 +73,7 @@ def run(home: Home, *routers: str, **options: Any) -> tuple[Evaluation, list[dic
 def format_by_hand(item: Item) -> str | None:
     """What the item must be asked in, from its weights alone; of like weights the first key leads."""
     if not item.mixture:
-        return "alpaca" if item.task == "compass" else None
+        return ODD if item.task == "compass" else None
     leader = min(item.mixture, key=lambda pair: (-pair[1], pair[0]))[0]
     return CHATTY if leader.startswith(ANN) else "alpaca" if leader.startswith(BOB) else None
 
@@ -84,7 +89,7 @@ def test_an_item_is_asked_in_the_format_of_its_leader_in_every_setting(home: Hom
     assert left["non-ood", "colours"] == CHATTY
     assert CHATTY not in {left["semi-ood", "colours"], left["ood", "colours"]}
     base = {item.task: item.format for system, item in asked if system.router == "base"}
-    assert base == {"animals": None, "colours": None, "compass": "alpaca"}
+    assert base == {"animals": None, "colours": None, "compass": ODD}
 
 
 def test_prompts_and_stops_are_the_formats(home: Home) -> None:

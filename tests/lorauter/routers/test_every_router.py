@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import SettingError
+from lorauter.gates.named import TRAINED
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing.routes import Route, RouterOptions
 from lorauter.routing.task_index import EncoderId, TaskIndex, TaskInputs
+from lorauter.trained.state import TrainedState
 
 ASK_THE_BASE = {"logo", "logo_entropy", "lorahub"}
 """They need a model: tests/lorauter/routers/test_logo.py and test_lorahub.py have theirs."""
+SKILLS = {"mhr", "poly"}
+"""Their adapters are made of the trained state; they have tests of their own."""
 KNOW_NO_TASKS = {"uniform", "random", "oracle", "base", "arrow", "spectr", "lag", "seqr", "polar"}
 """Nothing can be masked; the oracle is told the task."""
-NAMES = sorted(ROUTERS.keys() - ASK_THE_BASE)
-KNOW_TASKS = sorted(ROUTERS.keys() - ASK_THE_BASE - KNOW_NO_TASKS - {"clusters"})  # its routes name no tasks
+FITTED = ("dlp_lora", "two_stage")
+NAMES = sorted(ROUTERS.keys() - ASK_THE_BASE - TRAINED - SKILLS)  # test_trained_gate_routers.py has those
+KNOW_TASKS = sorted({*NAMES} - KNOW_NO_TASKS - {"clusters"})  # its routes name no tasks
 EACH = 3  # validation inputs of a task
 
 
@@ -58,7 +64,21 @@ def parts_of(best: Sequence[str], seed: int, **options: Any) -> RouterParts:
         {str(n): names[n // EACH] for n in range(tasks * EACH)},
         means=lambda: scores,
         pool=tuple(sorted({*best} - {""})),
+        state=lambda name: drawn_state(name, names, tasks * EACH),
     )
+
+
+def drawn_state(name: str, tasks: Sequence[str], inputs: int) -> TrainedState:
+    """What training could make, drawn: every router keeps its word whatever it learned."""
+    drawn, widths = np.random.default_rng(0), (6, 5, 5, 5, len(tasks))
+    if name == "two_stage":
+        tensors = {"projection": drawn.normal(size=(inputs, 4)).astype(np.float32)}
+        return TrainedState(tensors, {"router": name, "catalogs": {}})
+    tensors = {}
+    for layer, (inner, outer) in enumerate(pairwise(widths)):
+        tensors[f"layers.{layer}.weight"] = drawn.normal(size=(outer, inner)).astype(np.float32)
+        tensors[f"layers.{layer}.bias"] = drawn.normal(size=outer).astype(np.float32)
+    return TrainedState(tensors, {"router": name, "outputs": list(tasks)})
 
 
 worlds = st.builds(
@@ -144,7 +164,7 @@ def test_a_router_that_tells_tasks_apart_says_how_many_it_needs(name: str, tasks
         router.route(["0"])
 
 
-@pytest.mark.parametrize("name", ["lorauter", "vector_database", "loraretriever", "classifier"])
+@pytest.mark.parametrize("name", sorted({"lorauter", "vector_database", "loraretriever", "classifier", *FITTED}))
 def test_every_task_may_publish_the_base(name: str) -> None:
     route = ROUTERS[name](parts_of(["", "", ""], seed=0)).route(["0"])[0]
 
