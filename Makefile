@@ -59,7 +59,7 @@ bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format
 bench-polytropon: $(VENV)/.whole  ## MHR, Poly and one shared LoRA of as many parameters, on tasks of training and on new ones; about an hour on half a core
 	$(BIN)/python -m benchmarks.polytropon --work $(LORAUTER_HOME)/polytropon --json benchmarks/results/polytropon.json
 
-bench-polar: $(VENV)/.whole  ## regret of the bandit POLAR and of ten other ways to route and cache, simulated; about 10 minutes on one core
+bench-polar: $(VENV)/.whole  ## regret of the bandit POLAR and of ten other ways to route and cache, simulated; about 6 minutes on one core
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.polar --json benchmarks/results/polar.json --plot benchmarks/results/polar.svg
 
 soak-crawl: $(VENV)/.whole  ## 200 crawls killed at random moments under random faults; the ledger must not change

@@ -16,6 +16,7 @@ from catalog.errors import SettingError
 from flows import stages
 from flows.answer.options import AnswerOptions
 from flows.answer.policy import lessons_on
+from flows.answer_batch import answer_batch
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
 from flows.home.parts import engine_here, ledger_of, policies_of, snapshot_of
@@ -47,7 +48,7 @@ def states_of(home: Home) -> dict[int, PolarState]:
 def batch(home: Home, tmp_path: Path, number: int, routers: tuple[str, ...] = ("polar",)) -> Path:
     """One batch answered; the person who reads it likes what the task's own adapter says."""
     out = tmp_path / f"{number}.parquet"
-    stages.answer(home, queries_of(home, tmp_path / "q.jsonl"), out, AnswerOptions(routers))
+    answer_batch(str(queries_of(home, tmp_path / "q.jsonl")), str(out), routers=routers, settings=home.reference)
     return out
 
 
@@ -78,6 +79,8 @@ def test_batch_by_batch_it_learns_and_a_replay_of_answers_and_scores_is_the_run(
     assert sorted(states) == [1, 2, 3, 4]
     assert online.polar.total == len(rows) > 30
     assert online.polar.epoch >= 2
+    assert min(row["propensity"] for row in rows) < 1  # it probed
+    assert len({str(row["adapters"]) for row in rows}) > 2
 
     fresh = with_arms(fresh_policy(index_of(home), home.settings.polar, 6), index_of(home).adapters)
     replayed = replay(fresh, lessons_on(ledger_of(home), online), list(online.learned))
