@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.routing import _packaged_encoder, _texts
+from benchmarks.routing import _texts, packaged_encoder
 from lorauter.routing.encoder import Encoder, Vectors
 
 DEMO = Path(__file__).parent.parent / "flows/demo/pool/tasks"
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoder", type=Path, help="folder of a sentence-transformers model")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(arguments)
-    folder = args.encoder or _packaged_encoder()
+    folder = args.encoder or packaged_encoder()
     ways = open_ways(folder)
     found = []
     print(f"{'texts':24}{'tokens':>8}  {'way':24}{'texts/s':>9}{'ratio':>8}{'cosine: least':>15}{'mean':>10}")

