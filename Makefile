@@ -53,6 +53,7 @@ FORMATS := $(LORAUTER_HOME)/formats
 bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's, and of mixtures of formats; about 50 minutes on one core beside other work, 20 of them training
 	$(BIN)/python -m benchmarks.formats_pool --out $(FORMATS)
 	$(BIN)/python -m benchmarks.formats --pool $(FORMATS) --race --json benchmarks/results/formats.json
+	$(BIN)/python -m benchmarks.formats_requests --json benchmarks/results/formats-requests.json
 	$(BIN)/python -m benchmarks.formats_rows --pool $(FORMATS) --json benchmarks/results/formats-rows.json
 
 bench-polytropon: $(VENV)/.whole  ## MHR, Poly and one shared LoRA of as many parameters, on tasks of training and on new ones; about an hour on half a core
