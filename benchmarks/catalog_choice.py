@@ -2,11 +2,11 @@
 
     python -m benchmarks.catalog_choice --tasks FOLDER [--encoder DIR] [--json OUT]
 
-The outcomes are real ones (benchmarks/results/study/outcomes.parquet: 62 adapters, 4 tasks of BIG-Bench Hard, 130 examples
-each, every adapter on every example); FOLDER has the tasks' texts. Ten times, 60% of a task's examples choose and the rest
-judge. best: the adapter of the highest mean. two_stage: as its router chooses, with catalogs of everybody who did not
-better. oracle: the best adapter of each query. gain: two_stage - best, mean and standard deviation over the splits.
-A race leaves far fewer adapters with all outcomes than this exhaustive run has.
+The outcomes are real ones (benchmarks/results/study/outcomes.parquet: 62 adapters, 4 tasks of BIG-Bench Hard, 130
+examples each, every adapter on every example); FOLDER has the tasks' texts. Ten times, 60% of a task's examples choose
+and the rest judge. best: the adapter of the highest mean. two_stage: as its router chooses, with catalogs of everybody
+who did not better. oracle: the best adapter of each query. gain: two_stage - best, mean and standard deviation over the
+splits. A race leaves far fewer adapters with all outcomes than this exhaustive run has.
 """
 
 from __future__ import annotations
