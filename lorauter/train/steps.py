@@ -153,6 +153,8 @@ def train_steps(
             saved = now
     if held_out is None:
         run.keep()
+    elif ended == SECONDS and at.counted:  # what was learned since the last look is not lost
+        run.look(held_out)
     facts = {"steps": at.step, "best_step": at.best_step, "loss": _told(at.looks), "ended": ended}
     return Learned(run.best, facts, at.seconds)
 

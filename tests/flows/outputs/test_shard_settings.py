@@ -129,6 +129,7 @@ EVERY = {
     "formats": "detected",
     "racing": {"least_gain": 0.125},
     "halving": {"rungs": [2, 4]},
+    "polar": {"resident": 3},
     "routing": {"top_k": 2, "max_bytes": "50MB"},
     "gate": {"lift_fall": 0.5},
     "with_weights": True,
