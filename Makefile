@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy bench-formats soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy bench-formats bench-polytropon bench-polar soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -50,9 +50,17 @@ bench-noisy: $(VENV)/.whole  ## quality as spoilt adapters join the pool, 20 to 
 
 FORMATS := $(LORAUTER_HOME)/formats
 
-bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's; about half an hour on one core beside other work, two thirds of it training
+bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's, and of mixtures of formats; about 50 minutes on one core beside other work, 20 of them training
 	$(BIN)/python -m benchmarks.formats_pool --out $(FORMATS)
 	$(BIN)/python -m benchmarks.formats --pool $(FORMATS) --race --json benchmarks/results/formats.json
+	$(BIN)/python -m benchmarks.formats_requests --json benchmarks/results/formats-requests.json
+	$(BIN)/python -m benchmarks.formats_rows --pool $(FORMATS) --json benchmarks/results/formats-rows.json
+
+bench-polytropon: $(VENV)/.whole  ## MHR, Poly and one shared LoRA of as many parameters, on tasks of training and on new ones; about an hour on half a core
+	$(BIN)/python -m benchmarks.polytropon --work $(LORAUTER_HOME)/polytropon --json benchmarks/results/polytropon.json
+
+bench-polar: $(VENV)/.whole  ## regret of the bandit POLAR and of ten other ways to route and cache, simulated; about 6 minutes on one core
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.polar --json benchmarks/results/polar.json --plot benchmarks/results/polar.svg
 
 soak-crawl: $(VENV)/.whole  ## 200 crawls killed at random moments under random faults; the ledger must not change
 	$(BIN)/python -m benchmarks.soak_crawl --crawls 200 --processes 5

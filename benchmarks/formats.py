@@ -15,7 +15,8 @@ On each adapter's own task, on test examples, whose phrasings no adapter has met
             both would find, if it spent every example.
 - base, …   the base without an adapter: under the task's template, and under the format that is best on the validation
             examples of each task, of all that the pool has and the base's own chat template.
-- raced     with --race: what the product itself publishes for the task when it scores the pool, asked as it says.
+- raced, …  with --race: what the product itself publishes for the task when it scores the pool in one template
+            (LORAUTER_FORMATS=task) and in the formats that adapters say (detected), asked as it says.
 
 Intervals are 95%, paired over the items of each task; tasks are not drawn. Detection is counted on the pool and, where
 the folders are there, on real adapters. Killed, it goes on where it was.
@@ -51,7 +52,8 @@ from warehouse.storage.files import write_text
 
 TASK, DETECTED, TRUE, CHOSEN = "task", "detected", "true", "chosen"
 BASE_TASK, BASE_BEST = "base, task", "base, best"
-RACED = "raced"
+RACED = {"task": "raced, task", "detected": "raced, detected"}
+"""Setting → column."""
 BASE_CHAT = "chat template of the base"
 Scores = Mapping[str, Sequence[float]]
 """Name of a format or column → the score of each example."""
@@ -91,14 +93,19 @@ def members(pool: Path, base_chat: PromptFormat, items: int | None) -> list[Memb
     Raises:
         SettingError: the pool is not whole.
     """
+    check_whole(pool)
     tasks = {task.name: task for task in build_tasks()}
+    return [_member(pool, one, _first(tasks[one.task], items), base_chat) for one in PLAN]
+
+
+def check_whole(pool: Path) -> None:
+    """Raises SettingError where a pool lacks an adapter of the plan."""
     missing = [one.name for one in PLAN if not (pool / "hub" / one.name).is_dir()]
     if missing:
         raise SettingError(
             f"{pool} lacks {len(missing)} adapters: {', '.join(missing)}.",
             f"Train them: python -m benchmarks.formats_pool --out {pool}.",
         )
-    return [_member(pool, one, _first(tasks[one.task], items), base_chat) for one in PLAN]
 
 
 def _member(pool: Path, one: Trained, task: Task, base_chat: PromptFormat) -> Member:
@@ -143,25 +150,27 @@ def base_formats(task: Task, base_chat: PromptFormat) -> dict[str, PromptFormat]
     return {TASK: of_template(task.template, TASK), **pool, BASE_CHAT: base_chat}
 
 
-def columns(own: Asked, base: Asked, race: Sequence[float] | None = None) -> dict[str, Sequence[float]]:
-    """Column → scores of the test examples. `race` are those of the product's pick."""
+def columns(own: Asked, base: Asked, races: Scores | None = None) -> dict[str, Sequence[float]]:
+    """Column → scores of the test examples. `races` are those of the product's picks, by column."""
     return {
         **{name: own.test[name] for name in (TASK, DETECTED, TRUE)},
         CHOSEN: own.test[own.best([TASK, DETECTED])],
         BASE_TASK: base.test[TASK],
         BASE_BEST: base.test[base.best(list(base.test))],
-        **({} if race is None else {RACED: race}),
+        **(races or {}),
     }
 
 
-def study(pool: Path, items: int | None, device: str = "auto", race: Race | None = None) -> dict[str, Any]:
+def study(
+    pool: Path, items: int | None, device: str = "auto", races: Mapping[str, Race] | None = None
+) -> dict[str, Any]:
     """All figures.
 
     Args:
         pool: its folder.
         items: most examples of a task and split, its first; None for all.
         device: see `choose_device`.
-        race: what the product published of the pool, where it was asked.
+        races: what the product published of the pool, where it was asked, by its setting `formats`.
     """
     base_chat = base_chat_format(pool / "base", BASE_ID)
     scorer = Scorer(pool, pool / "base", device)
@@ -169,8 +178,11 @@ def study(pool: Path, items: int | None, device: str = "auto", race: Race | None
     every = members(pool, base_chat, items)
     own = [asked(scorer, one.planned.name, one.task, one.formats) for one in every]
     base = [asked(scorer, BASE, one.task, base_formats(one.task, base_chat)) for one in every]
-    picked = pick_scores(scorer, every, race)
-    rows = [columns(*parts) for parts in zip(own, base, picked, strict=True)]
+    picked = {RACED[way]: pick_scores(scorer, every, race) for way, race in (races or {}).items()}
+    rows = [
+        columns(one, of_base, {name: scores[number] for name, scores in picked.items()})
+        for number, (one, of_base) in enumerate(zip(own, base, strict=True))
+    ]
     return {
         "conditions": told,
         "items": {"validation": _items(every, "validation"), "test": _items(every, "test")},
@@ -178,14 +190,12 @@ def study(pool: Path, items: int | None, device: str = "auto", race: Race | None
         "adapters": [line(*parts) for parts in zip(every, own, base, rows, strict=True)],
         "base": base_figures(base),
         "detection": {"pool": detection(every), **wild_verdicts()},
-        **({"race": race.figures} if race else {}),
+        **({"races": {way: race.figures for way, race in races.items()}} if races else {}),
     }
 
 
-def pick_scores(scorer: Scorer, every: Sequence[Member], race: Race | None) -> Sequence[Sequence[float] | None]:
-    """Scores of the product's pick for each member's task on its test examples; None where there was no race."""
-    if race is None:
-        return [None] * len(every)
+def pick_scores(scorer: Scorer, every: Sequence[Member], race: Race) -> Sequence[Sequence[float]]:
+    """Scores of the product's pick for each member's task on its test examples."""
     picks = {pick.task: pick for pick in race.picks}
     cells = [
         Cell(pick.repo, one.task, pick.asked_in(one.task), one.task.test)
@@ -268,7 +278,7 @@ def _rounded(value: float) -> float:
 def lines(figures: Mapping[str, Any]) -> list[str]:
     """The table that is printed."""
     head = f"{'adapter':<18}{'trained in':<17}{'its repo says so by':<35}{'detected':<24}"
-    head += "".join(f"{name:>11}" for name in figures["means"])
+    head += "".join(f"{name:>17}" for name in figures["means"])
     return [
         head,
         *(_adapter_line(one) for one in figures["adapters"]),
@@ -284,7 +294,7 @@ def lines(figures: Mapping[str, Any]) -> list[str]:
 def _adapter_line(one: Mapping[str, Any]) -> str:
     told = one["detected"]["format"] if one["detected"] else "-"
     said = f"{one['task']:<18}{one['format']:<17}{one['says']:<35}{told + ', ' + one['verdict']:<24}"
-    return said + "".join(f"{score:>11.3f}" for score in one["test"].values())
+    return said + "".join(f"{score:>17.3f}" for score in one["test"].values())
 
 
 def _mean_line(name: str, one: Mapping[str, Any]) -> str:
@@ -324,9 +334,9 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     pool = args.pool.absolute()
-    race = raced(pool) if args.race else None
-    figures = study(pool, args.items, args.device, race)
-    print("\n".join([*lines(figures), *(race_lines(race) if race else [])]))
+    races = {way: raced(pool, way) for way in RACED} if args.race else {}
+    figures = study(pool, args.items, args.device, races)
+    print("\n".join([*lines(figures), *(line for race in races.values() for line in race_lines(race))]))
     if args.json:
         write_text(args.json, json.dumps(figures, indent=1) + "\n")
 

@@ -1,4 +1,4 @@
-"""The formats pool, scored by the product itself: what a refresh publishes of adapters trained in other formats.
+"""The formats pool, scored by the product itself, in one template and in the formats that adapters say.
 
 Knows: a hub and a home with the pool, the published picks. Does not know: what other ways of asking are worth
 (formats).
@@ -92,11 +92,15 @@ class Race:
         }
 
 
-def raced(pool: Path) -> Race:
-    """Crawl, validate, score and publish the pool on a home under it."""
-    root = pool / "race"
-    hub = _hub(root, pool)
-    _furnish(root)
+def raced(pool: Path, formats: str) -> Race:
+    """Crawl, validate, score and publish the pool on a home under it.
+
+    Args:
+        pool: its folder.
+        formats: the setting of that name: "task" or "detected".
+    """
+    hub, root = _hub(pool / "race", pool), pool / "race" / formats
+    _furnish(root, formats)
     with serve_in_thread(hub) as served:
         home = open_home(home=root, endpoint=served.endpoint, storage="")
         evaluations = _refreshed(home)
@@ -147,9 +151,9 @@ def _hub(root: Path, pool: Path) -> Path:
     return hub
 
 
-def _furnish(root: Path) -> None:
+def _furnish(root: Path, formats: str) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    write_text(root / "lorauter.toml", f'base = "{BASE_ID}"\nencoder = "{ENCODER_ID}"\n')
+    write_text(root / "lorauter.toml", f'base = "{BASE_ID}"\nencoder = "{ENCODER_ID}"\nformats = "{formats}"\n')
     home = open_home(home=root, storage="")
     for task in demo_tasks(small=False):
         store_task(home.task_folder, task)

@@ -1,7 +1,7 @@
 """Scores of adapters and of the base under prompt formats, raw outputs kept: nothing is answered twice.
 
-Knows: prompts, stops, the ledger of a pool. Does not know: which formats are worth asking, what scores are held against
-(formats).
+Knows: prompts, stops, the ledger of a pool. Does not know: which formats are worth asking (formats), which mixtures
+(formats_rows), what scores are held against.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.turns import conditions as told_conditions
 from catalog.adapters.facts import WEIGHTS_NAME
 from catalog.formats.format import PromptFormat
+from catalog.tasks.answer import Answer
 from catalog.tasks.controls import scores_of
 from catalog.tasks.task import Example, Task
 from flows.demo.base import BASE_ID
@@ -51,13 +52,18 @@ class Cell:
     @property
     def decoding(self) -> str:
         """Greedy, up to the stops of the format."""
-        return spelled(GREEDY, (*STOPS, *self.format.stops))
+        return decoding_in(self.format)
 
     def work(self, keys: Mapping[str, str]) -> list[Work]:
         """What the engine is asked."""
         mixture = ((keys[self.repo], 1.0),) if self.repo else ()
         limit, task = self.task.max_new_tokens, self.task.name
         return [Work(self.format.prompt(e.input), mixture, limit, task, e.id) for e in self.examples]
+
+
+def decoding_in(format_: PromptFormat) -> str:
+    """Greedy, up to a line's end and the stops of a format."""
+    return spelled(GREEDY, (*STOPS, *format_.stops))
 
 
 @dataclass(slots=True)
@@ -68,40 +74,41 @@ class Scorer:
         pool: folder of the pool, where ledger and plans lie too.
         base: folder of the base.
         device: see `choose_device`.
+        further: folder of adapters that are not the pool's.
     """
 
     pool: Path
     base: Path
     device: str = "auto"
+    further: Path | None = None
     _engine: Engine | None = field(default=None, init=False)
 
     @property
     def engine(self) -> Engine:
         """Opened at the first look."""
         if self._engine is None:
-            hub = self.pool / "hub"
-            self._engine = Engine(self.base, device=self.device, find_adapter=lambda key: hub / key.partition("@")[0])
+            self._engine = Engine(self.base, device=self.device, find_adapter=self._folder)
         return self._engine
 
     def scores(self, cells: Sequence[Cell]) -> list[list[float]]:
         """Each cell's score of each example, in their order."""
-        keys = {repo: self._key(repo) for repo in {cell.repo for cell in cells} - {BASE}}
+        keys = {repo: self.key(repo) for repo in {cell.repo for cell in cells} - {BASE}}
+        answers = iter(self.answers([(item, cell.decoding) for cell in cells for item in cell.work(keys)]))
+        return [scores_of(cell.task, [next(answers) for _ in cell.examples], cell.examples) for cell in cells]
+
+    def answers(self, asked: Sequence[tuple[Work, str]]) -> list[Answer]:
+        """The answer to each work under the decoding beside it, in their order."""
         ledger = Ledger(self.pool / "ledger")
-        answers: dict[str, Any] = {}
-        for decoding in sorted({cell.decoding for cell in cells}):
-            work = [item for cell in cells if cell.decoding == decoding for item in cell.work(keys)]
-            answers |= self._answered(ledger, work, decoding)
-        found = []
-        for cell in cells:
-            own = [answers[item.key(self._conditions(cell.decoding))] for item in cell.work(keys)]
-            found.append(scores_of(cell.task, own, cell.examples))
-        return found
+        made: dict[str, Answer] = {}
+        for decoding in sorted({decoding for _, decoding in asked}):
+            made |= self._answered(ledger, [work for work, its in asked if its == decoding], decoding)
+        return [made[work.key(self._conditions(decoding))] for work, decoding in asked]
 
     def conditions(self) -> dict[str, Any]:
         """The engine's fingerprint and the machine."""
         return told_conditions(self.engine)
 
-    def _answered(self, ledger: Ledger, work: Sequence[Work], decoding: str) -> dict[str, Any]:
+    def _answered(self, ledger: Ledger, work: Sequence[Work], decoding: str) -> dict[str, Answer]:
         """Key of the output → answer."""
         conditions = self._conditions(decoding)
         plan = make_plan(self.pool / "plans", ledger, work, conditions, _SHARD_ROWS, ENGINE_VERSION)
@@ -119,7 +126,13 @@ class Scorer:
         dtype = choose_dtype("auto", choose_device(self.device))
         return Conditions(BASE_ID, "", dtype, ENGINE_VERSION, decoding)
 
-    def _key(self, repo: str) -> str:
+    def key(self, repo: str) -> str:
         """Another training under the same name is another adapter."""
-        weights = (self.pool / "hub" / repo / WEIGHTS_NAME).read_bytes()
+        weights = (self._folder(repo) / WEIGHTS_NAME).read_bytes()
         return f"{repo}@{hashlib.sha256(weights).hexdigest()[:12]}"
+
+    def _folder(self, key: str) -> Path:
+        """Of an adapter, by its key or its repo alone."""
+        repo = key.partition("@")[0]
+        own = self.pool / "hub" / repo
+        return self.further / repo if self.further and not own.is_dir() else own

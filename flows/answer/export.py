@@ -18,14 +18,14 @@ from typing import Any
 
 from catalog.chunks import chunks
 from catalog.errors import SettingError, UnsupportedAdapter
-from flows.answer.prompts import TASK, check_template, prompts_of
+from flows.answer.prompts import TASK, Prompt, check_template, prompts_of, template_stops
 from flows.answer.published_base import PublishedBase
 from flows.answer.routes import Routes
 from flows.screen.progress import Advance, say, stage
 from lorauter.adapters.weights import JUDGED
 from lorauter.compositions import open_composition
 from lorauter.compositions.base import CompositionOptions
-from lorauter.engine.decoding import GREEDY, Decoding, stops_of
+from lorauter.engine.decoding import GREEDY, Decoding, may_be_special, stops_of
 from lorauter.export import lorax, vllm
 from lorauter.export.adapters import ServedAdapter, ServedAdapters
 from lorauter.export.requests import Asked
@@ -50,7 +50,7 @@ class ExportOptions:
         density: of the merges that thin out.
         template: how an input becomes a prompt, see flows/answer/prompts.
         decoding: greedy, or how tokens are drawn.
-        stop: texts that end an answer; none by default, see docs/export.md.
+        stop: texts that end an answer; None: those of the format that a row is asked in, see docs/export.md.
         max_new_tokens: bound of an answer; a row's own wins.
 
     Raises:
@@ -64,7 +64,7 @@ class ExportOptions:
     density: float = 0.5
     template: str = TASK
     decoding: Decoding = GREEDY
-    stop: tuple[str, ...] = ()
+    stop: tuple[str, ...] | None = None
     max_new_tokens: int = NEW_TOKENS
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class ExportOptions:
         refuse_gates([self.router], "exported: other engines know no gates", "Answer here by `lorauter answer`")
         check_new_tokens(self.max_new_tokens)
         check_template(self.template)
-        stops_of(self.stop)
+        stops_of(self.stop or ())
 
 
 @dataclass(slots=True)
@@ -155,19 +155,28 @@ class _Export:
     def _line(self, query: Query, route: Routed, adapter: ServedAdapter | None) -> dict[str, Any]:
         options = self._options
         prompt = self._prompts(query, route)
+        stops = self._stops_of(prompt)
         row = Asked(
             prompt.text,
             route.mixture,
             query.max_new_tokens,
-            options.stop,
+            stops,
             options.decoding,
             query.id,
+            special_stops=options.stop is None and any(map(may_be_special, stops)),
         )
         if options.engine == "vllm":
             url, body = "/v1/completions", vllm.completion(row, self.base, adapter)
         else:
             url, body = "/generate", lorax.generate(row, adapter)
         return {"custom_id": query.id, "method": "POST", "url": url, "body": body}
+
+    def _stops_of(self, prompt: Prompt) -> tuple[str, ...]:
+        """What a person gives, as it is; else the stops of the format that the row is asked in, as many as go."""
+        if self._options.stop is not None:
+            return self._options.stop
+        most = lorax.MOST_STOPS if self._options.engine == "lorax" else None
+        return (prompt.stops or template_stops(self._options.template))[:most]
 
     def _leave_out(self, query: Query, reason: str) -> None:
         self.exported.left_out += 1

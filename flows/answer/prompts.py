@@ -1,6 +1,7 @@
 """Prompts: how a query's input becomes what the engine is given.
 
-Knows: what people ask for as a template. Does not know: queries' files, routes' weights.
+Knows: what people ask for as a template. Does not know: queries' files, whose format a route is asked in
+(flows/answer/route_formats).
 
     task             what the route's leading adapter was scored in: a format of its own, else the task's template,
                      the query's own task's or the nearest's
@@ -11,17 +12,17 @@ Knows: what people ask for as a template. Does not know: queries' files, routes'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from catalog.formats.table import stops_asked, template_asked
 from catalog.tasks.task import CHAT, DEFAULT_TEMPLATE
 from flows.answer.published_base import PublishedBase
+from flows.answer.route_formats import RouteFormats
 from lorauter.engine.decoding import STOPS, stops_of
-from lorauter.gates.protocol import GatedRoute
-from lorauter.routing.routes import Routed, added_up
+from lorauter.routing.routes import Routed
 from warehouse.queries.queries import Query
-from warehouse.records.published_tasks import asked_formats, asked_tasks
+from warehouse.records.published_tasks import asked_tasks
 
 TASK = "task"
 
@@ -74,31 +75,24 @@ def answer_stops(asked: str, given: str | Sequence[str] | None) -> tuple[str, ..
     """
     if given is not None:
         return stops_of(given)
-    return stops_of([*STOPS, *(() if asked in (TASK, CHAT) else stops_asked(asked))])
+    return stops_of([*STOPS, *template_stops(asked)])
+
+
+def template_stops(asked: str) -> tuple[str, ...]:
+    """The stops of a format that is asked for by its name; () with anything else."""
+    return () if asked in (TASK, CHAT) else stops_asked(asked)
 
 
 def _by_task(published: PublishedBase) -> Prompts:
     tasks = asked_tasks(published.snapshot, published.index.base)
     templates = {name: task.template for name, task in tasks.items()}
-    formats = asked_formats(published.snapshot, published.index.base)
-    of_adapters = {adapter: format_ for (_, adapter), format_ in formats.items() if adapter}
-    best = dict(zip(published.index.tasks, published.index.best, strict=True))
+    formats = RouteFormats(published.snapshot, published.index)
 
     def prompt(query: Query, route: Routed) -> Prompt:
-        nearest = route.tasks[0].task if route.tasks else ""
-        leader = _leader(route, best)
-        asked = of_adapters.get(leader) if leader else formats.get((query.task or nearest, ""))
+        task = query.task or (route.tasks[0].task if route.tasks else "")
+        asked = formats.of(route, task)
         if asked:
             return Prompt(asked.prompt(query.input), asked.stops)
-        return Prompt(templates.get(query.task or nearest, DEFAULT_TEMPLATE).replace("{input}", query.input))
+        return Prompt(templates.get(task, DEFAULT_TEMPLATE).replace("{input}", query.input))
 
     return prompt
-
-
-def _leader(route: Routed, best: Mapping[str, str]) -> str:
-    """The adapter of the largest weight, "" for the base alone; of a gate, the nearest task's that may take part."""
-    if isinstance(route, GatedRoute):
-        near = (best.get(match.task, "") for match in route.tasks)
-        return next((key for key in near if key in route.gate.adapters), "")
-    weights = added_up(route.mixture)
-    return max(weights, key=lambda key: weights[key]) if weights else ""

@@ -45,8 +45,9 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
     Both engines apply one adapter a request. --compose selection (top-1) needs no new folders; cat writes each
     distinct mixture as one adapter of rank Σr, about one a row; other merges write a folder each too.
 
-    No stop is sent unless --stop gives one: theirs ends a text at leading blanks too. Cut what comes back with
-    lorauter.engine.stopping.cut_at_stop. A row that cannot be served is told and left out. docs/export.md has the rest.
+    The stops of the prompt format that a row is asked in are sent, a line's end is not: theirs ends a text at leading
+    blanks too. Cut what comes back with lorauter.engine.stopping.cut_at_stop. --stop sends other stops, --stop '' none.
+    A row that cannot be served is told and left out. docs/export.md has the rest.
     """
     from flows import stages
     from flows.answer.export import ExportOptions
@@ -57,6 +58,7 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
     opened = open_home(home=home)
     next(read_queries(source))  # a file that cannot be read is better told before an encoder is loaded
     opened = open_home(home=home, routing=routing_given(opened.settings.routing, flags))
+    given = stops_given(flags)
     options = ExportOptions(
         engine=engine,
         adapters=flags["adapters"] or out.with_name(f"{out.name}.adapters"),
@@ -65,7 +67,7 @@ def export_command(home: Path | None, /, source: Path, out: Path, engine: str, *
         density=flags["density"],
         template=flags["template"],
         decoding=decoding_of(sampling_of(flags)),
-        stop=tuple(one for one in stops_given(flags) or () if one),
+        stop=None if given is None else tuple(one for one in given if one),
         max_new_tokens=flags["max_new_tokens"],
     )
     exported = stages.export(opened, source, out, options, flags["snapshot"])

@@ -43,8 +43,9 @@ def sql_command(home: Path | None, /, query: str | None, file: Any, listed: bool
 
     \b
     Views: catalog, top_adapters, adapter_tasks, lift, coverage, adapter_lift, specialists, generalists, funnel,
-    rejections, licences, adapter_formats, freshness, duplicates, cost, rising, views, columns; the tables tasks,
-    inputs, best, scores, rungs, adapters, formats, curation, changes, runs, sources; the ledger's ledger_*.
+    rejections, licences, adapter_formats, scored_formats, freshness, duplicates, cost, rising, views, columns; the
+    tables tasks, inputs, best, scores, rungs, adapters, formats, templates, curation, changes, runs, sources; the
+    ledger's ledger_*.
     docs/sql.md has what each answers.
 
     A table shows the first 1,000 rows, and one that is too wide a row at a time. With --write, COPY … TO, CREATE and

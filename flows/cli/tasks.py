@@ -81,9 +81,10 @@ def tasks_list(home: Path | None) -> None:
 
 @tasks_group.command("formats")
 def tasks_formats() -> None:
-    """List the prompt formats that --template takes, one a line: name, template and stops as JSON.
+    """List the prompt formats that --template takes, one a line: name, template and stops as JSON, and a note.
 
-    A template is what a prompt says around its {input}; where it says {instruction} too, write a text of your own.
+    A template is what a prompt says around its {input}. One that says {instruction} too has a note: --template refuses
+    its name. Write what to do in place of {instruction}, and give that text to --template.
     """
     import json
 
@@ -91,7 +92,9 @@ def tasks_formats() -> None:
     from catalog.formats.table import formats
 
     for name, one in formats().items():
-        texts = (one.template(instruction=INSTRUCTION if one.needs_instruction else ""), one.stops)
+        needs = one.needs_instruction
+        note = [f"not by its name: give this text, with what to do in place of {INSTRUCTION}"] if needs else []
+        texts = (one.template(instruction=INSTRUCTION if needs else ""), one.stops, *note)
         click.echo("\t".join([name, *(json.dumps(text, ensure_ascii=False) for text in texts)]))
 
 

@@ -4,6 +4,8 @@ Knows: which items are asked, how routes become answers and answers scores, what
 the settings take away, how figures and intervals are made (lorauter/evaluation), how they are told
 (flows/evaluate/figures, flows/evaluate/table).
 
+An item is asked as `lorauter answer` asks it: in the format of its route's leader, else in its task's template.
+
 The ledger is the cache: an answer is known by its prompt, weighted adapters, composition and the engine's conditions,
 whichever router or setting wanted it. A further router costs only the answers that no other has asked for.
 """
@@ -15,18 +17,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from catalog.errors import TaskError
+from catalog.formats.filled import FilledFormat
 from catalog.tasks.answer import Answer, Failed
 from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import Example, Task, content_hash
 from flows.answer.answered import MakeAnswers
+from flows.answer.route_formats import RouteFormats
 from flows.screen.progress import Advance, say, stage
 from lorauter.compositions import OWN, read_spelled, spelled
 from lorauter.compositions.serving import served
+from lorauter.engine.decoding import with_stops
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
 from lorauter.evaluation.systems import System, check_names, reference_of, systems_of
 from lorauter.gates.protocol import GatedRoute
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routing.routes import Mixture, Routed, RouterOptions
+from warehouse.plans.conditions import make_each
 from warehouse.plans.plan import Conditions, Work
 from warehouse.snapshots.snapshot import Snapshot
 
@@ -62,7 +68,18 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A system's answer to one test example. `score`: 0 where there is no answer. `gated`: by token, no weights."""
+    """A system's answer to one test example.
+
+    Args:
+        task: its task.
+        example: id of the example.
+        mixture: adapters with weights.
+        tasks: those of weight above 0 behind the route.
+        answer: what the engine said.
+        score: 0 where there is no answer.
+        gated: whether adapters are weighed by token: they have no weights then.
+        format: name of the prompt format that it was asked in; None: the task's own template.
+    """
 
     task: str
     example: str
@@ -71,6 +88,7 @@ class Item:
     answer: Answer
     score: float
     gated: bool = False
+    format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +114,7 @@ class Evaluation:
 
     Args:
         snapshot: id of the snapshot that routed.
-        conditions: what decided the outputs.
+        conditions: what decided the outputs; a format's stops come beside those of its decoding.
         routing: the routers' constants and filters.
         tasks: those evaluated, their test split cut to the items asked.
         reference: router and composition that others are compared with.
@@ -145,7 +163,7 @@ def evaluate(
     systems = systems_of(options.routers, options.compositions, options.settings)
     reference = reference_of(systems, options.reference)
     tasks = tasks_with_items(stored, parts.index.tasks, options.tasks, options.items)
-    judge = _Judge(make, conditions, tasks)
+    judge = _Judge(make, conditions, RouteFormats(snapshot, parts.index), tasks)
     routed = _routes(parts, snapshot, tasks, systems)
     items: dict[System, list[Item]] = {}
     costs: dict[System, Cost] = {}
@@ -199,38 +217,74 @@ def _routes(
     return routed
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A test example with its route. `format`: that it is asked in; None: its task's own template."""
+
+    task: Task
+    example: Example
+    route: Routed
+    format: FilledFormat | None
+
+    def work(self, composition: str) -> Work:
+        """The item as it is answered: its task's own bound, its options where they are to be weighed."""
+        task, example = self.task, self.example
+        mixture, served_as = _plainest(*served(self.route, composition), composition)
+        return Work(
+            prompt=(self.format or task).prompt(example.input),
+            mixture=mixture,
+            max_new_tokens=task.max_new_tokens,
+            task=task.name,
+            example=example.id,
+            options=example.options if METRICS[task.metric].needs == "option_logprobs" else (),
+            composition=served_as,
+        )
+
+    def conditions(self, plain: Conditions, work: Work) -> Conditions:
+        """A format's own stops end its texts too; nothing ends an option that is weighed."""
+        if self.format is None or work.options:
+            return plain
+        return replace(plain, decoding=with_stops(plain.decoding, self.format.stops))
+
+    def item(self, work: Work, answer: Answer) -> Item:
+        """The row with its answer."""
+        example, metric = self.example, METRICS[self.task.metric]
+        return Item(
+            task=self.task.name,
+            example=example.id,
+            mixture=work.mixture,
+            tasks=tuple(match.task for match in self.route.tasks if match.weight > 0),
+            answer=answer,
+            score=0.0 if isinstance(answer, Failed) else metric.score(answer, example.target, example.options),
+            gated=isinstance(self.route, GatedRoute),
+            format=self.format.name if self.format else None,
+        )
+
+
 class _Judge:
     """Answers test items by routes and compositions, and scores them."""
 
-    def __init__(self, make: MakeAnswers, conditions: Conditions, tasks: Sequence[Task]) -> None:
-        self._make, self._conditions = make, conditions
-        self._asked = [(task, example) for task in tasks for example in task.test]
+    def __init__(self, make: MakeAnswers, conditions: Conditions, formats: RouteFormats, tasks: Sequence[Task]) -> None:
+        self._make, self._conditions, self._formats, self._tasks = make, conditions, formats, tasks
 
     def items(self, system: System, routed: SettingRoutes, advance: Advance) -> tuple[list[Item], Cost]:
         """A system's items, and what was newly spent on them."""
         began, composition = time.perf_counter(), spelled(system.composition)
-        tasks = dict.fromkeys(task.name for task, _ in self._asked)
-        routes = [route for task in tasks for route in routed.routes[task]]
-        work = [_work(*asked, route, composition) for asked, route in zip(self._asked, routes, strict=True)]
-        answers, new = self._make(work, self._conditions, advance)
+        rows = self._rows(routed.routes)
+        work = [row.work(composition) for row in rows]
+        conditions = [row.conditions(self._conditions, wanted) for row, wanted in zip(rows, work, strict=True)]
+        answers, new = make_each(self._make, work, conditions, advance)
         seconds = (time.perf_counter() - began) / new if new else None
         cost = Cost(new, routed.seconds / len(work), seconds, 1 + routed.passes)
-        rows = zip(self._asked, routes, work, answers, strict=True)
-        return [_item(*asked, route, wanted, answer) for asked, route, wanted, answer in rows], cost
+        return [row.item(wanted, answer) for row, wanted, answer in zip(rows, work, answers, strict=True)], cost
 
-
-def _work(task: Task, example: Example, route: Routed, composition: str) -> Work:
-    """The item as it is answered: its task's own template and bound, its options where they are to be weighed."""
-    mixture, served_as = _plainest(*served(route, composition), composition)
-    return Work(
-        prompt=task.prompt(example.input),
-        mixture=mixture,
-        max_new_tokens=task.max_new_tokens,
-        task=task.name,
-        example=example.id,
-        options=example.options if METRICS[task.metric].needs == "option_logprobs" else (),
-        composition=served_as,
-    )
+    def _rows(self, routes: Mapping[str, Sequence[Routed]]) -> list[_Row]:
+        """The test examples of all tasks, each in the format of its route's leader."""
+        return [
+            _Row(task, example, route, self._formats.of(route, task.name))
+            for task in self._tasks
+            for example, route in zip(task.test, routes[task.name], strict=True)
+        ]
 
 
 def _plainest(mixture: Mixture, served_as: str, composition: str) -> tuple[Mixture, str]:
@@ -239,10 +293,3 @@ def _plainest(mixture: Mixture, served_as: str, composition: str) -> tuple[Mixtu
         return mixture, served_as
     composed = read_spelled(composition).compose(mixture)
     return (mixture, served_as) if composed.merge else (composed.mixture, "")
-
-
-def _item(task: Task, example: Example, route: Routed, work: Work, answer: Answer) -> Item:
-    metric = METRICS[task.metric]
-    score = 0.0 if isinstance(answer, Failed) else metric.score(answer, example.target, example.options)
-    behind = tuple(match.task for match in route.tasks if match.weight > 0)
-    return Item(task.name, example.id, work.mixture, behind, answer, score, isinstance(route, GatedRoute))

@@ -105,4 +105,5 @@ def _row(system: System, item: Item) -> ItemRow:
         error=item.answer.error if isinstance(item.answer, Failed) else None,
         adapters=tuple(UsedAdapter(key, None if item.gated else weight) for key, weight in item.mixture),
         tasks=item.tasks,
+        format=item.format,
     )

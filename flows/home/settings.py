@@ -34,6 +34,7 @@ from catalog.rules.table import Policy
 from flows.home.byte_size import bytes_of
 from flows.home.presets import config_file
 from flows.plan.assumptions import Assumptions
+from lorauter.bandit.options import PolicyOptions
 from lorauter.racing.halving import HalvingOptions
 from lorauter.racing.strategies import STRATEGIES, Racing, Strategy, StrategyOptions, open_strategy
 from lorauter.routing.routes import RouterOptions
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
         0.4, gt=0, lt=1, description="share of a task's validation set that chooses nothing and scores the winner"
     )
     formats: Literal["task", "detected"] = Field(
-        "task", description="whether adapters race in the task's own prompt format alone, or in those they say too"
+        "detected", description="whether adapters race in the task's own prompt format alone, or in those they say too"
     )
     unconfirmed: Literal["publish", "base"] = Field(
         "publish", description="what a task publishes where held-back examples do not confirm the race's choice"
@@ -119,8 +120,9 @@ class Settings(BaseSettings):
         RouterOptions()
     )
 
+    polar: PolicyOptions = PolicyOptions()
     fit: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (), description="routers and gates that are trained after a publish: dlp_lora, two_stage"
+        (), description="routers and gates that are trained after a publish: see lorauter fit"
     )
     fit_seconds: float = Field(3600.0, gt=0, description="most seconds of one training")
     fit_seed: int = Field(0, ge=0, description="of the draws of training")

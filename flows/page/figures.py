@@ -20,7 +20,10 @@ MOST_RUNS = 20
 
 @dataclass(frozen=True, slots=True)
 class TaskLine:
-    """A task of the table of tasks: what it publishes, in thousandths, and where the page tells of that adapter."""
+    """A task of the table of tasks: what it publishes, in thousandths, and where the page tells of that adapter.
+
+    A format that is "" is the task's own template.
+    """
 
     task: str
     metric: str
@@ -37,13 +40,17 @@ class TaskLine:
     empty: int | None
     cut: int | None
     base_empty: int | None
+    format: str
+    base_format: str
 
 
 def figures(tables: Tables) -> dict[str, Any]:
     """All static figures: by base, and those of the whole home."""
+    changes = _changes(tables.changes)
     return {
         "bases": [_of_base(number, base, tables) for number, base in enumerate(tables.bases)],
-        "changes": _changes(tables.changes),
+        "changes": changes,
+        "changed_formats": any(row.format_before or row.format for row in changes),
         "counts": dict(sorted(Counter(row.change or "changed" for row in tables.changes).items())),
         "runs": [
             replace(run, base=shown(run.base), command=shown(run.command)) for run in tables.runs[-MOST_RUNS:][::-1]
@@ -68,6 +75,7 @@ def _of_base(number: int, base: str, tables: Tables) -> dict[str, Any]:
         "licences": [replace(row, licence=shown(row.licence, 80)) for row in tables.licences if row.base == base],
         "tasks": sorted(tasks, key=lambda line: (-(line.lift or 0), line.task)),
         "helped": sum(bool(line.adapter) for line in tasks),
+        "in_formats": any(line.format or line.base_format for line in tasks),
     }
 
 
@@ -88,6 +96,8 @@ def _task(row: TaskRow, anchors: Mapping[str, str]) -> TaskLine:
         empty=row.empty,
         cut=row.cut,
         base_empty=row.base_empty,
+        format=shown(row.format),
+        base_format=shown(row.base_format),
     )
 
 
@@ -95,6 +105,12 @@ def _changes(rows: Sequence[ChangeRow]) -> list[ChangeRow]:
     """Those first that changed what a task publishes."""
     ordered = sorted(rows, key=lambda row: (row.chosen_before == row.chosen, row.change or "", row.task, row.adapter))
     return [
-        replace(row, task=shown(row.task), adapter=shown(AdapterId.parse(row.adapter).name) or "(base)")
+        replace(
+            row,
+            task=shown(row.task),
+            adapter=shown(AdapterId.parse(row.adapter).name) or "(base)",
+            format_before=shown(row.format_before),
+            format=shown(row.format),
+        )
         for row in ordered[:MOST_CHANGES]
     ]

@@ -65,7 +65,7 @@ def _asked(connection: Any, query: str, kind: type[_Row]) -> list[_Row]:
 
 
 def _kept(snapshot: Snapshot, table: str, kind: Any) -> list[Any]:
-    """The rows of a table that stands beside the snapshot's own; an older snapshot has none."""
+    """The rows of a table that stands beside the snapshot's own; an older snapshot has none, or columns fewer."""
     names = [field.name for field in fields(kind)]
     kept = snapshot.read(table) if snapshot.holds(table) else []
-    return [kind(**{name: row[name] for name in names}) for row in kept]
+    return [kind(**{name: row.get(name) for name in names}) for row in kept]

@@ -142,7 +142,7 @@ class RungRow:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """An adapter on a task that it was tried on; "" is the base alone."""
+    """An adapter on a task that it was tried on; "" is the base alone. A format that is None is the task's own."""
 
     base: str
     task: str
@@ -153,6 +153,7 @@ class ScoreRow:
     chosen: bool | None
     empty: int | None
     cut: int | None
+    format: str | None
     mean: int | None
     error: int | None
     lift: int | None
@@ -178,6 +179,8 @@ class TaskRow:
     cut: int | None
     base_empty: int | None
     base_cut: int | None
+    format: str | None
+    base_format: str | None
     score: int | None
     error: int | None
     base_score: int | None
@@ -221,6 +224,8 @@ class ChangeRow:
     lift: float | None
     chosen_before: bool | None
     chosen: bool | None
+    format_before: str | None
+    format: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ _TASK_NUMBERS = (
     "base_empty",
     "base_cut",
 )
-_TASK_TEXTS = ("status", "metric", "description", "declared", "majority")
+_TASK_TEXTS = ("status", "metric", "description", "declared", "majority", "format", "base_format")
 _SCORE_NUMBERS = ("n", "rung", "mean", "error", "lift", "lift_error", "lift_n", "empty", "cut")
 _MOST_FINDINGS = 20
 _UNLISTED = RepoRow(repo="", tags=None, likes=None, last_modified=None, gone=None)
@@ -62,6 +62,7 @@ def _world(base: str, tables: Tables, cards: Mapping[str, str], repos: Mapping[s
     paths = [row for row in tables.paths if row.base == base]
     judged = [row for row in tables.adapters if row.base == base]
     adapters = _adapters(base, judged, [*(row.adapter for row in scores), *(row.adapter for row in tasks)])
+    asked = [row for row in scores if row.format]
     place = {"": -1} | {row.adapter: number for number, row in enumerate(adapters)}
     task = {row.task: number for number, row in enumerate(tasks)}
     return {
@@ -76,6 +77,7 @@ def _world(base: str, tables: Tables, cards: Mapping[str, str], repos: Mapping[s
             **_columns(scores, _SCORE_NUMBERS),
             "chosen": [int(bool(row.chosen)) for row in scores],
         },
+        "formats": {**_places(asked, task, place), "format": [shown(row.format) for row in asked]},
         "whys": {**_places(whys, task, place), "why": [shown(row.why) for row in whys]},
         "rungs": {
             "task": [task[row.task] for row in rungs],

@@ -18,7 +18,7 @@ from catalog.curation import FORCE, Act
 from catalog.errors import PublishRefused, SnapshotError
 from catalog.publish_gate import Gate, check
 from catalog.rules.table import RULES_VERSION, Policy
-from flows.publish.rows import best_row, curated_row, input_rows, score_rows, task_row
+from flows.publish.rows import best_row, curated_row, input_rows, score_rows, task_row, template_rows
 from flows.publish.run_record import Run
 from flows.score.embeddings import Embeddings
 from flows.score.score import Racetrack, Scores
@@ -110,6 +110,7 @@ def publish_catalog(
             "rungs": (published_rungs(base, s.race.rows) for s in scores.tasks),
             "adapters": published_verdicts(pool.verdicts, bans),
             "formats": [published_formats(ledger, base, [key for key in pool.verdicts.admitted if key not in banned])],
+            "templates": [published("templates", template_rows(base, scores.tasks))],
             "curation": [published("curation", [curated_row(base, act) for act in scores.curation.held])],
         }
         current = _current(snapshots)

@@ -6,7 +6,7 @@ rows are stored (warehouse/records/published).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from catalog.adapters.adapter import AdapterId
 from catalog.bases.base import Base
@@ -16,7 +16,7 @@ from catalog.tasks.metrics import Mean, majority_answer, mean
 from flows.score.embeddings import EncoderIdentity, Vectors
 from flows.score.score import TaskScores
 from lorauter.racing.evaluation import BASE
-from warehouse.records.published import BestRow, CuratedRow, InputRow, ScoreRow, TaskRow
+from warehouse.records.published import BestRow, CuratedRow, InputRow, ScoreRow, TaskRow, TemplateRow
 
 
 def task_row(base: Base, scores: TaskScores, encoder: EncoderIdentity, embedding: Vectors) -> TaskRow:
@@ -130,6 +130,13 @@ def score_rows(base: Base, scores: TaskScores, curation: Curation) -> Iterator[S
             cut=endings.cut if endings.texts else None,
             format=race.name_of_format(key),
         )
+
+
+def template_rows(base: Base, scores: Iterable[TaskScores]) -> Iterator[TemplateRow]:
+    """The rows of `templates`: every format that `scores` and `best` name, once."""
+    formats = {asked.name: asked for one in scores for asked in one.race.formats.values()}
+    for asked in formats.values():
+        yield TemplateRow(base.id, base.sha, asked.name, asked.template, asked.stops)
 
 
 def curated_row(base: Base, act: Act) -> CuratedRow:

@@ -14,7 +14,7 @@ from catalog.tasks.controls import scores_of
 from catalog.tasks.metrics import METRICS
 from flows.outputs.outputs import Outputs
 from flows.screen.progress import Advance
-from lorauter.engine.decoding import read_spelled, spelled
+from lorauter.engine.decoding import with_stops
 from lorauter.racing.evaluation import Evaluation
 from warehouse.plans.conditions import make_each
 from warehouse.plans.plan import Conditions, Work
@@ -62,8 +62,7 @@ class Evaluations:
         """A format's own stops end its texts too; nothing ends an option that is weighed."""
         if one.format is None or not one.format.stops or work.options:
             return self.conditions
-        decoding, stops = read_spelled(self.conditions.decoding)
-        return replace(self.conditions, decoding=spelled(decoding, [*stops, *one.format.stops]))
+        return replace(self.conditions, decoding=with_stops(self.conditions.decoding, one.format.stops))
 
 
 def _work(one: Evaluation) -> Work:

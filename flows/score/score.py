@@ -15,8 +15,8 @@ from typing import NamedTuple
 from catalog.adapters.adapter import AdapterId
 from catalog.bases.base import Base
 from catalog.curation import PIN, Act, Curation, choose, curation_of
-from catalog.formats.filled import FilledFormat, filled
-from catalog.formats.format import PromptFormat
+from catalog.formats.filled import filled
+from catalog.formats.tried import Tried
 from catalog.tasks.answer import Answer, Endings, endings_of
 from catalog.tasks.controls import majority_scores, scores_of, shuffled_scores
 from catalog.tasks.metrics import majority_answer, mean
@@ -30,7 +30,7 @@ from flows.score.formats import Formats
 from flows.screen.progress import say, stage
 from flows.screen.rungs import rungs
 from lorauter.racing.evaluation import BASE, Evaluation
-from lorauter.racing.formats import Chosen, FormatTrials
+from lorauter.racing.formats import Arm, Chosen, FormatTrials
 from lorauter.racing.race import Entrance, Finish, current_races, run_races
 from lorauter.racing.selection import split_examples
 from lorauter.racing.strategies import Strategy
@@ -138,7 +138,7 @@ def score(
     formats: Formats,
     embeddings: Embeddings,
     keep_unconfirmed: bool = True,
-    trained_in: Mapping[str, Sequence[PromptFormat]] | None = None,
+    trained_in: Mapping[str, Sequence[Tried]] | None = None,
 ) -> Scores:
     """Score the admitted adapters of a base on every task. Stored outputs are never made again.
 
@@ -155,9 +155,9 @@ def score(
             `trained_in` is None.
         embeddings: of tasks and cards, made if the strategy looks at them.
         keep_unconfirmed: whether a winner is published that the report's examples do not confirm; else the base is.
-        trained_in: formats in which an adapter may have been trained, by its key, likeliest first, without the tasks'
-            own; of BASE its own chat template. None: those that the evidence names. Each races in its best; the base is
-            asked in its best where any adapter has one.
+        trained_in: formats in which an adapter may have been trained, by its key, as `formats_to_try` orders them; of
+            BASE its own chat template. None: those that the evidence names. Each races in its best, and the base is
+            asked in the best of each task.
     """
     curation = curation_of(acts(ledger), base.id)
     free = [key for key in admitted if not curation.ban(key)]
@@ -176,7 +176,6 @@ def score(
         trials = FormatTrials([_in_own_format(entrance) for entrance in entrances], toward, evaluations.compared, view)
         in_formats = trials.choose(pool, _filled(others))
         finishes = run_races(entrances, pool, track.strategy, toward, evaluations.metrics, view, in_formats.asked)
-    formats.detect(base, pool)  # the races may have brought the base, whose chat template is a witness
     chosen = [_chosen(curation, finish) for finish in finishes]
     answers = _report_answers(finishes, [best for best, _ in chosen], track.report, evaluations)
     scored = tuple(
@@ -203,9 +202,17 @@ def _in_own_format(entrance: Entrance) -> list[Evaluation]:
     return [Evaluation(entrance.task, BASE, example) for example in entrance.examples]
 
 
-def _filled(formats: Mapping[str, Sequence[PromptFormat]]) -> dict[str, list[FilledFormat]]:
+def _filled(formats: Mapping[str, Sequence[Tried]]) -> dict[str, list[Arm]]:
     """Formats as one text each; those that want an instruction are left out."""
-    return {key: [one for format_ in of_key if (one := filled(format_))] for key, of_key in formats.items()}
+    return {key: [*_arms(of_key)] for key, of_key in formats.items()}
+
+
+def _arms(formats: Sequence[Tried]) -> Iterator[Arm]:
+    for format_ in formats:
+        if format_ is None:
+            yield None
+        elif one := filled(format_):
+            yield one
 
 
 def _beyond_the_races(chosen: Chosen, entrances: Sequence[Entrance], finishes: Sequence[Finish]) -> int:

@@ -49,7 +49,8 @@ def _tasks(found: Found) -> Table | None:
     for task in found["tasks"]:
         row = task["published"]
         score, lift = _error(row["score"], row["standard_error"]), _error(row["lift"], row["lift_standard_error"], "+")
-        numbers = (f"{task['similarity']:.3f}", f"{task['weight']:.3f}", score, lift, f"{row['base_score']:.2f}")
+        base = f"{row['base_score']:.2f}" + (f" ({row['base_format']})" if row["base_format"] else "")
+        numbers = (f"{task['similarity']:.3f}", f"{task['weight']:.3f}", score, lift, base)
         _add(table, task["task"], _name(row["adapter"]) + _asked_in(row), *numbers, row["n"])
         if task["used"] != row["adapter"]:
             _add(table, "", f"→ {_name(task['used'])} ({task['used_because']})")
@@ -78,7 +79,7 @@ def _adapters(found: Found) -> Table | None:
 
 
 def _pages(found: Found) -> str | None:
-    return "\n".join(row["page"] for row in found["adapters"]) if found["adapters"] else None
+    return "\n".join(row["page"] for row in found["adapters"] if row["page"]) or None
 
 
 def _others(found: Found) -> Table | None:
@@ -128,8 +129,9 @@ def _name(key: str) -> str:
 
 
 def _asked_in(row: Found) -> str:
-    """The prompt format of a score, where it is not the task's own."""
-    return f" (asked in {row['format']})" if row["format"] else ""
+    """The prompt format of a score, where it is not the task's own, and where that is known from."""
+    source = f", known from its {row['format_source']}" if row["format_source"] else ""
+    return f" (asked in {row['format']}{source})" if row["format"] else ""
 
 
 def _weight(weight: float | None) -> str:

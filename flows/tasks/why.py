@@ -12,6 +12,7 @@ from catalog.adapters.adapter import AdapterId
 from catalog.curation import Act, curation_of
 from catalog.errors import SettingError, SnapshotError
 from catalog.formats.detect import Evidence, trained_for
+from catalog.formats.tried import evidence_named
 from catalog.rules.verdict import Verdict
 from flows.screen.screen import printable
 from warehouse.ledger.ledger import Ledger
@@ -36,19 +37,25 @@ def tell(ledger: Ledger, snapshots: Path, repo: str) -> Iterator[str]:
         raise SettingError(f"{repo} has not been seen.", "Check the name, or run `lorauter refresh` first.")
     verdicts.sort(key=lambda verdict: verdict.id.key)  # of one adapter the oldest first, as they came
     published, everything = _Published(snapshots), acts(ledger)
+    evidence = {verdict.id.key: _evidence(ledger, verdict) for verdict in verdicts}
     for verdict in verdicts:
-        yield from map(printable, published.lines(verdict))
+        yield from map(printable, published.lines(verdict, evidence[verdict.id.key] or ()))
         yield from map(printable, _decisions(verdict, everything))
     yield from map(printable, _what_became_of(ledger, name))
     for verdict in verdicts:
         yield from map(printable, _story(verdict))
-        evidence = StoredFormats(ledger, verdict.base).of([verdict.id.key]).get(verdict.id.key)
-        if verdict.admitted and evidence is not None:
-            yield from map(printable, _formats(evidence))
+        of_format = evidence[verdict.id.key]
+        if verdict.admitted and of_format is not None:
+            yield from map(printable, _formats(of_format))
     for rung in last_rungs(ledger, {verdict.id.key for verdict in verdicts}):
         if not rung.kept:
             told = f"dropped at rung {rung.rung}, mean {rung.mean:.2f} on {rung.n}, {rung.why}{_asked_in(rung.format)}"
             yield printable(f"  {rung.task}: {told}")
+
+
+def _evidence(ledger: Ledger, verdict: Verdict) -> Sequence[Evidence] | None:
+    """What the ledger knows of an adapter's prompt format; None where nobody looked."""
+    return StoredFormats(ledger, verdict.base).of([verdict.id.key]).get(verdict.id.key)
 
 
 class _Published:
@@ -59,7 +66,7 @@ class _Published:
         self._best: dict[str, list[BestRow] | None] = {}
         self._root = root
 
-    def lines(self, verdict: Verdict) -> Iterator[str]:
+    def lines(self, verdict: Verdict, evidence: Sequence[Evidence]) -> Iterator[str]:
         """The tasks that an adapter is published or set aside for; that there is none, where there might be."""
         best = (self._read(self._swaps[0].id) or []) if self._swaps else []
         key = verdict.id.key
@@ -68,6 +75,7 @@ class _Published:
             yield (
                 f"{key} is published for {row.task}: score {row.score:.2f}, "
                 f"lift {row.lift:+.2f} over the base, since {self._since(row)}{_asked_in(row.format)}"
+                f"{_known_from(evidence, row)}{_base_asked_in(row.base_format)}"
             )
         for row in best:
             if (row.base, row.set_aside) == (verdict.base, key):
@@ -103,6 +111,16 @@ class _Published:
 def _asked_in(format_: str | None) -> str:
     """The prompt format that an adapter was asked in, where it is not the task's own."""
     return f", asked in the format {format_}" if format_ else ""
+
+
+def _known_from(evidence: Sequence[Evidence], row: BestRow) -> str:
+    """Where it is known from that a published adapter was trained in the format that it is asked in."""
+    told = evidence_named(evidence, row.format, row.base) if row.format else None
+    return f" (known from its {told.source}: {told.reason})" if told else ""
+
+
+def _base_asked_in(format_: str | None) -> str:
+    return f", and the base in {format_}" if format_ else ""
 
 
 def _decisions(verdict: Verdict, everything: Iterable[Act]) -> Iterator[str]:

@@ -128,3 +128,9 @@ def read_spelled(text: str) -> tuple[Decoding, tuple[str, ...]]:
     stops = stops_of(told.pop("stop"))
     told.pop("special_stops", None)
     return decoding_of(told), stops
+
+
+def with_stops(text: str, further: Sequence[str]) -> str:
+    """A spelling with further stops beside its own, as those of a prompt format."""
+    decoding, stops = read_spelled(text)
+    return spelled(decoding, [*stops, *further])

@@ -20,7 +20,9 @@ class Asked:
         mixture: its route's.
         max_new_tokens: the bound of the answer.
         stop: texts that end the answer, left out of it. Other engines stop at one that comes first of all, where ours
-            passes over leading whitespace: give none, and cut what comes back with `stopping.cut_at_stop`.
+            passes over leading whitespace: give none that may, and cut what comes back with `stopping.cut_at_stop`.
+        special_stops: whether a stop that is a special token is to end the answer too, where an engine has to be asked
+            for that.
         decoding: greedy, or how tokens are drawn.
         sample: what tells drawn rows of one prompt apart.
     """
@@ -31,6 +33,7 @@ class Asked:
     stop: tuple[str, ...] = ()
     decoding: Decoding = GREEDY
     sample: str = ""
+    special_stops: bool = False
 
     @property
     def seed(self) -> int:

@@ -28,7 +28,13 @@ def completion(row: Asked, base_id: str, adapter: ServedAdapter | None) -> dict[
         "max_tokens": row.max_new_tokens,
         "temperature": row.decoding.temperature or 0,
     }
-    return body | _drawing(row) | ({"stop": list(row.stop)} if row.stop else {})
+    return body | _drawing(row) | _stops(row)
+
+
+def _stops(row: Asked) -> dict[str, Any]:
+    """vLLM looks for stops in its text, from which it leaves special tokens out unless told not to (its issue 2947)."""
+    shown = {"skip_special_tokens": False} if row.special_stops else {}
+    return {"stop": list(row.stop), **shown} if row.stop else {}
 
 
 def _drawing(row: Asked) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import LorauterError
-from catalog.formats.format import INPUT, INSTRUCTION, SYSTEM, PromptFormat, of_template
+from catalog.formats.format import INPUT, INSTRUCTION, SYSTEM, PromptFormat, chat_name, of_template
 
 _CHILD = Path(__file__).with_name("rendering.py")
 _LONGEST_STOP = 64  # characters of a stop text
@@ -30,6 +31,10 @@ Chat = list[dict[str, Any]]
 
 class TemplateRefused(LorauterError):
     """A chat template cannot be used; the cause names whose it is, and why."""
+
+
+class TemplateTooSlow(TemplateRefused):
+    """It was not rendered in time: it has no end, or this machine was slow. Another try may tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ def chat_format(template: ChatTemplate, system: str = "", limits: Limits = LIMIT
         system: a system text that every prompt begins with; "" leaves that to the template.
 
     Raises:
-        TemplateRefused: it is too large, too slow, too hungry, wrong, or does not leave a message as it is.
+        TemplateRefused: it is too large, too hungry, wrong, or does not leave a message as it is; TemplateTooSlow where
+            it was not rendered in time.
     """
     made = chat_formats([template], system, limits)[0]
     if isinstance(made, TemplateRefused):
@@ -109,7 +115,8 @@ def chat_formats(
             probed[number] = _probe(template, system)
     every = _rendered_or_why(list(probed.values()), limits) if probed else []
     for (number, one), rendered in zip(probed.items(), every, strict=True):
-        made[number] = _refused(one.template.owner, rendered) if isinstance(rendered, str) else _judged(one, rendered)
+        owner = one.template.owner
+        made[number] = rendered.refused(owner) if isinstance(rendered, _NoAnswer) else _judged(one, rendered)
     return [made[number] for number in range(len(templates))]
 
 
@@ -131,6 +138,18 @@ class _Probed:
 
 _Texts = tuple[list[str | None], list[str | None]]
 """A text or a reason a chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class _NoAnswer:
+    """Why a process gave no answer, and whether that is for the time it took."""
+
+    why: str
+    slow: bool = False
+
+    def refused(self, owner: str) -> TemplateRefused:
+        """As the refusal of the template that it is to blame for."""
+        return _refused(owner, self.why, TemplateTooSlow if self.slow else TemplateRefused)
 
 
 def _unfit(template: ChatTemplate, system: str, limits: Limits) -> str | None:
@@ -158,7 +177,7 @@ def _judged(one: _Probed, rendered: _Texts) -> PromptFormat | TemplateRefused:
     head, tail = _without_begin(turn, one.template)
     if any(slot in head + tail for slot in (INPUT, SYSTEM, INSTRUCTION)):
         return _refused(owner, "it writes a slot of ours")
-    made = of_template(f"{head}{INPUT}{tail}", f"chat template of {owner}", _stops(texts[6], one.answer))
+    made = of_template(f"{head}{INPUT}{tail}", chat_name(owner), _stops(texts[6], one.answer))
     return replace(made, strips=texts[7] == f"{turn[0]}{probes[0]}{turn[1]}")
 
 
@@ -208,10 +227,10 @@ def _stops(text: str | None, answer: str) -> tuple[str, ...]:
     return (stop,)
 
 
-def _rendered_or_why(probed: Sequence[_Probed], limits: Limits) -> list[_Texts | str]:
+def _rendered_or_why(probed: Sequence[_Probed], limits: Limits) -> list[_Texts | _NoAnswer]:
     """For each template what it renders to, or why its process gave no answer: the one of all, else its own."""
     every = _rendered(probed, limits)
-    if not isinstance(every, str):
+    if not isinstance(every, _NoAnswer):
         return [*every]
     return [every] if len(probed) == 1 else [_rendered_or_why([one], limits)[0] for one in probed]
 
@@ -222,7 +241,7 @@ def _asked(one: _Probed) -> dict[str, Any]:
     return {"template": template.text, "chats": one.chats, "tokens": tokens}
 
 
-def _rendered(probed: Sequence[_Probed], limits: Limits) -> list[_Texts] | str:
+def _rendered(probed: Sequence[_Probed], limits: Limits) -> list[_Texts] | _NoAnswer:
     """What each template renders to, from the process that renders; or why that gave no answer."""
     request = {
         "asked": [_asked(one) for one in probed],
@@ -242,15 +261,16 @@ def _rendered(probed: Sequence[_Probed], limits: Limits) -> list[_Texts] | str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"it takes longer than {limits.wall:g} seconds"
+        return _NoAnswer(f"it takes longer than {limits.wall:g} seconds", slow=True)
     if ended.returncode < 0:
-        return f"it takes longer than {limits.seconds} seconds, or broke its process"
+        killed = -ended.returncode in (signal.SIGKILL, signal.SIGXCPU)  # as its limit of processor time ends it
+        return _NoAnswer(f"it takes longer than {limits.seconds} seconds, or broke its process", slow=killed)
     try:
         answers = json.loads(ended.stdout)
         return [(answers[number]["texts"], answers[number]["why"]) for number in range(len(probed))]
     except (ValueError, LookupError, TypeError):
         reason = ended.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
-        return f"its process ended without an answer ({reason})"
+        return _NoAnswer(f"its process ended without an answer ({reason})")
 
 
 def _is_text(text: str) -> bool:
@@ -261,8 +281,8 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _refused(owner: str, why: str) -> TemplateRefused:
-    return TemplateRefused(
+def _refused(owner: str, why: str, kind: type[TemplateRefused] = TemplateRefused) -> TemplateRefused:
+    return kind(
         f"The chat template of {owner} cannot be used: {why}.",
         "Name a format of `lorauter tasks formats`, or write a template with {input}.",
     )

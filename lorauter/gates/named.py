@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 
 from catalog.plugins import Registry
+from lorauter.gates import from_state
 from lorauter.gates.packaged import guarded
 from lorauter.gates.protocol import GateParts, MakeGate, NamedGate, TokenGate
 
@@ -42,31 +43,38 @@ def _seqr(parts: GateParts) -> TokenGate:
 GATES: Registry[MakeGate] = Registry(
     "lorauter.gates",
     "gate",
-    {"arrow": _arrow, "spectr": _spectr, "lag": _lag, "seqr": _seqr},
+    {
+        "arrow": _arrow,
+        "spectr": _spectr,
+        "lag": _lag,
+        "seqr": _seqr,
+        "meteora": from_state.meteora,
+        "ramole": from_state.ramole,
+        "lora_flow": from_state.lora_flow,
+    },
     wanted="a function of lorauter.gates.protocol.GateParts",
     guarded=guarded,
 )
 """By name: these, and those that packages bring (catalog/plugins)."""
-TRAINED: frozenset[str] = frozenset()
+TRAINED = frozenset(("meteora", "ramole", "lora_flow"))
 """Those that have to be trained (lorauter/train): their router names them with the state of the catalog."""
 _MARK = "gate:"  # no composition is called so: an older version refuses the spelling, and neither sums nor stores
 
 
-def named_gate(name: str, adapters: Iterable[str], state: str = "") -> NamedGate:
+def named_gate(name: str, adapters: Iterable[str], state: str = "", part: str = "") -> NamedGate:
     """A gate over candidates in any order. Raises SettingError: there is none of that name."""
     GATES.check(name)
-    return NamedGate(name, tuple(sorted(set(adapters))), state)
+    return NamedGate(name, tuple(sorted(set(adapters))), state, part)
 
 
 def spelled(gate: NamedGate) -> str:
     """A gate without its candidates as one text, which stands where a composition's does.
 
     Of a package's gate it holds package and version: another version's answers are other answers. Of a trained one it
-    holds the state's hash, for the same reason.
+    holds the state's hash, for the same reason, and which part of the state is meant.
     """
-    package = GATES.package(gate.name)
-    settings = {"package": package} if package else {}
-    return json.dumps([_MARK + gate.name, {**settings, "state": gate.state} if gate.state else settings])
+    settings = {"package": GATES.package(gate.name), "state": gate.state, "part": gate.part}
+    return json.dumps([_MARK + gate.name, {name: value for name, value in settings.items() if value}])
 
 
 def is_spelled(text: str) -> bool:
@@ -79,4 +87,4 @@ def read_spelled(text: str, adapters: Iterable[str]) -> NamedGate:
     marked, settings = json.loads(text)
     name = marked.removeprefix(_MARK)
     GATES.check_package(name, settings.get("package", ""))
-    return named_gate(name, adapters, settings.get("state", ""))
+    return named_gate(name, adapters, settings.get("state", ""), settings.get("part", ""))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from catalog.plugins import Origin
-from lorauter.gates.protocol import GateParts, MakeGate, TokenGate
+from lorauter.gates.protocol import GateParts, MakeGate, TokenGate, reads_blocks
+from lorauter.gates.row_gates import OwnGate
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,10 @@ def guarded(make: MakeGate, origin: Origin) -> MakeGate:
 
     def made(parts: GateParts) -> TokenGate:
         with origin.blamed():
-            return _Guarded(make(parts), origin)
+            gate = make(parts)
+            if isinstance(gate, OwnGate):
+                raise origin.fault("gives candidates a row, which no package's gate can have yet")
+            return _Guarded(gate, origin)
 
     return made
 
@@ -30,7 +34,7 @@ class _Guarded:
 
     def __init__(self, gate: TokenGate, origin: Origin) -> None:
         self._gate, self._origin = gate, origin
-        self.name, self.adapters = gate.name, gate.adapters
+        self.name, self.adapters, self.reads_blocks = gate.name, gate.adapters, reads_blocks(gate)
 
     def weigh(self, module: str, x: torch.Tensor) -> torch.Tensor:
         """As the package's, checked."""

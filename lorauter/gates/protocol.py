@@ -8,6 +8,10 @@ A mixture says once for a whole text what each adapter weighs. A gate says it an
 the module is given:
 
     y = Wx + c + Σ_a w_a(x, module) · s_a B_a A_a x
+
+A `TokenGate` has the same candidates in all its rows. A `RowGate` weighs candidates that each row brings: what it has
+learned is one for all rows. Either may ask for the input of the decoder block instead of the module's own, see
+`reads_blocks`.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from catalog.errors import SettingError
+from lorauter.gates.row_gates import OwnGate, RowGate
 from lorauter.routing.routes import Mixture, TaskMatch
 
 if TYPE_CHECKING:
@@ -52,19 +57,34 @@ class TokenGate(Protocol):
         """
 
 
+def reads_blocks(gate: TokenGate | RowGate) -> bool:
+    """Whether a gate weighs once a decoder block, by the block's input (the residual stream before its layer norm).
+
+    Such a gate has an attribute `reads_blocks` that is true. It is given the block's dotted name and input in the place
+    of a module's, and all modules of the block share what it says.
+    """
+    return bool(getattr(gate, "reads_blocks", False))
+
+
 @dataclass(frozen=True, slots=True)
 class NamedGate:
-    """A gate that is still to be made; two of one name, the same candidates and the same state are equal.
+    """A gate that is still to be made; two of one name, the same candidates, state and part are equal.
 
     Args:
         name: one of `lorauter.gates.named.GATES`, with its constants as they are by default.
         adapters: keys of its candidates, sorted, each once; see `lorauter.gates.named.named_gate`.
         state: hash of its trained state (`lorauter.trained.state.TrainedState.sha`); "" for a gate that learns nothing.
+        part: which part of the state is meant, where one holds several: LoRA-Flow's task.
     """
 
     name: str
     adapters: tuple[str, ...]
     state: str = ""
+    part: str = ""
+
+
+def _made(make: Callable[[], RowGate]) -> RowGate:
+    return make()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +97,21 @@ class GateParts:
         singular: gives an adapter's singular rows by module; gates that share adapters take each apart once.
         state: what a gate that learns was trained to; None where its name holds no state. Its adapters may be others
             than the candidates: what is masked, or has gone, is missing from those.
+        part: of the state.
+        once: (make) → what `make` gave for this name and state before, or makes now: a `RowGate` for rows of any
+            candidates.
     """
 
     adapters: tuple[str, ...]
     read: ReadAdapter
     singular: SingularRows
     state: TrainedState | None = None
+    part: str = ""
+    once: Callable[[Callable[[], RowGate]], RowGate] = _made
 
 
-MakeGate = Callable[[GateParts], TokenGate]
-Opened = Mixture | TokenGate
+MakeGate = Callable[[GateParts], TokenGate | OwnGate]
+Opened = Mixture | TokenGate | OwnGate
 """What weighs a row's adapters in a batch: numbers, or a gate."""
 Weighing = Opened | NamedGate
 """What weighs a row's adapters: numbers, a gate, or the name of one, which the engine opens."""
@@ -102,7 +127,7 @@ class GatedRoute:
         confidence: as of `Route`.
     """
 
-    gate: TokenGate | NamedGate
+    gate: TokenGate | OwnGate | NamedGate
     tasks: tuple[TaskMatch, ...] = field(default=())
     confidence: float = float("nan")
 

@@ -4,22 +4,27 @@ Knows: the formats of one adapter against each other, on examples that the race 
 other adapters, strategies, where formats come from (catalog/formats/detect).
 
 A format is a property of the adapter: it is what its weights were trained on. So its formats are compared pooled over
-tasks, on a few examples of those that its card resembles most, and only the best races. The base is no adapter: it is
-asked by whoever compares with it, so it takes the best format of each task.
+tasks, and only the best races. Evidence comes first: what the repo surely says holds the place, and the task's own
+template has to take it. For an adapter asked wrongly is mostly silent, and a comparison of silences says nothing.
 
-On the examples that two formats have met, S is the sum of the differences of their metrics and Q the sum of their
-squares; √Q is the standard error of S where neither is better. A format that is 2 √Q behind is out. One that is left
-when the examples are spent takes the place of the task's own only where it leads it by more than √Q. So one example
-never decides, two that agree do, and where nothing is known the task's own stays.
+A trial stays on the task that the adapter's card resembles most while some format scores there, and goes on to the next
+one where none does. On the examples that two formats have met, S is the sum of the differences of their metrics and Q
+the sum of their squares; √Q is the standard error of S where neither is better. A format that is 2 √Q behind is out,
+and √Q behind the one that holds the place after a few examples. One that is left when the examples are spent takes the
+place only where it leads by more than √Q: one example never decides, two that agree do. Formats that score the same on
+a few examples are alike.
+
+The base is no adapter, and nobody trained it on a task: it is asked by whoever compares with it, so it takes the best
+format of each task, and its place is the task's own template's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from catalog.formats.filled import FilledFormat
 from catalog.tasks.answer import Failed
@@ -32,11 +37,14 @@ SHARE = 0.15  # of an adapter's evaluations under one template: what its other f
 RACE = 0.15  # of all its examples are what an adapter meets in a race, as measured on 63 adapters and 4 tasks
 FIRST = 2  # examples that every adapter meets of every task in a race
 LEAST = 4  # fewer pairs than this tell nothing
-OF_BASE = 6  # pairs of a task that choose the base's format
+ALIKE = 6  # pairs that score, and score the same: nothing is left to find
+OF_BASE = 4  # pairs of a task that choose the base's format
 OUT, AHEAD = 2.0, 1.0  # standard errors
 
 Asked = Mapping[tuple[str, str], FilledFormat]
 """(task, adapter) → the format it is asked in; the task's own where there is none."""
+Arm = FilledFormat | None
+"""A format; None: the task's own."""
 
 
 @dataclass(frozen=True)
@@ -52,58 +60,67 @@ class Chosen:
     cells: tuple[Evaluation, ...] = ()
 
 
-@dataclass
 class _Trial:
     """The formats of one adapter on the same examples.
 
     Args:
-        pairs: evaluations in the task's own format, in the order in which they are spent.
-        arms: the task's own (None) first, then the others, likeliest first.
+        examples: evaluations of the adapter by task, the tasks in the order in which they are tried.
+        arms: the one that holds the place first.
+        most: pairs that may be spent.
     """
 
-    pairs: Sequence[Evaluation]
-    arms: Sequence[FilledFormat | None]
-    met: int = 0
-    winner: FilledFormat | None = None
-    over: bool = False
-
-    def __post_init__(self) -> None:
-        self._alive = list(range(len(self.arms)))
-        self._scores = np.zeros((len(self.arms), len(self.pairs)))
-        self.over = not self.pairs
-
-    @property
-    def _goal(self) -> int:
-        return min(len(self.pairs), max(LEAST, 2 * self.met))
+    def __init__(self, examples: Sequence[Sequence[Evaluation]], arms: Sequence[Arm], most: int) -> None:
+        self._tasks = [of_task for of_task in examples if of_task]
+        self._arms = arms
+        self._alive = list(range(len(arms)))
+        self._scores: npt.NDArray[np.float64] = np.zeros((len(arms), 0))
+        self._most = most
+        self._met_here = 0  # of the first task that is left
+        self.winner = arms[0]
+        self.over = not self._tasks
 
     def wanted(self) -> list[Evaluation]:
         """The next examples, in every format that is left."""
-        return [
-            Evaluation(one.task, one.adapter, one.example, self.arms[arm])
-            for arm in self._alive
-            for one in self.pairs[self.met : self._goal]
-        ]
+        return [replace(one, format=self._arms[arm]) for arm in self._alive for one in self._next()]
 
     def take(self, values: Sequence[float | Failed]) -> None:
         """The results of `wanted`. An adapter that cannot be run has no format: the race says so."""
         if any(isinstance(value, Failed) for value in values):
             self.over, self.winner = True, None
             return
-        numbers = np.asarray(values, dtype=np.float64).reshape(len(self._alive), -1)
-        self._scores[self._alive, self.met : self._goal] = numbers
-        self.met = self._goal
+        new = np.zeros((len(self._arms), len(self._next())))
+        new[self._alive] = np.asarray(values, dtype=np.float64).reshape(len(self._alive), -1)
+        self._scores = np.concatenate([self._scores, new], axis=1)
+        self._met_here += new.shape[1]
+        mute = not self._scores[self._alive, -self._met_here :].any()
+        if mute or self._met_here == len(self._tasks[0]):
+            self._tasks, self._met_here = self._tasks[1:], 0
         self._judge()
 
+    def _next(self) -> Sequence[Evaluation]:
+        until = min(self._met_here + FIRST, self._met_here + self._most - self._scores.shape[1])
+        return self._tasks[0][self._met_here : until]
+
     def _judge(self) -> None:
-        leader = max(self._alive, key=lambda arm: (float(self._scores[arm, : self.met].sum()), -arm))
-        self._alive = [arm for arm in self._alive if arm == leader or self._lead(leader, arm) < OUT]
-        self.over = len(self._alive) == 1 or self.met == len(self.pairs)
-        own_stays = 0 in self._alive and self._lead(leader, 0) <= AHEAD
-        self.winner = self.arms[0 if own_stays else leader]
+        sums = self._scores.sum(axis=1)
+        leader = max(self._alive, key=lambda arm: (float(sums[arm]), -arm))
+        self._alive = [arm for arm in self._alive if arm == leader or self._lead(leader, arm) < self._out(leader)]
+        self.over = len(self._alive) == 1 or self._alike() or not self._tasks or self._scores.shape[1] == self._most
+        holds = 0 in self._alive and self._lead(leader, 0) <= AHEAD
+        self.winner = self._arms[0 if holds else leader]
+
+    def _out(self, leader: int) -> float:
+        """How far behind a leader is out: one that holds the place has less to show."""
+        return AHEAD if leader == 0 and self._scores.shape[1] >= LEAST else OUT
+
+    def _alike(self) -> bool:
+        """Whether those that are left score, and the same on every example."""
+        left = self._scores[self._alive]
+        return bool((left == left[0]).all() and np.count_nonzero(left[0]) >= ALIKE)
 
     def _lead(self, arm: int, other: int) -> float:
         """How far one is before the other, in standard errors; 0 where they never differ."""
-        difference = self._scores[arm, : self.met] - self._scores[other, : self.met]
+        difference = self._scores[arm] - self._scores[other]
         error = float(np.sqrt((difference**2).sum()))
         return float(difference.sum()) / error if error else 0.0
 
@@ -124,30 +141,22 @@ class FormatTrials:
     evaluate: Evaluate
     view: RungView
 
-    def choose(self, pool: Sequence[str], others: Mapping[str, Sequence[FilledFormat]]) -> Chosen:
+    def choose(self, pool: Sequence[str], arms: Mapping[str, Sequence[Arm]]) -> Chosen:
         """The format of every adapter that has others than the task's own, and the base's of every task.
 
         Args:
             pool: who races.
-            others: by adapter, likeliest first; of BASE its own chat template. Where no adapter of the pool has
-                any, nothing is asked.
+            arms: by adapter, the one that holds the place first; the task's own comes second where it is not named.
+                Of BASE those beside the task's own. Where there are none, nothing is asked.
         """
-        trials = {key: self._of_adapter(key, others[key][: MOST - 1]) for key in pool if others.get(key)}
-        if not trials:
-            return Chosen()
+        trials = {key: self._of_adapter(key, with_own(arms[key])) for key in pool if arms.get(key)}
         cells = list(self._run([*trials.values()], "adapters"))
         winners = {key: trial.winner for key, trial in trials.items()}
-        names = [of_task[0].task.name for of_task in self.examples if of_task]
-        asked = {(name, key): won for key, won in winners.items() if won for name in names}
-        base_arms = _of_the_base(others.get(BASE, ()), list(winners.values()))
-        if base_arms:
-            of_base = {
-                of_task[0].task.name: _Trial(of_task[:OF_BASE], [None, *base_arms])
-                for of_task in self.examples
-                if of_task
-            }
-            cells += self._run([*of_base.values()], "tasks of the base")
-            asked |= {(name, BASE): trial.winner for name, trial in of_base.items() if trial.winner}
+        asked = {(name, key): won for key, won in winners.items() if won for name in self._names.values()}
+        others = _of_the_base(arms.get(BASE, ()), list(winners.values()))
+        of_base = {name: self._of_the_base(place, others) for place, name in self._names.items()} if others else {}
+        cells += self._run([*of_base.values()], "tasks of the base")
+        asked |= {(name, BASE): trial.winner for name, trial in of_base.items() if trial.winner}
         return Chosen(asked, tuple(cells))
 
     def _run(self, trials: Sequence[_Trial], who: str) -> Iterator[Evaluation]:
@@ -161,25 +170,33 @@ class FormatTrials:
                 trial.take([next(values) for _ in of_trial])
             yield from every
 
-    def _of_adapter(self, key: str, others: Sequence[FilledFormat]) -> _Trial:
-        """A trial on the tasks that the adapter's text resembles most, FIRST examples of each, then further ones."""
+    def _of_adapter(self, key: str, arms: Sequence[Arm]) -> _Trial:
+        """A trial on the tasks that the adapter's text resembles most."""
         order = list(range(len(self.examples)))
         toward = None if self.likeness is None else self.likeness[key]
         if toward is not None:
             order = sorted(order, key=lambda task: (-float(toward[task]), task))
         room = sum(map(len, self.examples))
-        budget = SHARE * max(FIRST * len(self.examples), RACE * room) / len(others)
-        pairs: list[Evaluation] = []
-        for start in count(0, FIRST):
-            block = [one for task in order for one in self.examples[task][start : start + FIRST]]
-            pairs += [Evaluation(one.task, key, one.example) for one in block]
-            if not block or len(pairs) >= max(LEAST, budget):
-                break
-        return _Trial(pairs[: max(LEAST, int(budget))], [None, *others])
+        budget = SHARE * max(FIRST * len(self.examples), RACE * room) / (len(arms) - 1)
+        examples = [[replace(one, adapter=key) for one in self.examples[task]] for task in order]
+        return _Trial(examples, arms, max(LEAST, int(budget)))
+
+    def _of_the_base(self, place: int, others: Sequence[FilledFormat]) -> _Trial:
+        return _Trial([self.examples[place][:OF_BASE]], [None, *others], OF_BASE)
+
+    @property
+    def _names(self) -> dict[int, str]:
+        """Names of the tasks that have examples, by their place."""
+        return {place: of_task[0].task.name for place, of_task in enumerate(self.examples) if of_task}
 
 
-def _of_the_base(chat: Sequence[FilledFormat], won: Sequence[FilledFormat | None]) -> list[FilledFormat]:
+def with_own(arms: Sequence[Arm]) -> list[Arm]:
+    """At most MOST formats, the task's own among them."""
+    return list(arms if None in arms[:MOST] else [*arms[:1], None, *arms[1:]])[:MOST]
+
+
+def _of_the_base(chat: Sequence[Arm], won: Sequence[Arm]) -> list[FilledFormat]:
     """The base's other formats: its own chat template, then those that most adapters race in."""
     counts = {one: won.count(one) for one in won if one}
     ranked = sorted(counts, key=lambda one: (-counts[one], one.name))
-    return list(dict.fromkeys([*chat, *ranked]))[: MOST - 1]
+    return list(dict.fromkeys([one for one in [*chat, *ranked] if one]))[: MOST - 1]

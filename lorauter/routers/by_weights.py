@@ -48,7 +48,7 @@ class GateRouters(Mapping[str, "Callable[[RouterParts], Router]"]):
     """Every gate of `GATES` as a router, those that packages bring too."""
 
     def __getitem__(self, name: str) -> Callable[[RouterParts], Router]:
-        if name not in GATES:
+        if name not in GATES or name in RETRIEVED:
             raise KeyError(name)
         return partial(gate_router, name)
 
@@ -62,8 +62,10 @@ class GateRouters(Mapping[str, "Callable[[RouterParts], Router]"]):
         return len(GATES)
 
 
+RETRIEVED = ("ramole", "lora_flow")
+"""Gates whose candidates are those of a query's nearest tasks: lorauter/routers/retrieved_gate."""
 BY_WEIGHTS: Mapping[str, Callable[[RouterParts], Router]] = {
     "logo": partial(logo_router, "norm"),
     "logo_entropy": partial(logo_router, "entropy"),
-    **{name: partial(gate_router, name) for name in GATES.built_in},
+    **{name: partial(gate_router, name) for name in GATES.built_in if name not in RETRIEVED},
 }

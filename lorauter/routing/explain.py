@@ -16,7 +16,9 @@ from lorauter.routing.fallback import without
 from lorauter.routing.filters import filters_of, refused
 from lorauter.routing.routes import Routed, RouterOptions, TaskMatch, added_up
 from lorauter.routing.task_index import load_index
+from lorauter.trained.task_adapters import read_task_key
 from warehouse.records.published import AdapterRow, BestRow, ScoreRow, read_published
+from warehouse.records.published_tasks import scored_evidence
 from warehouse.snapshots.snapshot import Snapshot
 
 OTHERS = 3  # runners-up told a task
@@ -27,7 +29,11 @@ CONFIDENCE = {
     "vector_database": "cosine of the query to the nearest validation input, in [-1, 1]; no probability",
     "loraretriever": "inner product of the query with the nearest task's mean input; no probability",
     "classifier": "probability of the likeliest task, were the query of one of them",
+    "mhr": "cosine of the query to the nearest task, in [-1, 1]; no probability",
+    "poly": "cosine of the query to the nearest task, in [-1, 1]; no probability",
     "dlp_lora": "probability of the likeliest task, were the query of one of them",
+    "ramole": "cosine of the query to the nearest task, in [-1, 1]; no probability",
+    "lora_flow": "cosine of the query to the nearest task, in [-1, 1]; no probability",
     "two_stage": "cosine of the query to the nearest task in the trained projection, in [-1, 1]; no probability",
     "clusters": "cosine of the query to the nearest cluster of validation inputs, in [-1, 1]; no probability",
     "oracle": "the true task was told",
@@ -35,7 +41,9 @@ CONFIDENCE = {
 DRAWN_FROM_ALL = ("uniform", "random")  # routers of what any task publishes
 _UNCONFIRMED = "the race's choice gains nothing on examples that did not choose it"
 _SET_ASIDE = "set aside: it gains nothing on examples that did not choose it"
-_PUBLISHED = ("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error", "format")
+_PUBLISHED = (
+    *("adapter", "score", "standard_error", "n", "base_score", "lift", "lift_standard_error", "format", "base_format"),
+)
 _MET = ("adapter", "n", "mean", "standard_error", "lift", "lift_standard_error", "lift_n", "rung", "why", "format")
 
 
@@ -68,6 +76,7 @@ class Explainer:
         self._used = dict(zip(left.tasks, used, strict=True))
         self._best = {row.task: row for row in read_published(snapshot, BestRow, base)}
         self._adapters = {row.adapter: row for row in read_published(snapshot, AdapterRow, base)}
+        self._evidence = scored_evidence(snapshot, base)
         self._met: dict[str, list[ScoreRow]] = {}
         scores = read_published(snapshot, ScoreRow, base)
         for row in sorted(scores, key=lambda row: (-row.mean, -row.n, row.adapter)):
@@ -81,6 +90,7 @@ class Explainer:
         """
         gate = getattr(route, "gate", None)  # as in flows/answer/route_texts
         weights = dict.fromkeys(gate.adapters) if gate else added_up(route.mixture)
+        used = self._used | {made.path: key for key in weights if (made := read_task_key(key))}
         told = {
             "text": text,
             "router": self._router,
@@ -91,10 +101,10 @@ class Explainer:
             "confidence_means": CONFIDENCE.get(self._router, "") if math.isfinite(route.confidence) else "",
             "weights": "by token" if gate else "by query",
             "base_because": None if weights else self._why_base(route),
-            "base_weight": None if gate else self._base_weight(route),
-            "tasks": [self._task(match) for match in route.tasks],
+            "base_weight": None if gate else self._base_weight(route, used),
+            "tasks": [self._task(match, used[match.task]) for match in route.tasks],
             "next_task": {"task": following[0], "similarity": following[1]} if following else None,
-            "adapters": [self._adapter(key, weight, route) for key, weight in weights.items()],
+            "adapters": [self._adapter(key, weight, route, used) for key, weight in weights.items()],
         }
         return {name: _finite(value) for name, value in told.items()}
 
@@ -105,10 +115,10 @@ class Explainer:
             return "the query is too far from every task"
         return "for none of its tasks is there an adapter that may be used and improves on the base"
 
-    def _base_weight(self, route: Routed) -> float:
+    def _base_weight(self, route: Routed, used: Mapping[str, str]) -> float:
         if not route.mixture:
             return 1.0
-        return sum((match.weight for match in route.tasks if not self._used[match.task]), 0.0)
+        return sum((match.weight for match in route.tasks if not used[match.task]), 0.0)
 
     def _weighed(self, route: Routed) -> list[str]:
         """The tasks that brought adapters into a route."""
@@ -116,8 +126,8 @@ class Explainer:
             return list(self._used)
         return [match.task for match in route.tasks if match.weight]
 
-    def _task(self, match: TaskMatch) -> dict[str, Any]:
-        best, used, met = self._best[match.task], self._used[match.task], self._met.get(match.task, [])
+    def _task(self, match: TaskMatch, used: str) -> dict[str, Any]:
+        best, met = self._best[match.task], self._met.get(match.task, [])
         others = [row for row in met if row.adapter not in ("", used)]
         passed = [row for row in others if row.adapter not in self._refused]
         filtered = [row for row in others if row.adapter in self._refused]
@@ -125,7 +135,7 @@ class Explainer:
             "task": match.task,
             "similarity": match.similarity,
             "weight": match.weight,
-            "published": {name: getattr(best, name) for name in _PUBLISHED},
+            "published": {**{name: getattr(best, name) for name in _PUBLISHED}, **self._known_from(best)},
             "used": used,
             "used_because": self._why_used(best, used),
             "selection": next((self._score(row, best) for row in met if row.adapter == used), None),
@@ -137,6 +147,8 @@ class Explainer:
 
     def _why_used(self, best: BestRow, used: str) -> str:
         published = best.adapter
+        if read_task_key(used) is not None:
+            return "made of what its router has learned"
         if used == published:
             return "published" if used else _UNCONFIRMED if best.set_aside else "no adapter improves on the base"
         if published in self._refused:
@@ -147,22 +159,28 @@ class Explainer:
         told = {name: getattr(row, name) for name in _MET}
         if row.adapter and row.adapter == best.set_aside:
             told["why"] = f"{_SET_ASIDE}; {row.why}"
-        return {**told, **self._standing(row.adapter)}
+        return {**told, **self._known_from(row), **self._standing(row.adapter)}
+
+    def _known_from(self, row: BestRow | ScoreRow) -> dict[str, str | None]:
+        """Where it is known from that an adapter was trained in the format that it was asked in."""
+        evidence = self._evidence(row.adapter, row.format)
+        return {"format_source": evidence.source if evidence else None}
 
     def _standing(self, key: str) -> dict[str, Any]:
         """Whether an adapter may and can still be used: why not, else None."""
         return {"filtered": self._refused.get(key), "gone": self._gone.get(AdapterId.parse(key).repo)}
 
-    def _adapter(self, key: str, weight: float | None, route: Routed) -> dict[str, Any]:
+    def _adapter(self, key: str, weight: float | None, route: Routed, used: Mapping[str, str]) -> dict[str, Any]:
         adapter, row = AdapterId.parse(key), self._adapters.get(key)
+        on_hub = read_task_key(key) is None  # else a trained state made it
         address = "/".join((adapter.repo, "tree", adapter.sha, *([adapter.path] if adapter.path else [])))
         return {
             "adapter": key,
             "weight": weight,
-            "tasks": [task for task in self._weighed(route) if self._used[task] == key],
-            "author": adapter.repo.partition("/")[0],
+            "tasks": [task for task in self._weighed(route) if used[task] == key],
+            "author": adapter.repo.partition("/")[0] if on_hub else None,
             "commit": adapter.sha,
-            "page": f"{self._endpoint}/{quote(address)}",
+            "page": f"{self._endpoint}/{quote(address)}" if on_hub else None,
             **{name: getattr(row, name, None) for name in ("licence", "size", "rank", "downloads")},
             "gone": self._standing(key)["gone"],
         }

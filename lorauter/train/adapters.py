@@ -150,13 +150,13 @@ def _fit(model: Any, rows: Sequence[Row], recipe: Recipe, pad_id: int) -> float:
     steps = len(batches) * recipe.epochs
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_then_linear(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_then_linear(step, steps))
     rng = random.Random(recipe.seed)
     model.train()
     losses: list[float] = []
     for _ in range(recipe.epochs):
         for batch in rng.sample(batches, len(batches)):
-            loss = _loss(model, batch, pad_id)
+            loss = completion_loss(model, batch, pad_id)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
@@ -167,12 +167,14 @@ def _fit(model: Any, rows: Sequence[Row], recipe: Recipe, pad_id: int) -> float:
     return sum(last) / len(last)
 
 
-def _warm_then_linear(step: int, steps: int) -> float:
+def warm_then_linear(step: int, steps: int) -> float:
+    """Share of the learning rate at a step: up over the first twentieth, then down to 0."""
     warm = max(1, steps // 20)
     return min(1.0, (step + 1) / warm) * (1.0 - step / steps)
 
 
-def _loss(model: Any, batch: Sequence[Row], pad_id: int) -> Any:
+def completion_loss(model: Any, batch: Sequence[Row], pad_id: int) -> Any:
+    """Mean cross-entropy of a batch's completion tokens."""
     import torch
 
     width = max(len(prompt) + len(completion) for prompt, completion in batch)

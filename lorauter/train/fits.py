@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from catalog.errors import SettingError
 from lorauter.train.dlp_lora import DlpLoraFit
 from lorauter.train.fit import Fit
+from lorauter.train.lora_flow import LoraFlowFit
+from lorauter.train.meteora import MeteoraFit
+from lorauter.train.polytropon import MHR, POLY
+from lorauter.train.ramole import RamoleFit
 from lorauter.train.two_stage import TwoStageFit
 
-FITS: Mapping[str, Fit] = {fit.name: fit for fit in (DlpLoraFit(), TwoStageFit())}
+_ALL: tuple[Fit, ...] = (DlpLoraFit(), TwoStageFit(), MeteoraFit(), RamoleFit(), LoraFlowFit(), MHR, POLY)
+FITS: Mapping[str, Fit] = {fit.name: fit for fit in _ALL}
 """Router or gate → what trains it. Adding one: a file in this room, and a line here."""
 
 

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Steps:
         patience: looks without a lower loss after which training ends.
         clip: most norm of a step's gradients.
         checkpoint_seconds: between two checkpoints, what a kill can lose.
+        rates: the highest rate of parameters whose names begin with a word and a dot, by the word, where it is another.
     """
 
     steps: int
@@ -58,13 +60,18 @@ class Steps:
     patience: int = 5
     clip: float = 1.0
     checkpoint_seconds: float = field(default_factory=lambda: CHECKPOINT_SECONDS)
+    rates: Mapping[str, float] = field(default_factory=dict)
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+    def highest(self, name: str) -> float:
+        """The highest learning rate of a parameter."""
+        return self.rates.get(name.partition(".")[0], self.learning_rate)
+
+    def share(self, step: int) -> float:
+        """Of the highest learning rate, at a step counted from 0."""
         if step < self.warm_up:
-            return self.learning_rate * (step + 1) / self.warm_up
+            return (step + 1) / self.warm_up
         done = (step - self.warm_up) / max(1, self.steps - self.warm_up)
-        return self.learning_rate * (0.5 * (1 + math.cos(math.pi * done)) if self.cosine else 1.0)
+        return 0.5 * (1 + math.cos(math.pi * done)) if self.cosine else 1.0
 
 
 @dataclass
@@ -146,6 +153,8 @@ def train_steps(
             saved = now
     if held_out is None:
         run.keep()
+    elif ended == SECONDS and at.counted:  # what was learned since the last look is not lost
+        run.look(held_out)
     facts = {"steps": at.step, "best_step": at.best_step, "loss": _told(at.looks), "ended": ended}
     return Learned(run.best, facts, at.seconds)
 
@@ -154,17 +163,18 @@ class _Run:
     """Parameters, optimizer and place of one training."""
 
     def __init__(self, parameters: Mapping[str, torch.nn.Parameter], how: Steps, path: Path) -> None:
-        self.parameters, self.how, self.path, self.at = dict(sorted(parameters.items())), how, path, _At()
-        self.optimizer = torch.optim.AdamW(
-            list(self.parameters.values()), lr=how.learning_rate, weight_decay=how.weight_decay
-        )
+        ordered = sorted(parameters.items(), key=lambda named: (how.highest(named[0]), named[0]))
+        self.parameters, self.how, self.path, self.at = dict(ordered), how, path, _At()
+        groups = groupby(ordered, key=lambda named: how.highest(named[0]))
+        self._rates, alike = zip(*((rate, [p for _, p in named]) for rate, named in groups), strict=True)
+        self.optimizer = torch.optim.AdamW([{"params": group} for group in alike], weight_decay=how.weight_decay)
         self.best = self._copies()
 
     def step(self, loss_of: LossOf, seed: int) -> None:
         """One step."""
         generator = torch.Generator().manual_seed((seed * 1_000_003 + self.at.step) % (1 << 62))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.how.rate(self.at.step)
+        for group, highest in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = highest * self.how.share(self.at.step)
         loss = loss_of(self.at.step, generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

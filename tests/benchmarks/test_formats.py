@@ -118,7 +118,7 @@ def test_the_products_pick_is_a_column_where_it_raced() -> None:
         Asked({TASK: [0.0]}, {TASK: [0.0]}),
     )
 
-    assert list(columns(own, base, [0.75]).items())[-1] == ("raced", [0.75])
+    assert list(columns(own, base, {"raced, task": [0.75]}).items())[-1] == ("raced, task", [0.75])
 
 
 def test_a_difference_that_every_item_shows_has_an_interval_without_width() -> None:

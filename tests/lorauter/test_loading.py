@@ -10,7 +10,7 @@ import pytest
 import lorauter
 from catalog.hub import client as catalog_hub
 from catalog.hub.client import Hub, HubOptions
-from catalog.hub.models import fetch_model, is_here, is_whole
+from catalog.hub.models import fetch_model, fetch_tokenizer, is_here, is_whole
 from warehouse.snapshots.snapshot import current_snapshot
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -70,6 +70,18 @@ def test_a_model_is_whole_until_a_file_of_it_has_gone(tmp_path: Path, tiny_hub: 
 
     assert (is_whole(folder), is_here(tmp_path, ENCODER)) == (False, False)
     assert (fetch_model(hub, ENCODER, sha) / "model.safetensors").stat().st_size > 1_000_000
+
+
+def test_a_tokenizer_comes_without_the_weights_once_and_is_no_whole_model(tmp_path: Path, tiny_hub: str) -> None:
+    hub = Hub(HubOptions(tiny_hub, tmp_path))
+    sha, _ = hub.repo_files(ENCODER)
+
+    folder = fetch_tokenizer(hub, ENCODER, sha)
+
+    names = {path.name for path in folder.iterdir()}
+    assert ("tokenizer.json" in names, "model.safetensors" in names, is_whole(folder)) == (True, False, False)
+    nobody = Hub(HubOptions("http://127.0.0.1:9", tmp_path))
+    assert fetch_tokenizer(nobody, ENCODER, sha) == folder
 
 
 def test_a_marker_of_an_older_version_still_tells_a_whole_model(tmp_path: Path) -> None:

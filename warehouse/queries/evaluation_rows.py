@@ -29,6 +29,7 @@ class ItemRow:
     error: str | None
     adapters: tuple[UsedAdapter, ...]
     tasks: tuple[str, ...]
+    format: str | None = None
 
 
 def items_table(rows: Iterable[ItemRow]) -> pa.Table:

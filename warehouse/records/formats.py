@@ -7,7 +7,7 @@ formats are detected (catalog/formats).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,10 @@ from catalog.formats.tokenizer import TokenizerSays
 from warehouse.ledger.ledger import Ledger
 from warehouse.schemas.columns import table_of
 from warehouse.schemas.snapshot import SNAPSHOT
+from warehouse.snapshots.snapshot import Snapshot
+
+MOST_TRIES = 3  # runs in which a chat template is rendered that took too long before
+_UNSEEN = (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class FormatsRow:
         detector: version of the detector.
         inputs: hash of detector and of all that it looked at, but the base's chat template.
         base_template: hash of the base's chat template; "" where it was not at hand.
+        too_slow: runs so far in which its chat template took too long to render; 0 where it did not.
     """
 
     base: str
@@ -93,6 +98,7 @@ class FormatsRow:
     detector: str
     inputs: str
     base_template: str = ""
+    too_slow: int = 0
 
 
 class StoredFormats:
@@ -100,7 +106,7 @@ class StoredFormats:
 
     def __init__(self, ledger: Ledger, base: str) -> None:
         self._base = base
-        self._index = ledger.index("formats", ["inputs", "base_template"])
+        self._index = ledger.index("formats", ["inputs", "base_template", "too_slow"])
 
     def holds(self, adapter: str, inputs: str, base_template: str) -> bool:
         """Whether the evidence on an adapter still stands: nothing that it rests on has changed, or came to hand.
@@ -108,8 +114,13 @@ class StoredFormats:
         Args:
             base_template: hash of the base's chat template; "" where it is not at hand, which changes nothing.
         """
-        stored_inputs, stored_template = self._index.columns.get((self._base, adapter), (None, None))
+        stored_inputs, stored_template, _ = self._index.columns.get((self._base, adapter), _UNSEEN)
         return stored_inputs == inputs and base_template in ("", stored_template)
+
+    def too_slow(self, adapter: str, inputs: str) -> int:
+        """Runs so far in which the chat template among these inputs took too long to render."""
+        stored_inputs, _, runs = self._index.columns.get((self._base, adapter), _UNSEEN)
+        return runs or 0 if stored_inputs == inputs else 0
 
     def of(self, adapters: Collection[str]) -> dict[str, tuple[Evidence, ...]]:
         """The evidence on those of the adapters that were looked at, by key."""
@@ -130,6 +141,20 @@ def published_formats(ledger: Ledger, base: Base, adapters: Collection[str]) -> 
         for place, evidence in enumerate(every, 1)
     ]
     return table_of(rows, SNAPSHOT["formats"][0])
+
+
+def read_published_formats(snapshot: Snapshot, base: str) -> dict[str, tuple[Evidence, ...]]:
+    """The evidence on adapters of a base as a snapshot holds it, by key, the surest first; an older one has none."""
+    names = [field.name for field in fields(Evidence)]
+    told: dict[str, list[Evidence]] = {}
+    for row in snapshot.rows("formats", ["adapter", *names], base) if snapshot.holds("formats") else ():
+        told.setdefault(row["adapter"], []).append(_published_evidence({name: row[name] for name in names}))
+    return {adapter: tuple(every) for adapter, every in told.items()}
+
+
+def _published_evidence(row: Mapping[str, Any]) -> Evidence:
+    texts = {name: row[name] or "" for name in ("source", "reason", "template")}
+    return _evidence_of({**row, **texts, "confidence": row["confidence"] or 0.0})
 
 
 def _evidence_of(stored: Mapping[str, Any]) -> Evidence:

@@ -122,6 +122,17 @@ class ScoreRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateRow:
+    """The texts of a prompt format that something was scored in: a row of `templates`."""
+
+    base: str
+    base_sha: str
+    format: str
+    template: str
+    stops: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class CuratedRow:
     """What a person decided, and the snapshot honours: a row of `curation`."""
 
@@ -135,7 +146,9 @@ class CuratedRow:
     decided: datetime
 
 
-def published(table: str, rows: Iterable[TaskRow | InputRow | BestRow | ScoreRow | CuratedRow]) -> pa.Table:
+def published(
+    table: str, rows: Iterable[TaskRow | InputRow | BestRow | ScoreRow | TemplateRow | CuratedRow]
+) -> pa.Table:
     """Rows as a part of a snapshot's table."""
     return table_of(as_rows(rows), SNAPSHOT[table][0])
 
@@ -154,12 +167,13 @@ class AdapterRow:
     dora: bool | None = None
 
 
-_Row = TypeVar("_Row", TaskRow, InputRow, BestRow, ScoreRow, AdapterRow)
+_Row = TypeVar("_Row", TaskRow, InputRow, BestRow, ScoreRow, TemplateRow, AdapterRow)
 _TABLES: dict[type, str] = {
     TaskRow: "tasks",
     InputRow: "inputs",
     BestRow: "best",
     ScoreRow: "scores",
+    TemplateRow: "templates",
     AdapterRow: "adapters",
 }
 

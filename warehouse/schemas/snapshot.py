@@ -101,18 +101,26 @@ FORMATS = schema(
     column("template", pa.string(), "of a format of its own, with {input}; else empty"),
     column("stops", TEXTS, "texts that end an answer under that template"),
 )
+TEMPLATES = schema(
+    *BASE,
+    column("format", pa.string(), "prompt format that something was scored in, other than a task's own template"),
+    column("template", pa.string(), "its text, with {input}"),
+    column("stops", TEXTS, "texts that end an answer in it, beside those of every answer"),
+)
 CURATED = schema(*BASE, *ACT, column("decided", TIME, "when it was decided"))
 CHANGES = schema(
     *BASE,
     column("task", pa.string()),
     column("adapter", pa.string()),
-    column("change", pa.string(), "came, went, rose or fell, against the snapshot that was current before"),
+    column("change", pa.string(), "came, went, rose, fell or switched its format, against the snapshot before"),
     column("mean_before", pa.float64(), "mean metric there; null for one that came"),
     column("mean", pa.float64(), "mean metric now; null for one that went"),
     column("lift_before", pa.float64()),
     column("lift", pa.float64()),
     column("chosen_before", pa.bool_(), "whether it was the task's published one"),
     column("chosen", pa.bool_(), "whether it is now"),
+    column("format_before", pa.string(), "prompt format that it was asked in there; null: the task's own template"),
+    column("format", pa.string(), FORMAT),
     column("since", pa.string(), "id of the snapshot before"),
 )
 SOURCES = schema(
@@ -128,6 +136,7 @@ SNAPSHOT = {
     "rungs": (timeless(RUNGS), ("base", "base_sha", "task", "rung", "adapter")),
     "adapters": (timeless(VERDICTS), ("base", "base_sha", "adapter")),
     "formats": (FORMATS, ("base", "base_sha", "adapter", "place")),
+    "templates": (TEMPLATES, ("base", "base_sha", "format")),
     "curation": (CURATED, ("base", "base_sha", "decided", "kind", "adapter", "task")),
 }
 ASIDE = {

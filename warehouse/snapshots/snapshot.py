@@ -3,8 +3,8 @@
 Knows: how tables become an immutable folder named by their content, and the current one.
 Does not know: how scores come about, how queries are routed, what was published before (warehouse/snapshots/history).
 
-    snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters,formats,curation}.parquet, views.sql, README.md,
-        manifest.json
+    snapshots/<id>/{tasks,inputs,best,scores,rungs,adapters,formats,templates,curation}.parquet, views.sql,
+        README.md, manifest.json
     snapshots/<id>/{changes,runs,sources}.parquet    how it came about
     snapshots/<id>/views/<name>.parquet              answers of views, made from these
     snapshots/<id>/trained/<router>-<hash>.{safetensors,json}    what routers learned on it

@@ -19,6 +19,9 @@ CREATE OR REPLACE VIEW adapters AS SELECT * FROM read_parquet('adapters.parquet'
 -- What speaks for which prompt format that an admitted adapter was trained in?
 CREATE OR REPLACE VIEW formats AS SELECT * FROM read_parquet('formats.parquet');
 
+-- What is the text of each prompt format that something was scored in?
+CREATE OR REPLACE VIEW templates AS SELECT * FROM read_parquet('templates.parquet');
+
 -- What did people decide over what scores say: pins, bans and notes, with author, reason and time?
 CREATE OR REPLACE VIEW curation AS SELECT * FROM read_parquet('curation.parquet');
 
@@ -100,6 +103,8 @@ FROM scores WHERE adapter <> '';
 --   cut: of the published one's n answers those that their bound ended
 --   base_empty: of the base's n answers those that say nothing
 --   base_cut: of the base's n answers those that their bound ended
+--   format: prompt format that the published one was asked in; null: the task's own template
+--   base_format: prompt format that the base scored in, its best; null: the task's own template
 -- kept
 CREATE OR REPLACE VIEW lift AS
 WITH tried AS (
@@ -111,7 +116,8 @@ WITH tried AS (
 )
 SELECT base, task, adapter, score, base_score, lift, lift - 1.96 * lift_standard_error AS low,
        lift + 1.96 * lift_standard_error AS high, n, lift_over_majority, coalesce(tried, 0) AS tried,
-       coalesce(better, 0) AS better, coalesce(worse, 0) AS worse, median_lift, empty, cut, base_empty, base_cut
+       coalesce(better, 0) AS better, coalesce(worse, 0) AS worse, median_lift, empty, cut, base_empty, base_cut,
+       format, base_format
 FROM best LEFT JOIN tried USING (base, base_sha, task)
 ORDER BY lift DESC, base, task;
 
@@ -238,6 +244,45 @@ SELECT base, adapter, place, format, source, confidence, coalesce(confidence >= 
        template, stops
 FROM (SELECT base, base_sha, adapter FROM adapters WHERE admitted) LEFT JOIN formats USING (base, base_sha, adapter)
 ORDER BY base, adapter, place;
+
+-- Which adapters are asked in another prompt format than the tasks' own, what speaks for it, and what is it worth?
+--   format: that it was scored in, the best of those that were tried
+--   source: what says that it was trained in it; null where no evidence that is published does
+--   confidence: share of such evidence that is to be expected right
+--   reason: what was seen
+--   tasks: that it met examples of in this format
+--   better: of them those on which it clearly gains over the base, asked in its best format
+--   worse: those on which it clearly loses
+--   chosen: those that it is published for, most first
+--   best_task: where its lift is largest
+--   best_lift: its lift there
+--   mean_lift: over its tasks, each counting alike
+--   template: text of the format, with {input}
+--   stops: texts that end an answer in it
+-- kept
+CREATE OR REPLACE VIEW scored_formats AS
+WITH scored AS (
+    SELECT base, base_sha, adapter, format, count(*) AS tasks,
+           count(*) FILTER (lift_n >= 8 AND lift > 2 * lift_standard_error) AS better,
+           count(*) FILTER (lift_n >= 8 AND lift < -2 * lift_standard_error) AS worse,
+           count(*) FILTER (chosen) AS chosen, arg_max(task, lift) AS best_task, max(lift) AS best_lift,
+           avg(lift) AS mean_lift
+    FROM scores WHERE adapter <> '' AND format IS NOT NULL GROUP BY base, base_sha, adapter, format
+),
+named AS (  -- a format outside of the known ones is called by a hash too: its evidence is found by its text
+    SELECT *, CASE WHEN starts_with(format, 'own ') THEN template
+                   WHEN starts_with(format, 'chat template of ') THEN 'base_chat' ELSE format END AS evidence
+    FROM scored LEFT JOIN templates USING (base, base_sha, format)
+),
+told AS (
+    SELECT base, base_sha, adapter, CASE format WHEN 'own' THEN template ELSE format END AS evidence,
+           arg_min(source, place) AS source, arg_min(confidence, place) AS confidence, arg_min(reason, place) AS reason
+    FROM formats GROUP BY ALL
+)
+SELECT base, adapter, format, source, confidence, reason, tasks, better, worse, chosen, best_task, best_lift,
+       mean_lift, template, stops
+FROM named LEFT JOIN told USING (base, base_sha, adapter, evidence)
+ORDER BY chosen DESC, mean_lift DESC, base, adapter, format;
 
 -- How fresh are the published adapters? The oldest first.
 --   last_modified: when its repo last changed on the hub, UTC; null where that was not kept

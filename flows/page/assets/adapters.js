@@ -40,6 +40,8 @@ function scoresOf(adapter) {
   const rows = of(scores, (row) => scores.adapter[row] === adapter);
   if (!rows.length) return make("p", { className: "muted" }, "It was not scored.");
   const why = new Map(of(whys, (row) => whys.adapter[row] === adapter).map((row) => [whys.task[row], whys.why[row]]));
+  const formats = formatsBy("task", (row) => world.formats.adapter[row] === adapter);
+  const asked = (row) => formats.get(scores.task[row]) || "";
   const table = make("table", {});
   dataTable(table, `${many(rows.length, "task", "tasks")}, on the examples that chose`, [
     { label: "task", value: (row) => tasks.name[scores.task[row]], show: (row) => name(tasks.name[scores.task[row]]) },
@@ -49,6 +51,7 @@ function scoresOf(adapter) {
     { label: "± s.e.", className: "number", value: (row) => scores.lift_error[row], show: (row) => thousandths(scores.lift_error[row]) },
     { label: "n of lift", className: "number", value: (row) => scores.lift_n[row], show: (row) => count(scores.lift_n[row]) },
     { label: "n", className: "number", value: (row) => scores.n[row], show: (row) => count(scores.n[row]) },
+    ...(formats.size ? [{ label: "asked in", value: asked, show: (row) => askedIn(asked(row)) }] : []),
     { label: "outcome", className: "told", value: (row) => scores.chosen[row], show: (row) => (scores.chosen[row] ? "published. " : "") + (why.get(scores.task[row]) || "") },
   ], rows, { order: { column: 3, direction: -1 } });
   return make("div", { className: "scroll", tabIndex: 0, role: "group", "aria-label": `Scores of ${called(adapter)}` }, table);

@@ -25,4 +25,6 @@ const range = (length) => Array.from({ length }, (_, number) => number);
 const anchor = (adapter) => `adapter-${worldNumber}-${adapter}`;
 const toCard = (adapter) => adapter < 0 ? "(base)" : make("a", { href: `#${anchor(adapter)}` }, name(called(adapter)));
 const matches = (text, wanted) => wanted.toLowerCase().split(/\s+/).every((word) => text.toLowerCase().includes(word));
+const askedIn = (format) => format ? name(format) : "task’s own";
+const formatsBy = (key, test) => new Map(of(world.formats, test).map((row) => [world.formats[key][row], world.formats.format[row]]));
 const of = (columns, test) => range(columns.task ? columns.task.length : 0).filter(test);

@@ -20,6 +20,7 @@ function sayTask(task) {
   at("task-says").replaceChildren(
     ...(tasks.description[task] ? [name(tasks.description[task]), " "] : []),
     `Metric ${tasks.metric[task] || "unknown"}, ${count(tasks.examples[task])} validation examples. Published: `, name(published),
+    ...(tasks.format[task] || tasks.base_format[task] ? [", asked in ", askedIn(tasks.format[task]), ", the base in ", askedIn(tasks.base_format[task])] : []),
     `, score ${thousandths(tasks.score[task])} ± ${thousandths(tasks.error[task])} on ${count(tasks.n[task])} examples that did not choose it, `,
     `lift ${signed(tasks.lift[task])} ± ${thousandths(tasks.lift_error[task])}, over the majority answer ${signed(tasks.over_majority[task])}, `,
     `over shuffled targets ${signed(tasks.over_shuffled[task])}. Standing: ${tasks.status[task] || "unknown"}.`,
@@ -52,6 +53,8 @@ function drawPaths(task) {
 function drawScores(task) {
   const { scores, whys } = world;
   const why = new Map(of(whys, (row) => whys.task[row] === task).map((row) => [whys.adapter[row], whys.why[row]]));
+  const formats = formatsBy("adapter", (row) => world.formats.task[row] === task);
+  const asked = (row) => formats.get(scores.adapter[row]) || "";
   const rows = of(scores, (row) => scores.task[row] === task);
   rows.sort((a, b) => scores.chosen[b] - scores.chosen[a] || scores.rung[b] - scores.rung[a] || scores.mean[b] - scores.mean[a]);
   const columns = [
@@ -60,6 +63,7 @@ function drawScores(task) {
       label: ["score", "± s.e.", "lift", "± s.e."][place], className: "number",
       value: (row) => scores[field][row], show: (row) => (field === "lift" ? signed : thousandths)(scores[field][row]) })),
     ...["lift_n", "n", "empty", "cut", "rung"].map((field) => ({ label: { lift_n: "n of lift" }[field] || field, className: "number", value: (row) => scores[field][row], show: (row) => count(scores[field][row]) })),
+    ...(formats.size ? [{ label: "asked in", value: asked, show: (row) => askedIn(asked(row)) }] : []),
     { label: "outcome", className: "told", value: (row) => scores.chosen[row], show: (row) => (scores.chosen[row] ? "published. " : "") + (why.get(scores.adapter[row]) || "") },
   ];
   dataTable(at("scores-table"), `Scores on the examples that chose, all ${count(rows.length)} that were tried`, columns, rows, { size: ROWS, more: at("scores-more"), drawn: drawTop });

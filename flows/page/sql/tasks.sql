@@ -1,6 +1,6 @@
 -- Tasks with their published adapter; scores in thousandths.
 SELECT t.base, t.task, t.metric, t.description, t.declared, t.n_validation, t.majority, t.embedding,
-       b.adapter, b.n, c.status, b.empty, b.cut, b.base_empty, b.base_cut,
+       b.adapter, b.n, c.status, b.empty, b.cut, b.base_empty, b.base_cut, b.format, b.base_format,
        TRY_CAST(round(1000 * b.score) AS INTEGER) AS score,
        TRY_CAST(round(1000 * b.standard_error) AS INTEGER) AS error,
        TRY_CAST(round(1000 * b.base_score) AS INTEGER) AS base_score,

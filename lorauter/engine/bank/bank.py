@@ -34,15 +34,17 @@ from lorauter.engine.bank.base_modules import BaseModules, HeldPair
 from lorauter.engine.bank.batch_plan import BatchPlan, Place, planned
 from lorauter.engine.bank.finding import FindAdapter, naming, weights_of
 from lorauter.engine.bank.gated_deltas import CandidateStack, stack_of
-from lorauter.engine.bank.gated_rows import GatedRows
+from lorauter.engine.bank.gated_rows import GatedRows, GateRows
 from lorauter.engine.bank.hooks import serving
+from lorauter.engine.bank.own_rows import GateGroup, OwnRows, StackedRows, groups_of, own_parts, stack_pays
 from lorauter.engine.bank.table import AdapterTable, width_of
 from lorauter.gates.protocol import Opened, TokenGate
+from lorauter.gates.row_gates import OwnGate
 from lorauter.routing.routes import added_up
 
 
 class AdapterBank:
-    """Holds adapters by key on the base's device, least recently used out first.
+    """Holds adapters by key on the base's device, least recently used out first; pinned ones stay.
 
     Args:
         model: the frozen base.
@@ -65,14 +67,39 @@ class AdapterBank:
         self._held: OrderedDict[str, dict[str, Place]] = OrderedDict()
         self._tables: dict[tuple[str, int], AdapterTable] = {}
         self._stacks: dict[tuple[str, ...], dict[str, CandidateStack]] = {}
+        self._pinned: frozenset[str] = frozenset()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Held adapters, least recently used first."""
         return tuple(self._held)
 
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Adapters that are never dropped once they are held; a place is kept for each."""
+        return self._pinned
+
+    @property
+    def free(self) -> int:
+        """Places for adapters that are not pinned."""
+        return self.capacity - len(self._pinned)
+
+    def pin(self, keys: Iterable[str]) -> None:
+        """Makes these the pinned adapters, and no others; each is loaded when a batch first needs it.
+
+        Raises:
+            SettingError: they leave no place for another one.
+        """
+        wanted = frozenset(keys)
+        if wanted and len(wanted) >= self.capacity:
+            raise SettingError(
+                f"{len(wanted)} adapters are to stay in a bank of {self.capacity}, and one place must be free.",
+                "Raise the engine's capacity (LORAUTER_CAPACITY), or keep fewer (LORAUTER_POLAR__RESIDENT).",
+            )
+        self._pinned = wanted
+
     def add(self, key: str, weights: AdapterWeights) -> None:
-        """Holds an adapter, dropping the least recently used one when full.
+        """Holds an adapter, dropping the least recently used one that is not pinned when full.
 
         Raises:
             UnsupportedAdapter: a module is not in the base, is no Linear or Conv1D, or has another shape.
@@ -80,8 +107,8 @@ class AdapterBank:
         with torch.inference_mode():
             pairs = {name: self.fold(name, pair) for name, pair in weights.modules.items()}
             self._drop(key)
-            while len(self._held) >= self.capacity:
-                self._drop(next(iter(self._held)))
+            while self._is_full_for(key):
+                self._drop(next(held for held in self._held if held not in self._pinned))
             self._held[key] = {name: self._put(name, pair) for name, pair in pairs.items()}
 
     def check(self, key: str, find: FindAdapter) -> None:
@@ -108,9 +135,11 @@ class AdapterBank:
             UnsupportedAdapter: as `add` and `read_adapter`; the cause names the key.
         """
         distinct = tuple(dict.fromkeys(keys))
-        if len(distinct) > self.capacity:
+        others = len({*distinct} - self._pinned)
+        if others > self.free:
+            beside = f" beside {len(self._pinned)} that stay" if self._pinned else ""
             raise SettingError(
-                f"A batch needs {len(distinct)} adapters and the bank holds {self.capacity}.",
+                f"A batch needs {others} adapters and the bank holds {self.free}{beside}.",
                 "Raise the engine's capacity (LORAUTER_CAPACITY), or make smaller batches.",
             )
         for key in distinct:  # first, so that loading a missing one cannot drop a needed one
@@ -127,19 +156,19 @@ class AdapterBank:
             SettingError: an adapter is not held.
             UnsupportedAdapter: a gate's candidate is a DoRA.
         """
+        rows = [{} if isinstance(one, TokenGate | OwnGate) else added_up(one) for one in weighings]
         gates = {id(one): one for one in weighings if isinstance(one, TokenGate)}
-        rows = [{} if isinstance(one, TokenGate) else added_up(one) for one in weighings]
-        missing = [key for key in chain(*rows, *(g.adapters for g in gates.values())) if key not in self._held]
+        groups = groups_of(weighings, self.device)
+        candidates = chain(*(gate.adapters for gate in gates.values()), *(group.union for group in groups))
+        missing = [key for key in chain(*rows, candidates) if key not in self._held]
         if missing:
             raise SettingError(f"Adapter {missing[0]!r} is not in the bank.", "Call ensure first.")
-        stacks = self._stacked([gate.adapters for gate in gates.values()])
-        used = {name: torch.tensor([one is gate for one in weighings]) for name, gate in gates.items()}
-        gated = [GatedRows(g, stacks[g.adapters], used[name].to(self.device)) for name, g in gates.items()]
-        return BatchPlan(planned(self._held, rows, self.device, self.dtype), len(rows), tuple(gated))
+        gated = self._gated(list(gates.values()), groups, weighings)
+        return BatchPlan(planned(self._held, rows, self.device, self.dtype), len(rows), gated)
 
     def serving(self, plan: BatchPlan) -> AbstractContextManager[None]:
         """Within it, the base computes with the plan's adapters; outside it is the bare base."""
-        return serving(plan, self.linear)
+        return serving(plan, self.linear, self._modules.block)
 
     def fold(self, name: str, pair: LoraPair) -> HeldPair:
         """What `add` would hold of an adapter at one module, without holding it. Raises as `add`."""
@@ -154,6 +183,12 @@ class AdapterBank:
             raise SettingError(f"Adapter {key!r} is not held.", "Give the engine a find_adapter.")
         with naming(key):
             self.add(key, weights_of(key, find, self.passing))
+
+    def _is_full_for(self, key: str) -> bool:
+        """Whether one has to go before an adapter comes: a pinned one's place is nobody else's."""
+        if key in self._pinned:
+            return len(self._held) >= self.capacity
+        return sum(held not in self._pinned for held in self._held) >= self.free
 
     def _put(self, name: str, pair: HeldPair) -> Place:
         width = width_of(len(pair.a))
@@ -171,6 +206,24 @@ class AdapterBank:
             if place.table.empty:
                 del self._tables[name, place.table.width]
 
+    def _gated(
+        self, gates: Sequence[TokenGate], groups: Sequence[GateGroup], weighings: Sequence[Opened]
+    ) -> tuple[GateRows, ...]:
+        """What gates do in a batch."""
+        stacked = [group for group in groups if stack_pays(group.distinct)]
+        stacks = self._stacked([*(gate.adapters for gate in gates), *(group.union for group in stacked)])
+        parts: list[GateRows] = []
+        for gate in gates:
+            used = torch.tensor([one is gate for one in weighings], device=self.device)
+            parts.append(GatedRows(gate, stacks[gate.adapters], used))
+        for group in groups:
+            if group in stacked:
+                parts.append(StackedRows(group, stacks[group.union]))
+            else:
+                self._refuse_doras(group.union)
+                parts.append(OwnRows(group, own_parts(group, self._held, self.device)))
+        return tuple(parts)
+
     def _stacked(self, wanted: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], dict[str, CandidateStack]]:
         """The stacks of sets of candidates. Those of the last batch with gates are kept."""
         stacks = {keys: self._stacks.get(keys) or self._stack(keys) for keys in wanted}
@@ -178,13 +231,17 @@ class AdapterBank:
         return stacks
 
     def _stack(self, keys: tuple[str, ...]) -> dict[str, CandidateStack]:
+        self._refuse_doras(keys)
         slots: dict[str, dict[int, tuple[AdapterTable, int]]] = {}
         for number, key in enumerate(keys):
             for name, place in self._held[key].items():
-                if place.d is not None:
-                    raise UnsupportedAdapter(
-                        f"{key}: The adapter is a DoRA, which no gate weighs token by token.",
-                        "Leave it out of the gate's candidates.",
-                    )
                 slots.setdefault(name, {})[number] = place.table, place.slot
         return {name: stack_of(places) for name, places in slots.items()}
+
+    def _refuse_doras(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            if any(place.d is not None for place in self._held[key].values()):
+                raise UnsupportedAdapter(
+                    f"{key}: The adapter is a DoRA, which no gate weighs token by token.",
+                    "Leave it out of the gate's candidates.",
+                )

@@ -108,6 +108,10 @@ class BaseModules:
             )
         return module
 
+    def block(self, name: str) -> nn.Module:
+        """The base's decoder block of that name, which `block_of` gave of a module that is in it."""
+        return self._modules[name]
+
     def _placed(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         placed = tensor.to(self._dtype).contiguous()
         if not torch.isfinite(placed).all():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lorauter.engine.bank.gated_rows import GatedRows
+from lorauter.engine.bank.gated_rows import GateRows
 from lorauter.engine.bank.slot_weights import SlotWeights
 from lorauter.engine.bank.table import AdapterTable
 
@@ -80,7 +80,7 @@ class BatchPlan:
         gated: what gates do.
     """
 
-    def __init__(self, modules: dict[str, ModulePlan], rows: int, gated: tuple[GatedRows, ...] = ()) -> None:
+    def __init__(self, modules: dict[str, ModulePlan], rows: int, gated: tuple[GateRows, ...] = ()) -> None:
         self.modules = modules
         self.rows = rows
         self.gated = gated

@@ -39,7 +39,11 @@ class CandidateStack:
             weights: (rows, tokens, K).
             output: (rows, tokens, d_out).
         """
-        hidden = (x @ self.a).mul_(weights.to(x.dtype)[..., self.owners])
+        return self.add_hidden(x @ self.a, weights, output)
+
+    def add_hidden(self, hidden: torch.Tensor, weights: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """The same from x @ a, (rows, tokens, R), which it may change."""
+        hidden = hidden.mul_(weights.to(hidden.dtype)[..., self.owners])
         output.view(-1, output.shape[-1]).addmm_(hidden.view(-1, hidden.shape[-1]), self.b)
         return output
 

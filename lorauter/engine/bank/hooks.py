@@ -6,7 +6,7 @@ plan adds (lorauter/engine/bank/batch_plan), which adapters are held.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -16,18 +16,21 @@ from transformers.pytorch_utils import Conv1D
 from catalog.errors import UnsupportedAdapter
 from lorauter.engine.bank.batch_plan import BatchPlan, ModulePlan
 from lorauter.engine.bank.deltas import add_deltas
-from lorauter.engine.bank.gated_rows import GatedRows
+from lorauter.engine.bank.gated_rows import GateRows
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor], torch.Tensor], torch.Tensor]
 
 
 @contextmanager
-def serving(plan: BatchPlan, linear: Callable[[str], nn.Linear | Conv1D]) -> Iterator[None]:
+def serving(
+    plan: BatchPlan, linear: Callable[[str], nn.Linear | Conv1D], block: Callable[[str], nn.Module]
+) -> Iterator[None]:
     """Within it, the base computes with the plan's adapters; outside it is the bare base.
 
     Args:
         plan: of a batch.
         linear: name → the base's module.
+        block: name → the base's decoder block.
     """
     hooks = [
         linear(name).register_forward_hook(_by_row(plan, _mixture_hook(module, linear(name).bias)))
@@ -36,7 +39,12 @@ def serving(plan: BatchPlan, linear: Callable[[str], nn.Linear | Conv1D]) -> Ite
     hooks += [  # last: a DoRA of a mixture must see the base's own output
         linear(name).register_forward_hook(_by_row(plan, _gated_hook(gated, name)))
         for gated in plan.gated
-        for name in gated.stacks
+        for name in gated.modules
+    ]
+    hooks += [
+        block(name).register_forward_pre_hook(_block_hook(plan, gated, name), with_kwargs=True)
+        for gated in plan.gated
+        for name in gated.blocks
     ]
     try:
         yield
@@ -76,10 +84,25 @@ def _mixture_hook(plan: ModulePlan, bias: torch.Tensor | None) -> Hook:
     return add
 
 
-def _gated_hook(gated: GatedRows, name: str) -> Hook:
+def _gated_hook(gated: GateRows, name: str) -> Hook:
     """Adds what a gate weighs."""
 
     def add(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
         return gated.add(name, inputs[0], output)
 
     return add
+
+
+def _block_hook(plan: BatchPlan, gated: GateRows, name: str) -> Callable[..., None]:
+    """Lets a gate read what enters a decoder block, before the block's first module computes."""
+
+    def enter(module: nn.Module, inputs: tuple[torch.Tensor, ...], named: Mapping[str, torch.Tensor]) -> None:
+        x = inputs[0] if inputs else named["hidden_states"]
+        if x.ndim != 3 or len(x) != plan.rows:
+            raise UnsupportedAdapter(
+                f"The gate reads the input of a {type(module).__name__} that is given {tuple(x.shape)}, no line a row.",
+                "Choose another router for this base.",
+            )
+        gated.enter(name, x)
+
+    return enter

@@ -89,12 +89,7 @@ class SlotWeights:
 
     def select(self, kept: torch.Tensor) -> None:
         """Keeps the given rows (int64 indices into the present ones; one may be named often), in place."""
-        counts = torch.bincount(self.rows, minlength=self.batch)
-        starts = counts.cumsum(0) - counts
-        taken = counts[kept]
-        ends = taken.cumsum(0)
-        rows = torch.arange(len(kept), device=kept.device).repeat_interleave(taken)
-        entries = (starts[kept] - ends + taken)[rows] + torch.arange(len(rows), device=kept.device)
+        rows, entries = entries_kept(self.rows, kept, self.batch)
         self.__init__(rows, self.slots[entries], self.weights[entries], len(kept))  # type: ignore[misc]
 
     @property
@@ -163,6 +158,22 @@ class SlotWeights:
             b_rows=_blocks(slots, width),
             b_starts=((counts.cumsum(0) - counts) * width).int(),
         )
+
+
+def entries_kept(rows: torch.Tensor, kept: torch.Tensor, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where rows of a batch are kept: the new row of each entry that stays, and its place among the present entries.
+
+    Args:
+        rows: the row of each entry, ascending.
+        kept: int64 indices of rows; one may be named often.
+        batch: rows of the batch.
+    """
+    counts = torch.bincount(rows, minlength=batch)
+    starts = counts.cumsum(0) - counts
+    taken = counts[kept]
+    ends = taken.cumsum(0)
+    kept_rows = torch.arange(len(kept), device=kept.device).repeat_interleave(taken)
+    return kept_rows, (starts[kept] - ends + taken)[kept_rows] + torch.arange(len(kept_rows), device=kept.device)
 
 
 def _side_by_side(slots: torch.Tensor, d_in: int) -> torch.Tensor | None:

@@ -160,8 +160,18 @@ def test_a_format_that_is_not_whole_is_refused(turn: str, others: dict[str, str]
     ("name", "system", "instruction", "why"),
     [
         ("openchat", "Be brief.", "", "The prompt format openchat has no system text. Leave the system text out."),
-        ("alpaca_input", None, "", "The prompt format alpaca_input needs an instruction. See"),
-        ("alpaca", None, "Do it.", "The prompt format alpaca has no place for an instruction. See"),
+        (
+            "alpaca_input",
+            None,
+            "",
+            "The prompt format alpaca_input needs an instruction. Take its text from `lorauter tasks formats`, write",
+        ),
+        (
+            "alpaca",
+            None,
+            "Do it.",
+            "The prompt format alpaca has no place for an instruction. Leave the instruction out.",
+        ),
         ("chatml", "{input}", "", "{input} stands in a system text or an instruction. Take it out there."),
     ],
 )

@@ -22,7 +22,14 @@ def test_sure_evidence_is_tried_in_its_order_each_format_once() -> None:
 
     tried = formats_to_try(evidence, BASE)
 
-    assert tried == [of_template("Q: {input} A:", stops=("Q:",)), format_named("alpaca"), BASE]
+    assert tried == [of_template("Q: {input} A:", stops=("Q:",)), None, format_named("alpaca"), BASE]
+
+
+def test_unsure_evidence_comes_after_the_tasks_own_template() -> None:
+    evidence = [Evidence("chatml", "training tool", 0.4, ""), Evidence(BASE_CHAT, "base", 0.3, "")]
+
+    assert formats_to_try(evidence, BASE) == [None, format_named("chatml")]
+    assert formats_to_try([Evidence("chatml", "tags", 0.2, "")], BASE) == []
 
 
 def test_what_cannot_be_had_is_not_tried() -> None:

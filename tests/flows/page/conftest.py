@@ -41,9 +41,9 @@ def home(tmp_path: Path) -> Home:
 def snapshot(home: Home) -> Snapshot:
     """Two tasks, three adapters, one of which is hostile wherever it can be."""
     scores = [
-        score_row("letters", ANN, 0.4, chosen=True, why=HOSTILE),
+        {**score_row("letters", ANN, 0.4, chosen=True, why=HOSTILE), "format": f"chat {SCRIPT}"},
         score_row("letters", BOB, 0.25),
-        score_row("letters", "", 0.0),
+        {**score_row("letters", "", 0.0), "format": "chatml"},
         score_row("numbers", ANN, -0.125),
         score_row("numbers", BOB, 0.3125, chosen=True),
         score_row("numbers", "", 0.0),
@@ -51,7 +51,10 @@ def snapshot(home: Home) -> Snapshot:
     embedded = [{"task": "letters", "embedding": [1.0, 0.0]}, {"task": "numbers", "embedding": [0.0, 1.0]}]
     tables = {
         "tasks": [{**BASE, **one, "metric": "exact_match", "description": HOSTILE} for one in embedded],
-        "best": [best_row("letters", ANN, 0.35), best_row("numbers", BOB, 0.3)],
+        "best": [
+            {**best_row("letters", ANN, 0.35), "format": f"chat {SCRIPT}", "base_format": "chatml"},
+            best_row("numbers", BOB, 0.3),
+        ],
         "scores": scores,
         "rungs": [rung_row(task, key, 1, bool(key)) for task in ("letters", "numbers") for key in (ANN, BOB, "")],
         "adapters": [verdict_row(ANN, licence=HOSTILE), verdict_row(BOB), verdict_row(EVE, reason="hostile_name")],
@@ -70,6 +73,7 @@ def snapshot(home: Home) -> Snapshot:
         },
     ]
     change = {"task": "letters", "adapter": ANN, "change": "rose", "lift_before": 0.1, "lift": 0.4, "since": "f" * 16}
+    change |= {"format_before": "alpaca", "format": f"chat {SCRIPT}"}
     began = datetime(2026, 11, 22, tzinfo=UTC)
     took = {"run": "1", "command": "refresh", "started": began, "seconds": 61.0, "spent": 4321, "new": 12, "at": began}
     aside = {"changes": [{**BASE, **change}], "runs": [{**BASE, **took}]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from flows.page.text import script_json
 from flows.page.write import linkable
 from flows.stages import page_beside, write_page
 from tests.flows.page.world import SCRIPT
-from warehouse.snapshots.snapshot import Snapshot
+from warehouse.snapshots.snapshot import Snapshot, publish
 from warehouse.sql.session import connect, run
 
 
@@ -70,6 +71,30 @@ def test_an_adapters_prompt_format_stands_there_with_what_says_so(page: Path) ->
         "bob/letters": "unsure: base_chat (0.30, base: chat)",
         "eve/copy": "",
     }
+
+
+def test_the_picks_and_the_bases_formats_stand_beside_them_as_text(page: Path) -> None:
+    html, world = page.read_text("utf-8"), _data(page)["bases"][0]
+
+    escaped = f"chat {escape(SCRIPT)}".replace("&#x27;", "&#39;")
+    assert f"<td><bdi>{escaped}</bdi></td><td><bdi>chatml</bdi></td>" in html
+    assert "<td><bdi>task’s own</bdi></td><td><bdi>task’s own</bdi></td>" in html
+    assert f"<td><bdi>alpaca</bdi></td><td><bdi>{escaped}</bdi></td></tr>" in html
+    tasks = [dict(zip(world["tasks"]["name"], world["tasks"][name], strict=True)) for name in ("format", "base_format")]
+    assert tasks == [{"letters": f"chat {SCRIPT}", "numbers": ""}, {"letters": "chatml", "numbers": ""}]
+    assert world["formats"] == {"task": [0, 0], "adapter": [-1, 0], "format": ["chatml", f"chat {SCRIPT}"]}
+
+
+def test_a_catalog_of_one_template_says_nothing_of_formats(home: Home, snapshot: Snapshot, tmp_path: Path) -> None:
+    tables = {name: snapshot.read(name) for name in ("tasks", "best", "scores", "adapters")}
+    bare = [{**row, "format": None, "base_format": None} for row in tables["best"]]
+    scores = [{**row, "format": None} for row in tables["scores"]]
+    plain = publish(tmp_path / "plain", {**tables, "best": bare, "scores": scores}, {})
+
+    write_page(home, plain, tmp_path / "plain.html")
+
+    html = (tmp_path / "plain.html").read_text("utf-8").partition("<script")[0]
+    assert "asked in" not in html and "task’s own" not in html
 
 
 def test_the_policy_forbids_every_connection(page: Path) -> None:

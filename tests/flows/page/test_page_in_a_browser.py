@@ -47,6 +47,19 @@ def test_in_a_browser_the_heatmap_shows_the_lifts_of_sql(
     assert [cell.replace("★", "").strip() for cell in cells] == wanted
 
 
+def test_in_a_browser_a_task_and_a_card_tell_the_formats(browse: Browse, page: Path) -> None:
+    browser = browse(page)
+    says = _texts(browser, "#task-says")[0]
+    place = _texts(browser, "#scores-table thead th").index("asked in")
+    cells = _texts(browser, f"#scores-table tbody tr :nth-child({place + 1})")
+    browser.execute_script("location.hash = '#adapter-0-0'; dispatchEvent(new HashChangeEvent('hashchange'))")
+
+    assert f", asked in chat {SCRIPT}, the base in chatml, score " in says
+    assert sorted(cells) == sorted([f"chat {SCRIPT}", "chatml", "task’s own"])
+    assert f"chat {SCRIPT}" in _texts(browser, "details.card[open] td bdi")
+    assert browser.title.startswith("lorauter catalog")
+
+
 def test_in_a_browser_the_heatmap_sorts_and_search_finds(browse: Browse, page: Path) -> None:
     browser = browse(page)
     names = "#heat tbody th"

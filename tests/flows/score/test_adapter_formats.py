@@ -16,6 +16,7 @@ from catalog.bases.base import Base
 from catalog.errors import HubDown
 from catalog.formats import detect as detector
 from catalog.formats.detect import Evidence
+from catalog.formats.format import PromptFormat
 from catalog.hub.client import COUNT, Hub
 from flows.cli.main import cli
 from flows.home.home import Home, open_home
@@ -24,9 +25,11 @@ from flows.mirror.accounts import Account
 from flows.mirror.faults import Faults
 from flows.mirror.server import HubServer, serve_in_thread
 from flows.publish.run_record import Run
+from flows.score import formats as stage
 from flows.score.cards import Cards
 from flows.score.formats import Formats
 from flows.stages import crawl, forecast, publish, score, validate
+from lorauter.formats.chat_templates import ChatTemplate, Limits, chat_format
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.formats import StoredFormats, StoredPromptFiles
 from warehouse.records.pool import Pool
@@ -221,6 +224,46 @@ def test_hostile_files_are_told_of_and_harm_nobody(world: World, folder: Path) -
     assert told["bob/chat"] == (OWN,)
 
 
+def test_a_template_that_was_not_rendered_in_time_is_tried_again_by_the_next_run_and_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def learn(seconds: float) -> Evidence:
+        """What a run says of bob's adapter on a machine that has so many seconds for a template."""
+
+        def asked(template: ChatTemplate) -> PromptFormat:
+            tried.append(template.text)
+            return chat_format(template, limits=Limits(wall=seconds))
+
+        monkeypatch.setattr(stage, "chat_format", asked)
+        formats = world.formats
+        formats.read(world.adapters())
+        formats.detect(TRAINED, world.adapters())
+        formats.detect(TRAINED, world.adapters())  # as after the races: still the same run
+        return world.evidence()["bob/chat"][0]
+
+    stage._render.cache_clear()
+    slow, quick, later = learn(0.01), learn(60), learn(0.01)
+
+    assert (slow.format, slow.reason.rpartition(": ")[2]) == ("repo_chat", "it takes longer than 0.01 seconds.")
+    assert (quick, later, tried) == (OWN, OWN, [SAYS, SAYS])
+    rows = world.ledger.read("formats").to_pylist()
+    runs = sorted((row["adapter"].partition("@")[0], row["too_slow"]) for row in rows)
+    assert runs == [("ann/alpaca", 0), ("bob/chat", 0), ("bob/chat", 1), ("cleo/nothing", 0)]
+
+
+def test_an_endless_template_is_given_up_after_three_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "chat_format", lambda one: chat_format(one, limits=Limits(wall=0.01)))
+    stage._render.cache_clear()
+
+    for _ in range(5):
+        world.learn()
+
+    runs = [row["too_slow"] for row in world.ledger.read("formats").to_pylist() if row["adapter"].startswith("bob/")]
+    assert sorted(runs) == [1, 2, 3]
+
+
 def test_a_hub_in_trouble_leaves_an_adapter_without_evidence_and_is_asked_again(
     world: World, no_wait: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,7 +332,8 @@ def test_the_plan_counts_the_files_that_are_still_to_be_read(world: World) -> No
     world.formats.read(world.adapters())
 
     assert (before, unread()) == (4, 0)
-    assert "4 cards and tokenizer files" in figure.made_of
+    assert "4 cards and tokenizer files and at most 1 more" in figure.made_of
+    assert (figure.low, figure.high) == (figure.value, figure.value + 1)  # of bob's template, until it is read
 
 
 def _parts(key: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""With LORAUTER_FORMATS=detected an adapter races in the format that its own repo's chat template says."""
+"""An adapter races in the format that its own repo's chat template says."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_what_a_repo_says_wins_a_task_and_answers_are_asked_alike(
         settings = {"home": str(tmp_path / "home"), "endpoint": hub.endpoint, "base": BASE}
         home = open_home(**settings)
         shutil.copytree(task, home.task_folder / "pets")
-        plain = refresh(settings)["snapshot"]
-        refresh({**settings, "formats": "detected"})
+        plain = refresh({**settings, "formats": "task"})["snapshot"]
+        refresh(settings)
         answer_batch(str(queries), str(out), ("oracle",), settings=settings, max_new_tokens=3)
 
     best = current_snapshot(home.snapshots).read("best")[0]

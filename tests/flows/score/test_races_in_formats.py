@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from catalog.formats.detect import Evidence
 from catalog.formats.filled import filled
-from catalog.formats.format import PromptFormat
+from catalog.formats.format import PromptFormat, of_template
 from flows.home.home import Home, open_home
 from flows.home.parts import hub_of, ledger_of, open_embeddings, open_outputs, tasks_on
 from flows.mirror.server import serve_in_thread
@@ -25,12 +26,15 @@ from flows.stages import crawl, curate, publish, racetrack, read_base, validate
 from flows.tasks.why import tell
 from lorauter.engine.engine import Engine
 from lorauter.racing.evaluation import BASE
+from warehouse.records.formats import FormatsRow, keep_formats
 from warehouse.records.verdicts import admitted_of_pool
+from warehouse.schemas.snapshot import SNAPSHOT
+from warehouse.snapshots.snapshot import publish as freeze
 from warehouse.tasks.folder import read_tasks, store_task
 
-CHAT = PromptFormat("chatty", "<user>{input}</><me>", stops=("</>",))
+CHAT = of_template("<user>{input}</><me>", stops=("</>",))
 FRAMES = ("What colour is the {} in the painting?", "Which pet barks or purrs, number {}?")
-TrainedIn = Mapping[str, Sequence[PromptFormat]]
+TrainedIn = Mapping[str, Sequence[PromptFormat | None]]
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +103,24 @@ def test_an_adapter_wins_in_its_own_format_and_would_have_lost_without(home: Hom
     asked_in = {(row["adapter"], row["format"]) for row in snapshot.read("scores") if row["adapter"] != BASE}
     assert (bob, chat.name) in asked_in
     assert {format_ for key, format_ in asked_in if key != bob} == {None}
-    assert f"asked in the format {chat.name}" in next(tell(ledger_of(home), home.snapshots, "bob/animals"))
+    assert [(row["format"], row["template"], row["stops"]) for row in snapshot.read("templates")] == [
+        (chat.name, CHAT.turn, ["</>"])
+    ]
+    evidence = Evidence("own", "card text", 0.8, "it spells out a template of its own", CHAT.turn, CHAT.stops)
+    keep_formats(ledger_of(home), [FormatsRow("tiny/llama", bob, (evidence,), "1", "new")])
+    asked = f", asked in the format {chat.name} (known from its card text: it spells out a template of its own)"
+    assert next(tell(ledger_of(home), home.snapshots, "bob/animals")).endswith(asked)
+    tables = {name: snapshot.read(name) for name in SNAPSHOT}
+    tables["best"] = [{**row, "base_format": "chatml"} for row in tables["best"]]
+    freeze(home.snapshots, tables, snapshot.context)
+    assert next(tell(ledger_of(home), home.snapshots, "bob/animals")).endswith(f"{asked}, and the base in chatml")
 
 
 def test_a_format_that_does_no_better_changes_nothing_that_is_published(home: Home) -> None:
     ann = key_of(home, "ann/colours")
     plain = score(home)
 
-    told = score(home, {ann: [PromptFormat("odd", "{input} ??? ")]})
+    told = score(home, {ann: [None, PromptFormat("odd", "{input} ??? ")]})
 
     assert [(one.best, one.report) for one in told.tasks] == [(one.best, one.report) for one in plain.tasks]
     assert all(ann not in one.race.formats for one in told.tasks)

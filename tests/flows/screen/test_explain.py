@@ -77,7 +77,7 @@ def _best(task: str, key: str, score: float, lift: float) -> dict[str, Any]:
 
 def _told(task: str, key: str, n: int, mean: float, rung: int, why: str, **standing: str) -> dict[str, Any]:
     met = {name: value for name, value in _met(task, key, n, mean, rung, why).items() if name not in (*BASE, "task")}
-    return {**met, "filtered": None, "gone": None, **standing}
+    return {**met, "format_source": None, "filtered": None, "gone": None, **standing}
 
 
 ROUTE = Route(((WON, 0.7),), (TaskMatch("letters", 0.9, 0.7), TaskMatch("numbers", 0.5, 0.3)), 0.9)
@@ -86,7 +86,8 @@ ROUTE = Route(((WON, 0.7),), (TaskMatch("letters", 0.9, 0.7), TaskMatch("numbers
 def test_a_route_is_explained_whole(home: Home, snapshot: Snapshot) -> None:
     found = explainer_of(home, snapshot, "lorauter").explain("Which letter?", ROUTE, ("colours", 0.25))
 
-    published = {"n": 20, "base_score": 0.5, "standard_error": 0.05, "lift_standard_error": None, "format": None}
+    published = {"n": 20, "base_score": 0.5, "standard_error": 0.05, "lift_standard_error": None}
+    published |= {"format": None, "base_format": None, "format_source": None}
     assert found == {
         "text": "Which letter?",
         "router": "lorauter",
@@ -146,6 +147,32 @@ def test_a_route_is_explained_whole(home: Home, snapshot: Snapshot) -> None:
             }
         ],
     }
+
+
+def test_formats_are_told_with_what_speaks_for_them_and_the_bases_too(home: Home) -> None:
+    """The pick was scored in a format that its card shows, the runner-up in one that nothing published speaks for."""
+    best = {**_best("letters", WON, 0.85, 0.35), "format": "alpaca", "base_format": "chatml"}
+    scores = [{**_met("letters", WON, 9, 0.8, 4, "leads"), "format": "alpaca"}]
+    scores += [{**_met("letters", SECOND, 5, 0.7, 3, "caught"), "format": "own 12345678"}]
+    tables = {
+        "tasks": [{**BASE, "task": "letters", "embedding": [1.0]}],
+        "best": [best],
+        "scores": scores,
+        "formats": [{**BASE, "adapter": WON, "place": 1, "format": "alpaca", "source": "card code"}],
+    }
+    snapshot = publish(home.snapshots, tables, {})
+
+    found = explainer_of(home, snapshot, "lorauter").explain("?", Route(((WON, 1.0),), ROUTE.tasks[:1], 0.9))
+
+    [task] = found["tasks"]
+    told = ("format", "format_source")
+    assert [task["published"][name] for name in (*told, "base_format")] == ["alpaca", "card code", "chatml"]
+    assert [task["selection"][name] for name in told] == ["alpaca", "card code"]
+    assert [task["others"][0][name] for name in told] == ["own 12345678", None]
+    lines = [" ".join(line.split()) for line in _shown(found).splitlines()]
+    pick = "ann/won (asked in alpaca, known from its card code)"
+    assert f"letters {pick} 0.900 0.700 0.85 ± 0.05 +0.35 0.50 (chatml) 20" in lines
+    assert any(line.startswith("bob/second:deep (asked in own 12345678) ") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,21 @@ def test_a_template_that_is_neither_name_nor_text_is_refused(tmp_path: Path, ref
     assert " ".join(told.split()).startswith("Error: No prompt format is called 'lama2'. Near names: llama2, ")
 
 
+def test_a_format_that_needs_an_instruction_is_refused_by_name_and_taken_as_a_text(
+    tmp_path: Path, home: Path, add: Run, refused: Callable[..., str]
+) -> None:
+    source = write_examples(tmp_path / "weather.jsonl")
+    listed = CliRunner().invoke(cli, ["tasks", "formats"]).output.splitlines()
+    told = refused(source, "--template", "alpaca_short_input")
+    text = json.loads(next(line for line in listed if line.startswith("alpaca_short_input\t")).split("\t")[1])
+
+    add(source, "--template", text.replace("{instruction}", "Tell the weather."))
+
+    assert "write what to do in place of {instruction}" in " ".join(told.split())
+    template = "### Instruction:\nTell the weather.\n\n### Input:\n{input}\n\n### Response:\n"
+    assert [task.template for task in read_tasks(home / "tasks")] == [template]
+
+
 def test_formats_are_listed_a_line_each() -> None:
     listed = CliRunner().invoke(cli, ["tasks", "formats"]).output.splitlines()
 
@@ -81,6 +96,7 @@ def test_formats_are_listed_a_line_each() -> None:
     assert rows["alpaca_short_input"] == [
         "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n",
         [],
+        "not by its name: give this text, with what to do in place of {instruction}",
     ]
 
 

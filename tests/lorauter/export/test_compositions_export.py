@@ -159,11 +159,14 @@ def test_vllm_requests_name_the_adapter_as_the_model() -> None:
     bodies = [
         vllm.completion(Asked("Is water wet?\nAnswer:", ((ONE, 1.0),), 8), BASE, adapter),
         vllm.completion(Asked("2 + 2 =", (), 4, stop=("\n",)), BASE, None),
+        vllm.completion(Asked("2 + 2 =", (), 4, stop=("<|end|>",), special_stops=True), BASE, None),
     ]
 
     assert bodies == [
         {"model": ONE, "prompt": "Is water wet?\nAnswer:", "max_tokens": 8, "temperature": 0},
         {"model": BASE, "prompt": "2 + 2 =", "max_tokens": 4, "temperature": 0, "stop": ["\n"]},
+        {"model": BASE, "prompt": "2 + 2 =", "max_tokens": 4, "temperature": 0}
+        | {"stop": ["<|end|>"], "skip_special_tokens": False},
     ]
     assert vllm.load_request(adapter) == {"lora_name": ONE, "lora_path": "/adapters/one"}
 

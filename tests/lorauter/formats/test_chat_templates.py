@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from catalog.formats.format import PromptFormat
-from lorauter.formats.chat_templates import ChatTemplate, Limits, TemplateRefused, chat_format, chat_formats
+from lorauter.formats.chat_templates import (
+    ChatTemplate,
+    Limits,
+    TemplateRefused,
+    TemplateTooSlow,
+    chat_format,
+    chat_formats,
+)
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
@@ -119,7 +126,7 @@ def test_a_template_that_is_wrong_or_hostile_is_refused_with_its_reason(
 ) -> None:
     refused = bad[text]
 
-    assert isinstance(refused, TemplateRefused)
+    assert type(refused) is TemplateRefused
     assert refused.cause.startswith(f"The chat template of eve/bad cannot be used: {why}")
     assert refused.next_step == NEXT_STEP
 
@@ -133,7 +140,7 @@ def test_a_neighbour_that_breaks_the_process_is_refused_alone() -> None:
 
     made = chat_formats([ChatTemplate("eve/slow", endless), ChatTemplate("ann/x", CHATML)], limits=QUICK)
 
-    assert [type(one) for one in made] == [TemplateRefused, PromptFormat]
+    assert [type(one) for one in made] == [TemplateTooSlow, PromptFormat]
 
 
 def test_one_that_is_refused_is_raised_where_it_is_asked_for_alone() -> None:
@@ -158,7 +165,7 @@ def test_a_template_without_end_is_ended(text: str) -> None:
 
 
 def test_a_process_that_sleeps_is_ended_by_the_clock() -> None:
-    with pytest.raises(TemplateRefused, match=r"it takes longer than 0\.01 seconds"):
+    with pytest.raises(TemplateTooSlow, match=r"it takes longer than 0\.01 seconds"):
         chat_format(ChatTemplate("eve/slow", SAID), limits=Limits(wall=0.01))
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from catalog.errors import SettingError, UnsupportedAdapter
+from catalog.errors import SettingError, SnapshotError, UnsupportedAdapter
 from lorauter import compositions
 from lorauter.engine.engine import Engine
-from lorauter.gates.named import GATES, is_spelled, named_gate, read_spelled, spelled
+from lorauter.gates.named import GATES, TRAINED, is_spelled, named_gate, read_spelled, spelled
 from lorauter.gates.opening import gates_of
 from lorauter.gates.protocol import GatedRoute, NamedGate
+from lorauter.gates.row_gates import OwnGate
 from lorauter.gates.singular_rows import singular_rows_of
 from lorauter.gates.spectr import SpectrGate
 from lorauter.routers.token_gate import TokenGateRouter
@@ -40,6 +42,39 @@ def test_a_gates_spelling_is_read_back_and_is_no_compositions(name: str) -> None
     assert is_spelled(text) and read_spelled(text, CANDIDATES) == gate
     with pytest.raises(SettingError, match="There is no composition 'gate:"):
         compositions.read_spelled(text)
+
+
+def test_a_trained_gates_spelling_holds_its_state_and_which_part_of_it_is_meant() -> None:
+    gate = named_gate("lora_flow", CANDIDATES, "a1b2", "colours")
+
+    text = spelled(gate)
+
+    assert text == '["gate:lora_flow", {"state": "a1b2", "part": "colours"}]'
+    assert read_spelled(text, CANDIDATES) == gate == NamedGate("lora_flow", CANDIDATES, "a1b2", "colours")
+
+
+@pytest.mark.parametrize("name", sorted(TRAINED))
+def test_a_trained_gate_without_a_state_says_how_to_train_it(tiny_engine: Engine, name: str) -> None:
+    opened = gates_of(tiny_engine.weights_of, 3)
+
+    with pytest.raises(SettingError, match=f"'{name}' is not trained for this catalog") as caught:
+        opened(named_gate(name, CANDIDATES))
+
+    assert caught.value.next_step == f"Train it: lorauter fit {name}."
+
+
+def test_rows_with_other_candidates_share_the_gate_of_one_state(tiny_engine: Engine) -> None:
+    states = {sha: TrainedState({}, {"router": "ramole"}) for sha in ("one", "other")}
+    opened = gates_of(tiny_engine.weights_of, 3, states.__getitem__)
+
+    first, again, other = (
+        opened(named_gate("ramole", keys, sha))
+        for keys, sha in ((["narrow"], "one"), (["wide", "linear"], "one"), (["narrow"], "other"))
+    )
+
+    assert isinstance(first, OwnGate) and isinstance(again, OwnGate) and isinstance(other, OwnGate)
+    assert (first.gate is again.gate, first.gate is other.gate) == (True, False)
+    assert (first.adapters, again.adapters) == (("narrow",), ("linear", "wide"))
 
 
 def test_a_trained_gate_is_its_state_in_every_key_and_for_every_worker() -> None:
@@ -121,3 +156,29 @@ def test_routers_are_named_without_torch() -> None:
     told = "import sys, lorauter.routers; print('torch' in sys.modules)"
 
     assert subprocess.check_output([sys.executable, "-c", told], text=True) == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "facts", "cause"),
+    [
+        ("meteora", {"m": (2, 4)}, {"adapters": list(CANDIDATES)}, r"m has the shape \(2, 4\), not \(3, None\)"),
+        ("ramole", {"m.a": (2, 4)}, {}, "m.b is missing"),
+        ("ramole", {"m.a": (2, 4), "m.b": (4, 3)}, {}, r"m.b has the shape \(4, 3\), not \(None, 2\)"),
+        ("lora_flow", {}, {}, "its facts name no candidates"),
+        (
+            "lora_flow",
+            {"t|b.1.w": (2, 4)},
+            {"candidates": {"t": ["narrow"]}},
+            r"has the shape \(2, 4\), not \(1, None\)",
+        ),
+        ("lora_flow", {"u|b.1.b": (1,)}, {"candidates": {"t": ["narrow"]}}, r"has the shape \(1,\), not \(0,\)"),
+    ],
+)
+def test_a_state_that_does_not_fit_together_is_refused(
+    tiny_engine: Engine, name: str, tensors: dict[str, tuple[int, ...]], facts: dict[str, object], cause: str
+) -> None:
+    made = {tensor: np.zeros(shape, dtype=np.float32) for tensor, shape in tensors.items()}
+    opened = gates_of(tiny_engine.weights_of, 3, {"abc": TrainedState(made, {"router": name, **facts})}.__getitem__)
+
+    with pytest.raises(SnapshotError, match=cause):
+        opened(named_gate(name, CANDIDATES, "abc", "t"))

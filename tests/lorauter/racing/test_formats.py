@@ -77,10 +77,10 @@ class World:
         return {one.identity for one in self.asked}
 
 
-def test_nothing_is_asked_where_no_adapter_has_another_format() -> None:
+def test_nothing_is_asked_where_nobody_has_another_format() -> None:
     world = World({})
 
-    chosen = world.choose({BASE: [CHAT], "org/gone@1": [CHAT]})
+    chosen = world.choose({"org/gone@1": [CHAT]})
 
     assert (chosen, world.asked) == (Chosen(), [])
 
@@ -95,26 +95,65 @@ def test_each_adapter_is_asked_in_the_format_that_it_does_best_in() -> None:
     assert names == {POOL[0]: {"chatml"}, POOL[1]: set(), POOL[2]: {"alpaca"}, POOL[3]: set()}
 
 
-def test_one_example_never_decides_and_two_that_agree_do() -> None:
+@pytest.mark.parametrize(
+    ("arms", "better", "wins", "then"),
+    [
+        ([CHAT], None, 0, CHAT),
+        ([CHAT], None, 1, CHAT),
+        ([CHAT], None, 2, None),
+        ([None, CHAT], CHAT, 0, None),
+        ([None, CHAT], CHAT, 1, None),
+        ([None, CHAT], CHAT, 2, CHAT),
+    ],
+)
+def test_the_surest_holds_the_place_which_one_example_never_takes_and_two_that_agree_do(
+    arms: Sequence[FilledFormat | None], better: FilledFormat | None, wins: int, then: FilledFormat | None
+) -> None:
     @dataclass
     class Few(World):
-        wins: int = 0
+        def _outcome(self, one: Evaluation) -> float:
+            return float(one.format == better and one.example.input in [f"p{n}" for n in range(wins)])
+
+    chosen = Few({}).choose({POOL[0]: arms})
+
+    assert chosen.asked.get(("p", POOL[0])) == then
+
+
+def test_an_adapter_is_compared_on_the_task_that_its_card_resembles_while_it_scores_there() -> None:
+    @dataclass
+    class Specialist(World):
+        skill: str = ""
 
         def _outcome(self, one: Evaluation) -> float:
-            return float(one.format is not None and one.example.input in [f"p{n}" for n in range(self.wins)])
+            return float(one.task.name == self.skill and (one.format == CHAT or int(one.example.input[1:]) % 2))
 
-    chosen = [Few({}, wins=wins).choose({POOL[0]: [CHAT]}) for wins in (0, 1, 2)]
-
-    assert [one.asked.get(("p", POOL[0])) for one in chosen] == [None, None, CHAT]
-
-
-def test_an_adapter_that_knows_one_task_is_compared_on_those_that_its_card_resembles() -> None:
     likeness = {POOL[0]: np.asarray([0.0, 0.1, 0.2, 0.3, 0.4, 0.9])}
-    world = World({(POOL[0], "chatml"): 0.9})
 
-    world.choose({POOL[0]: [CHAT]}, likeness=likeness)
+    def asked_of(skill: str) -> list[str]:
+        world = Specialist({}, skill=skill)
+        world.choose({POOL[0]: [None, CHAT]}, likeness=likeness)
+        return [one.example.input for one in world.asked if one.adapter and one.format is None]
 
-    assert [one.task.name for one in world.asked[:4]] == ["u", "u", "t", "t"]
+    assert asked_of("u")[:4] == ["u0", "u1", "u2", "u3"]
+    assert asked_of("t")[:4] == ["u0", "u1", "t0", "t1"]
+
+
+def test_a_format_that_is_behind_the_one_that_holds_the_place_is_soon_out() -> None:
+    worse, better = World({(POOL[0], None): 1.0}), World({(POOL[0], "chatml"): 1.0})
+    for world in (worse, better):
+        world.tasks = [Task("p", "exact_match", tuple(Example(f"p{n}", "yes") for n in range(1_000)))]
+        world.choose({POOL[0]: [None, CHAT]})
+
+    assert [sum(one.format == CHAT for one in world.asked if one.adapter) for world in (worse, better)] == [4, 4]
+
+
+def test_formats_that_score_the_same_on_six_examples_are_alike() -> None:
+    many = tuple(Example(f"p{n}", "yes") for n in range(1_000))
+    world = World({(POOL[0], None): 1.0, (POOL[0], "chatml"): 1.0}, [Task("p", "exact_match", many)])
+
+    world.choose({POOL[0]: [CHAT]})
+
+    assert len([one for one in world.asked if one.adapter]) == 2 * 6
 
 
 def test_the_base_takes_the_best_format_of_each_task_its_own_chat_template_first() -> None:
@@ -181,12 +220,12 @@ def test_one_whose_format_is_known_only_now_races_as_a_newcomer_and_wins() -> No
 
 @pytest.mark.parametrize("worse", [0.0, 0.3, 0.7])
 def test_a_pool_reaches_what_its_formats_give_for_fifteen_in_a_hundred_more(worse: float) -> None:
-    """48 tasks, 30 adapters with one or two formats beside the tasks' own; half were not trained in any of them."""
+    """48 tasks, 30 adapters with one or two formats beside the tasks' own; a quarter was trained in none of them."""
     rng = np.random.default_rng(7)
     tasks = [Task(f"t{n}", "exact_match", tuple(Example(f"t{n} {e}", "yes") for e in range(24))) for n in range(48)]
     pool = [f"org/b{n}@1" for n in range(30)]
     others = {key: [CHAT, ALPACA][: rng.integers(1, 3)] for key in pool}
-    trained = {key: others[key][0].name if rng.random() < 0.5 else None for key in pool}
+    trained = {key: others[key][0].name if rng.random() < 0.75 else None for key in pool}
     quality = {key: rng.uniform(0.2, 0.9) for key in pool}
     right = {
         (key, name): quality[key] * (1.0 if name == trained[key] else worse)

@@ -82,7 +82,7 @@ def test_the_bound_in_seconds_ends_it_and_counts_what_was_spent_before(tmp_path:
 
     spent = train(tmp_path, seconds=1e-9)
 
-    assert (spent.facts["ended"], spent.facts["steps"]) == (SECONDS, 6)
+    assert (spent.facts["ended"], spent.facts["steps"], spent.facts["best_step"]) == (SECONDS, 6, 6)
 
 
 def test_a_run_that_leaves_all_bounds_is_told(tmp_path: Path) -> None:

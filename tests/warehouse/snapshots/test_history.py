@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from catalog.errors import SettingError, SnapshotError
@@ -21,8 +22,11 @@ from warehouse.snapshots.snapshot import Snapshot, current_snapshot, open_snapsh
 IN_BASE = {"base": "tiny/llama", "base_sha": "a" * 40}
 
 
-def score(adapter: str, lift: float, chosen: bool = False, task: str = "colours") -> dict[str, Any]:
-    return {**IN_BASE, "task": task, "adapter": adapter, "mean": 0.5 + lift, "lift": lift, "chosen": chosen}
+def score(
+    adapter: str, lift: float, chosen: bool = False, task: str = "colours", format: str | None = None
+) -> dict[str, Any]:
+    told = {"mean": 0.5 + lift, "lift": lift, "chosen": chosen, "format": format}
+    return {**IN_BASE, "task": task, "adapter": adapter, **told}
 
 
 def published(root: Path, *scores: dict[str, Any]) -> Snapshot:
@@ -173,6 +177,46 @@ def test_changes_are_told_by_name_over_revisions(tmp_path: Path) -> None:
     assert {row["since"] for row in now.read("changes")} == {before.id}
     assert changes(before.folder, now.folder, 0.15).num_rows == 4  # ann/up fell: it is chosen no more
     assert changes(now.folder, now.folder).num_rows == 0
+
+
+def test_an_adapter_or_a_base_that_is_asked_in_another_format_is_told_of(tmp_path: Path) -> None:
+    before = published(
+        tmp_path,
+        score("ann/pick@1", 0.3, chosen=True),
+        score("bob/rises@1", 0.1, format="alpaca"),
+        score("cy/same@1", 0.2, format="alpaca"),
+        score("", 0.0),
+    )
+    now = published(
+        tmp_path,
+        score("ann/pick@1", 0.3, chosen=True, format="own 12345678"),
+        score("bob/rises@1", 0.2, format="chatml"),
+        score("cy/same@1", 0.2, format="alpaca"),
+        score("", 0.0, format="chatml"),
+    )
+
+    told = {row["adapter"]: (row["change"], row["format_before"], row["format"]) for row in now.read("changes")}
+
+    assert told == {
+        "ann/pick@1": ("switched", None, "own 12345678"),
+        "bob/rises@1": ("rose", "alpaca", "chatml"),
+        "": ("switched", None, "chatml"),
+    }
+    assert changes(now.folder, before.folder).num_rows == 3
+
+
+def test_scores_of_a_version_without_formats_compare_as_the_tasks_own(tmp_path: Path) -> None:
+    before = published(tmp_path, score("ann/x@1", 0.3), score("", 0.0))
+    now = published(tmp_path, score("ann/x@1", 0.3, format="chatml"), score("", 0.0))
+    old = tmp_path / "old"
+    old.mkdir()
+    duckdb.execute(f"COPY (SELECT * EXCLUDE format FROM '{before.folder}/scores.parquet') TO '{old}/scores.parquet'")
+
+    told = changes(old, now.folder).to_pylist()
+
+    assert [(row["adapter"], row["change"], row["format_before"], row["format"]) for row in told] == [
+        ("ann/x@1", "switched", None, "chatml")
+    ]
 
 
 def test_the_first_snapshot_has_no_changes(tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "best": [best("animals", WIDE, 0.5), best("colours", NARROW, 0.125), best("numbers", "", 0.0)],
         "scores": [
             *(score(task, "", 0.0) for task in TASKS),
-            *(score(task, WIDE, 0.5, chosen=task == "animals") for task in ("animals", "colours")),
+            *(score(task, WIDE, 0.5, chosen=task == "animals", format="alpaca") for task in ("animals", "colours")),
             *(score(t, NARROW, v, chosen=v > 0) for t, v in zip(TASKS, (0.0, 0.75, -0.25), strict=True)),
-            score("animals", WEAK, 0.75, rung=1, n=3, lift_n=3),
+            score("animals", WEAK, 0.75, rung=1, n=3, lift_n=3, format="own 12345678"),
         ],
         "adapters": [
             verdict(WIDE, licence="mit", last_modified="2025-01-01T00:00:00.000Z"),
@@ -62,6 +62,12 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "formats": [
             {**BASE, "adapter": WIDE, "place": 2, "format": "own", "confidence": 0.45, "template": "Q: {input}\nA:"},
             {**BASE, "adapter": WIDE, "place": 1, "format": "alpaca", "confidence": 0.9, "source": "card code"},
+            {**BASE, "adapter": WEAK, "place": 2, "format": "own", "confidence": 0.6, "template": "{input} =>"},
+            {**BASE, "adapter": WEAK, "place": 1, "format": "own", "confidence": 0.8, "template": "{input}:"},
+        ],
+        "templates": [
+            {**BASE, "format": "alpaca", "template": "### {input}", "stops": []},
+            {**BASE, "format": "own 12345678", "template": "{input} =>", "stops": ["\n\n"]},
         ],
     }
 
@@ -136,7 +142,13 @@ ANSWERS = {
         (WIDE, 1, "alpaca", "card code", True, None),
         (WIDE, 2, "own", None, False, "Q: {input}\nA:"),
         (NARROW, None, None, None, False, None),
-        (WEAK, None, None, None, False, None),
+        (WEAK, 1, "own", None, True, "{input}:"),
+        (WEAK, 2, "own", None, True, "{input} =>"),
+    ],
+    """SELECT adapter, format, source, confidence, tasks, better, chosen, mean_lift, template, stops
+    FROM scored_formats""": [
+        (WIDE, "alpaca", "card code", 0.9, 2, 2, 1, 0.5, "### {input}", []),
+        (WEAK, "own 12345678", None, 0.6, 1, 0, 0, 0.75, "{input} =>", ["\n\n"]),
     ],
     "FROM rejections": [("duplicate", 1, "dan/copy@1", 0.5), ("gated", 1, HOSTILE, 0.5)],
     "SELECT licence, tasks, chosen, admitted, seen FROM licences": [
@@ -243,6 +255,7 @@ def test_a_snapshot_without_a_table_has_the_other_views(snapshot: Snapshot, tmp_
     duckdb.execute(f"{without_last_modified} TO '{older}/adapters.parquet'")
     with connect(Snapshot("", older, {}, ""), tmp_path / "ledger") as connection:
         lacking = {"changes", "runs", "sources", "inputs", "curation", "cost", "rising", "formats", "adapter_formats"}
+        lacking |= {"templates", "scored_formats"}
         names = {name for (name,) in run(connection, "SELECT name FROM views").fetchall()}
         assert names == {view.name for view in all_views()} - lacking
         assert run(connection, "SELECT task, last_modified, days FROM freshness").fetchall() == [
