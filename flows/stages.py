@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from catalog.tasks.task import Task
     from flows.answer.batch import Answered
     from flows.answer.export import Exported, ExportOptions
+    from flows.answer.feedback import Told
     from flows.answer.options import AnswerOptions
     from flows.answer.published_base import PublishedBase
     from flows.answer.route_texts import RouteOptions
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from flows.score.score import Racetrack, Scores
     from flows.tasks.add import Say, Source
     from flows.validate.verdicts import Judged
+    from lorauter.bandit.state import PolarState
     from lorauter.routing.encoder import Encoder
     from lorauter.routing.explain import Explainer
     from lorauter.routing.task_index import TaskIndex
@@ -194,12 +196,26 @@ def answer(
 ) -> Answered:
     """Answer a file of queries by a snapshot, the current one by default. As `flows.answer.batch.answer_queries`."""
     from flows.answer.batch import answer_queries
-    from flows.home.parts import open_outputs
+    from flows.answer.policy import PolicyPart
+    from flows.home.parts import open_outputs, policies_of
+    from lorauter.routers import POLAR
 
-    published = published_base(home, snapshot_of(home, snapshot))
+    opened, policy = snapshot_of(home, snapshot), None
+    published = published_base(home, opened)
+    if POLAR in options.routers:
+        state = policies_of(home).learned(published.index, ledger_of(home))
+        policy = PolicyPart(state, open_outputs(home, state.resident).ensure)
+        published = published_base(home, opened, state)
     conditions = conditions_on(home, published.index.base, published.index.base_sha)
     make, rows = open_outputs(home).ensure, home.settings.answer_rows
-    return answer_queries(published, queries, out, options, make, conditions, rows)
+    return answer_queries(published, queries, out, options, make, conditions, rows, policy)
+
+
+def feedback(home: Home, scores: Path, answers: Path) -> Told:
+    """Store what people think of answers. As `flows.answer.feedback.store_feedback`."""
+    from flows.answer.feedback import store_feedback
+
+    return store_feedback(ledger_of(home), scores, answers)
 
 
 def export(
@@ -271,8 +287,8 @@ def _page_sources(home: Home) -> PageSources:
     return PageSources(ledger_of(home), home.root / "evaluations", home.settings.endpoint)
 
 
-def published_base(home: Home, snapshot: Snapshot) -> PublishedBase:
-    """The settings' base of a snapshot, with what routing to its adapters needs."""
+def published_base(home: Home, snapshot: Snapshot, policy: PolarState | None = None) -> PublishedBase:
+    """The settings' base of a snapshot, with what routing to its adapters needs; the policy is as of `open_router`."""
     from flows.answer.published_base import PublishedBase
     from flows.home.parts import open_router
     from lorauter.routing.task_index import load_index
@@ -282,7 +298,7 @@ def published_base(home: Home, snapshot: Snapshot) -> PublishedBase:
         snapshot=snapshot,
         index=index,
         routing=home.settings.routing,
-        open_router=lambda name, gone: open_router(home, snapshot, name, gone),
+        open_router=lambda name, gone: open_router(home, snapshot, name, gone, policy),
         fetch_adapter=partial(adapter_folder, home),
         fetch_base=lambda: model_folder(home, index.base, index.base_sha),
     )

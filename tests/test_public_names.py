@@ -22,7 +22,7 @@ PUBLIC = {
     "lorauter.compositions": {
         *("COMPOSITIONS", "MIXTURE", "OWN", "MakeComposition", "open_composition", "read_spelled", "spelled"),
     },
-    "lorauter.routers": {"MAJORITY", "ROUTERS", "RouterParts", "is_gate", "no_engine", "refuse_gates"},
+    "lorauter.routers": {"MAJORITY", "POLAR", "ROUTERS", "RouterParts", "is_gate", "no_engine", "refuse_gates"},
     "lorauter.racing.strategies": {
         *("Exhaustive", "Halving", "Problem", "Racing", "STRATEGIES", "Seen", "Step", "Strategy"),
         *("StrategyOptions", "evaluations", "nothing_seen", "open_strategy", "paper_halving", "product_halving"),

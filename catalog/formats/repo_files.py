@@ -36,8 +36,13 @@ class PromptFileNames:
 
     @property
     def requests(self) -> int:
-        """File requests that reading them takes; one more where a template writes a token that it does not tell."""
+        """File requests that reading them takes at least."""
         return bool(self.card) + bool(self.template or self.tokenizer)
+
+    @property
+    def further_requests(self) -> int:
+        """How many more where the template writes a token that only the tokenizer's config tells."""
+        return int(bool(self.template and self.tokenizer))
 
 
 def prompt_file_names(files: Collection[str], path: str) -> PromptFileNames:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from catalog.chunks import chunks
@@ -17,6 +17,7 @@ from catalog.tasks.metrics import METRICS
 from catalog.tasks.task import content_hash
 from flows.answer.answered import MakeAnswers
 from flows.answer.options import AnswerOptions
+from flows.answer.policy import PolicyPart
 from flows.answer.prompts import Prompt, Prompts, prompts_of
 from flows.answer.published_base import PublishedBase
 from flows.answer.routes import Routes
@@ -25,14 +26,16 @@ from lorauter.compositions.serving import served
 from lorauter.engine.decoding import spelled as spelled_decoding
 from lorauter.engine.decoding import with_stops
 from lorauter.gates.protocol import GatedRoute
-from lorauter.routers import MAJORITY
+from lorauter.routers import MAJORITY, POLAR
+from lorauter.routing.policy_route import PolicyRoute
 from lorauter.routing.routes import Route, Routed
 from warehouse.plans.conditions import make_each
 from warehouse.plans.plan import Conditions, Work
 from warehouse.queries.answer_parts import AnswerParts
-from warehouse.queries.answer_rows import AnswerRow, RoutedTask, UsedAdapter
+from warehouse.queries.answer_rows import AnswerRow, PolicyChoice, RoutedTask, UsedAdapter
 from warehouse.queries.queries import Query, read_queries
 from warehouse.records.published_tasks import asked_tasks
+from warehouse.schemas.answers import ANSWERS, POLICY_ANSWERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def answer_queries(
     make: MakeAnswers,
     conditions: Conditions,
     rows: int,
+    policy: PolicyPart | None = None,
 ) -> Answered:
     """Answer a file of queries by each router and write one Parquet file. Killed, it goes on where it was.
 
@@ -71,13 +75,14 @@ def answer_queries(
         make: gives the answers.
         conditions: what decides outputs here; the decoding is that of the options.
         rows: queries answered at a time.
+        policy: who chooses where the router `polar` is among them.
 
     Raises:
         TaskError: the queries cannot be read.
     """
-    batch = _Batch(published, options, make, conditions)
+    batch = _Batch(published, options, make, conditions, policy)
     total = sum(1 for _ in read_queries(queries))
-    parts, names = AnswerParts(out), []
+    parts, names = AnswerParts(out, POLICY_ANSWERS if policy else ANSWERS), []
     with stage("answer", total * len(options.routers), "answers") as advance:
         for number, chunk in enumerate(chunks(read_queries(queries, options.max_new_tokens), rows)):
             names.append(f"{number:06d}-{batch.name_of(chunk)}")
@@ -93,9 +98,14 @@ class _Batch:
     """One run over a file of queries: the snapshot, its routers, and how texts are made."""
 
     def __init__(
-        self, published: PublishedBase, options: AnswerOptions, make: MakeAnswers, conditions: Conditions
+        self,
+        published: PublishedBase,
+        options: AnswerOptions,
+        make: MakeAnswers,
+        conditions: Conditions,
+        policy: PolicyPart | None,
     ) -> None:
-        self._published, self._options, self._make = published, options, make
+        self._published, self._options, self._make, self._policy = published, options, make, policy
         self._composition = options.composition
         self._conditions = replace(conditions, decoding=spelled_decoding(options.decoding, options.stops))
         self._routes = Routes(published, [name for name in options.routers if name != MAJORITY])
@@ -108,6 +118,7 @@ class _Batch:
         options, snapshot = self._options, self._published.snapshot.id
         made_from: list[object] = [snapshot, options.routers, options.template, self._composition]
         made_from += [asdict(self._published.routing), repr(self._conditions)]
+        made_from += self._policy.name if self._policy else []
         return content_hash([made_from, [asdict(query) for query in chunk]], 24)
 
     def answer(self, chunk: Sequence[Query], advance: Advance) -> list[AnswerRow]:
@@ -133,7 +144,8 @@ class _Batch:
         prompts = [self._prompts(query, route) for query, route in zip(queries, routes, strict=True)]
         work = [self._work(*row) for row in zip(queries, routes, prompts, strict=True)]
         conditions = [self._conditions_of(prompt) for prompt in prompts]
-        answers, new = make_each(self._make, work, conditions, advance)
+        make = self._policy.make if self._policy and router == POLAR else self._make
+        answers, new = make_each(make, work, conditions, advance)
         self.new += new
         each = max(len(queries), 1)
         route_seconds = (routed - began) / each
@@ -194,4 +206,12 @@ class _Batch:
             score=score,
             error=answer.error if isinstance(answer, Failed) else None,
             snapshot=self._published.snapshot.id,
+            choice=_choice(route),
         )
+
+
+def _choice(route: Routed) -> PolicyChoice | None:
+    """How a policy came to a route; None where none did."""
+    if not isinstance(route, PolicyRoute):
+        return None
+    return PolicyChoice(**{field.name: getattr(route, field.name) for field in fields(PolicyChoice)})

@@ -50,9 +50,9 @@ def answer_command(
     the row's own input, adapters and id, never on other rows.
 
     Routers: lorauter, discriminant, relatives, vector_database, loraretriever, classifier, clusters (by the query's
-    text); logo, logo_entropy, arrow, spectr, lag, seqr (by adapters' weights); lorahub (learned mixtures);
-    dlp_lora, two_stage (trained: `lorauter fit`); and the controls uniform, random, oracle (needs column task) and
-    base. docs/add-a-router.md tells what each needs.
+    text); logo, logo_entropy, arrow, spectr, lag, seqr (by adapters' weights); lorahub (learned mixtures); dlp_lora,
+    two_stage, meteora, ramole, lora_flow, mhr, poly (trained: `lorauter fit`); polar (learns from `lorauter feedback`);
+    and the controls uniform, random, oracle (needs column task) and base. docs/routers.md tells what each needs.
 
     Compositions: mixture (of outputs: exact), selection (the heaviest adapter alone), cat, linear, fusion, ties,
     magnitude_prune, dare_linear, dare_ties (one merged adapter; docs/decisions/0011-compositions.md).

@@ -26,6 +26,7 @@ from flows.cli.diff import diff_command
 from flows.cli.doctor import doctor_command
 from flows.cli.evaluate import evaluate_command
 from flows.cli.export import export_command
+from flows.cli.feedback import feedback_command
 from flows.cli.fit import fit_command
 from flows.cli.hub import hub_group
 from flows.cli.options import PATH
@@ -79,6 +80,7 @@ for _command in (
     sql_command,
     route_command,
     answer_command,
+    feedback_command,
     export_command,
     evaluate_command,
     report_command,

@@ -6,6 +6,7 @@
     home/plans/        shards of work begun (warehouse/plans), heartbeats of those who work on them
     home/tasks/        the tasks (warehouse/tasks)
     home/snapshots/    published catalogs (warehouse/snapshots)
+    home/polar/        what the router `polar` has learned (flows/answer/policy)
     home/cache/        copies from the shared storage; may be deleted at any time
 
 Where machines share a storage, `ledger`, `format.json` and `plans` lie there, and every machine has a home of its own

@@ -24,10 +24,12 @@ from warehouse.tasks.folder import stored_tasks
 
 if TYPE_CHECKING:
     from catalog.hub.client import Hub
+    from flows.answer.policy import PolicyFolder
     from flows.fit.states import States
     from flows.home.settings import Settings
     from flows.outputs.outputs import Outputs
     from flows.score.embeddings import Embeddings
+    from lorauter.bandit.state import PolarState
     from lorauter.compositions.task_adapters import TaskAdapters
     from lorauter.engine.engine import Engine
     from lorauter.routers import RouterParts
@@ -129,28 +131,28 @@ def open_router(
     snapshot: Snapshot,
     name: str,
     gone: Collection[str] = (),
+    policy: PolarState | None = None,
 ) -> Router:
     """A router of the settings' base over a snapshot; encoder and base come when they are needed, from the home's hub.
 
-    Args: as `lorauter.loading.load`.
+    Args and errors: as `lorauter.loading.load`; the policy is the home's current one where left out.
     """
-    from lorauter.loading import load
-    from lorauter.routing.task_index import load_index
+    from lorauter.bandit.state import with_arms
+    from lorauter.loading import parts_without
+    from lorauter.routers import ROUTERS
 
-    def engine() -> Engine:
-        index = load_index(snapshot, home.settings.base)
-        return engine_here(home, index.base, index.base_sha)
+    ROUTERS.check(name)
+    parts = router_parts(home, snapshot)
+    if policy:
+        parts = replace(parts, policy=lambda index: with_arms(policy, index.adapters))
+    return ROUTERS[name](parts_without(parts, snapshot, gone))
 
-    return load(
-        snapshot.folder,
-        base=home.settings.base,
-        router=name,
-        options=home.settings.routing,
-        encoder=lambda wanted: model_folder(home, wanted.id, wanted.sha),
-        gone=gone,
-        engine=engine,
-        encoder_dtype=home.settings.encoder_dtype,
-    )
+
+def policies_of(home: Home) -> PolicyFolder:
+    """What the router `polar` has learned in this home."""
+    from flows.answer.policy import PolicyFolder
+
+    return PolicyFolder(home.root / "polar", home.settings.polar, home.settings.capacity)
 
 
 def router_parts(home: Home, snapshot: Snapshot) -> RouterParts:
@@ -164,7 +166,8 @@ def router_parts(home: Home, snapshot: Snapshot) -> RouterParts:
         encoder=lambda wanted: model_folder(home, wanted.id, wanted.sha),
         encoder_dtype=home.settings.encoder_dtype,
     )
-    return replace(parts, engine=lambda: engine_here(home, parts.index.base, parts.index.base_sha))
+    engine = partial(engine_here, home, parts.index.base, parts.index.base_sha)
+    return replace(parts, engine=engine, policy=policies_of(home).current)
 
 
 def fit_parts(home: Home, snapshot: Snapshot, base: str) -> FitParts:
@@ -198,12 +201,16 @@ def fit_parts(home: Home, snapshot: Snapshot, base: str) -> FitParts:
     )
 
 
-def open_outputs(home: Home) -> Outputs:
-    """Answers from the home's ledger; shards of what it lacks run where the settings say."""
+def open_outputs(home: Home, pinned: Collection[str] = ()) -> Outputs:
+    """Answers from the home's ledger; shards of what it lacks run where the settings say.
+
+    Args:
+        pinned: adapters that the bank of this process keeps meanwhile; workers have banks of their own.
+    """
     from flows.outputs.outputs import Outputs, choose_runner, run_shard
     from flows.outputs.workers import Workers
 
-    make = partial(run_shard, ledger_of(home), plans_of(home), partial(loaded_engine, home))
+    make = partial(run_shard, ledger_of(home), plans_of(home), partial(_pinning_engine, home, pinned))
     workers = Workers(ledger_of(home), plans_of(home), home.worker_reference, home.settings.worker_silence)
     run = choose_runner(home.settings.scoring, make, workers, home.root)
     return Outputs(ledger_of(home), plans_of(home), home.settings.shard_rows, run)
@@ -237,6 +244,12 @@ def tasks_on(home: Home, base: str, base_sha: str) -> list[Task]:
 def engine_here(home: Home, base: str, base_sha: str) -> Engine:
     """The engine that this process answers with: whoever else needs the base loads it no second time."""
     return loaded_engine(home, base, base_sha, conditions_on(home, base, base_sha).dtype)
+
+
+def _pinning_engine(home: Home, pinned: Collection[str], base: str, base_sha: str, dtype: str) -> Engine:
+    engine = loaded_engine(home, base, base_sha, dtype)
+    engine.bank.pin(pinned)
+    return engine
 
 
 def loaded_engine(home: Home, base: str, base_sha: str, dtype: str) -> Engine:

@@ -34,6 +34,7 @@ from catalog.rules.table import Policy
 from flows.home.byte_size import bytes_of
 from flows.home.presets import config_file
 from flows.plan.assumptions import Assumptions
+from lorauter.bandit.options import PolicyOptions
 from lorauter.racing.halving import HalvingOptions
 from lorauter.racing.strategies import STRATEGIES, Racing, Strategy, StrategyOptions, open_strategy
 from lorauter.routing.routes import RouterOptions
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
         RouterOptions()
     )
 
+    polar: PolicyOptions = PolicyOptions()
     fit: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="routers and gates that are trained after a publish: see lorauter fit"
     )

@@ -15,7 +15,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -81,6 +81,7 @@ class GeneratedShelf:
     Args:
         repos: how many adapters' repos. base: id of the base, a repo of its own. seed: of all that is random.
         geometry: the base's sizes. ranks: of the adapters. targets: the sets of modules they adapt.
+        texts: what else lies beside the adapters, name → content; each repo draws one.
     """
 
     def __init__(
@@ -92,10 +93,11 @@ class GeneratedShelf:
         geometry: Geometry = Geometry(),  # noqa: B008  (frozen)
         ranks: Sequence[int] = (4, 8, 16, 32, 64),
         targets: Sequence[tuple[str, ...]] = (QV, ALL_LINEAR),
+        texts: Sequence[Mapping[str, bytes]] = (),
     ) -> None:
         if REPO_ID.fullmatch(base) is None or _NAME.fullmatch(base) is not None:
             raise SettingError(f"{base!r} cannot be the base of a generated shelf.", "Write it as ORG/NAME.")
-        self.base, self.seed, self.geometry = base, seed, geometry
+        self.base, self.seed, self.geometry, self.texts = base, seed, geometry, texts
         self._mill, self._lock = Mill(seed), threading.RLock()
         self._headers = [(r, t, llama.lora_header(geometry, r, t)) for r in ranks for t in targets]
         self._facts = {
@@ -287,6 +289,8 @@ class GeneratedShelf:
             "README.md": Text(_card(self.base, _licence(noise), f"{_name(number)}, commit {commit}", noise)),
             f"{folder}adapter_config.json": Text(llama.lora_config(base, rank, targets, _task(kind))),
         }
+        beside = self.texts[(noise >> 16) % len(self.texts)] if self.texts else {}
+        contents |= {f"{folder}{name}": Text(content) for name, content in beside.items()}
         if kind != "no_weights":
             name = "adapter_model.bin" if kind == "pickle_only" else "adapter_model.safetensors"
             contents[f"{folder}{name}"] = self._mill.weights(header, f"{maker}/{which}")

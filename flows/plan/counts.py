@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.formats.repo_files import prompt_file_names
+from catalog.formats.repo_files import PromptFileNames, prompt_file_names
 from catalog.hub.models import is_here
 from catalog.rules.verdict import Verdict
 from catalog.tasks.task import Task
@@ -42,6 +42,7 @@ class Counts:
         downloaded: how many are here.
         unread_formats: files that tell prompt formats and are still to be read of those that are admitted: cards and
             tokenizer files, as far as listings show them.
+        further_formats: files beyond these, at most: a chat template tells only when it is read whether it needs one.
         raced: pairs of task and adapter that a race has settled, of the tasks as they are now.
         parameters: of the base, from the shapes of its modules; None where they were never read.
         base_here: whether the base's files are.
@@ -55,6 +56,7 @@ class Counts:
     sizes: tuple[int, ...]
     downloaded: int
     unread_formats: int
+    further_formats: int
     raced: int
     parameters: int | None
     base_here: bool
@@ -82,6 +84,7 @@ def counts_of(ledger: Ledger, wanted: Wanted, task_folder: Path, cache: Path, en
     admitted = [verdict for verdict in verdicts if verdict.admitted]
     keys = {verdict.id.key for verdict in admitted}
     tasks = tuple(stored_tasks(task_folder)) if has_tasks(task_folder) else ()
+    unread = _unread_formats(ledger, members, keys)
     return Counts(
         tasks=tasks,
         listed=len(members) if was_crawled(ledger) else None,
@@ -89,7 +92,8 @@ def counts_of(ledger: Ledger, wanted: Wanted, task_folder: Path, cache: Path, en
         admitted=len(admitted) if verdicts else None,
         sizes=tuple(verdict.size or 0 for verdict in admitted if not verdict.downloaded),
         downloaded=sum(verdict.downloaded for verdict in admitted),
-        unread_formats=_unread_formats(ledger, members, keys),
+        unread_formats=sum(names.requests for names in unread),
+        further_formats=sum(names.further_requests for names in unread),
         raced=sum(pair[1] in keys for pair in raced_pairs(ledger, base, {task.hash for task in tasks})),
         parameters=_parameters(ledger, base),
         base_here=is_here(cache, base),
@@ -103,11 +107,11 @@ def _verdicts(ledger: Ledger, base: str, pool: set[str]) -> list[Verdict]:
     return [verdict for verdict in verdicts if verdict.base_sha == verdicts[-1].base_sha]
 
 
-def _unread_formats(ledger: Ledger, members: Sequence[Member], admitted: Collection[str]) -> int:
-    """File requests that reading what tells prompt formats will take."""
+def _unread_formats(ledger: Ledger, members: Sequence[Member], admitted: Collection[str]) -> list[PromptFileNames]:
+    """What tells the prompt formats of those that were not read yet."""
     stored = StoredPromptFiles(ledger)
     missing = (m for m in members if m.id.key in admitted and m.id.key not in stored)
-    return sum(prompt_file_names(member.listing.files, member.id.path).requests for member in missing)
+    return [prompt_file_names(member.listing.files, member.id.path) for member in missing]
 
 
 def tokens_of(task: Task) -> tuple[float, int]:

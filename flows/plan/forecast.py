@@ -118,21 +118,25 @@ class _Forecast:
         unread = self.listed.value - self._counts.read
         missing = self._missing()
         models = MODEL_FILES * (2 - self._counts.base_here - self._counts.encoder_here)
-        formats = self._formats()
+        formats, further = self._formats(), self._counts.further_formats
+        value = 2 * unread + missing.value + formats.value + models
         return Figure(
             "file requests",
-            2 * unread + missing.value + formats.value + models,
+            value,
             "requests",
             f"config and header of {unread:,.0f} unread adapters, weights of {missing.value:,.0f},"
             f" {formats.told}, {models} of models",
             self.listed.counted and missing.counted,
+            value if further else None,
+            value + further if further else None,
         )
 
     def _formats(self) -> _Amount:
         """Requests for what tells the prompt format of those that race: the card, and most often one more file."""
         if self._counts.admitted is not None:
-            files = self._counts.unread_formats
-            return _Amount(files, f"{files:,} cards and tokenizer files", True)
+            files, further = self._counts.unread_formats, self._counts.further_formats
+            more = f" and at most {further:,} more" if further else ""
+            return _Amount(files, f"{files:,} cards and tokenizer files{more}", True)
         files = FORMAT_FILES * int(self.admitted.value)
         return _Amount(files, f"{files:,.0f} cards and tokenizer files", False)
 

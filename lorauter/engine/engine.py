@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,10 @@ class Engine:
     ) -> None:
         bounds = budget or self.budget
         self.check(key for size in sizes for key in size.adapters)
-        for batch in plan_batches(sizes, bounds.tokens, bounds.rows, self.bank.capacity):
+        pinned = self.bank.pinned
+        if pinned:  # those have places of their own
+            sizes = [replace(s, adapters=tuple(key for key in s.adapters if key not in pinned)) for s in sizes]
+        for batch in plan_batches(sizes, bounds.tokens, bounds.rows, self.bank.free):
             halving_out_of_memory(batch, run, self._note_halved)
 
     def _note_halved(self, rows: int) -> None:

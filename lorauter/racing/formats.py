@@ -9,9 +9,10 @@ template has to take it. For an adapter asked wrongly is mostly silent, and a co
 
 A trial stays on the task that the adapter's card resembles most while some format scores there, and goes on to the next
 one where none does. On the examples that two formats have met, S is the sum of the differences of their metrics and Q
-the sum of their squares; √Q is the standard error of S where neither is better. A format that is 2 √Q behind is out.
-One that is left when the examples are spent takes the place only where it leads by more than √Q: one example never
-decides, two that agree do. Formats that score the same on a few examples are alike.
+the sum of their squares; √Q is the standard error of S where neither is better. A format that is 2 √Q behind is out,
+and √Q behind the one that holds the place after a few examples. One that is left when the examples are spent takes the
+place only where it leads by more than √Q: one example never decides, two that agree do. Formats that score the same on
+a few examples are alike.
 
 The base is no adapter, and nobody trained it on a task: it is asked by whoever compares with it, so it takes the best
 format of each task, and its place is the task's own template's.
@@ -103,10 +104,14 @@ class _Trial:
     def _judge(self) -> None:
         sums = self._scores.sum(axis=1)
         leader = max(self._alive, key=lambda arm: (float(sums[arm]), -arm))
-        self._alive = [arm for arm in self._alive if arm == leader or self._lead(leader, arm) < OUT]
+        self._alive = [arm for arm in self._alive if arm == leader or self._lead(leader, arm) < self._out(leader)]
         self.over = len(self._alive) == 1 or self._alike() or not self._tasks or self._scores.shape[1] == self._most
         holds = 0 in self._alive and self._lead(leader, 0) <= AHEAD
         self.winner = self._arms[0 if holds else leader]
+
+    def _out(self, leader: int) -> float:
+        """How far behind a leader is out: one that holds the place has less to show."""
+        return AHEAD if leader == 0 and self._scores.shape[1] >= LEAST else OUT
 
     def _alike(self) -> bool:
         """Whether those that are left score, and the same on every example."""

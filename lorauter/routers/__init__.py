@@ -22,6 +22,7 @@ Knows: which routers there are. Does not know: snapshots' files, engines.
 | ramole | RAMoLE, arXiv 2406.16989 | training, encoder; engine that answers: it is a gate |
 | lora_flow | LoRA-Flow, arXiv 2402.11455 | training, encoder; engine that answers: it is a gate |
 | lorahub | LoraHub, arXiv 2307.13269 | encoder, engine, nevergrad |
+| polar | POLAR, arXiv 2604.16583 | encoder, scores of its answers |
 | uniform, random, base | controls | nothing |
 | oracle | control | each query's true task |
 
@@ -47,6 +48,7 @@ from lorauter.routers.lora_retriever import LoraRetrieverRouter
 from lorauter.routers.lorahub import LearnedMixtures, LoraHubRouter
 from lorauter.routers.oracle import OracleRouter
 from lorauter.routers.packaged import GuardedMaker
+from lorauter.routers.polar import PolarRouter, fresh_policy
 from lorauter.routers.polytropon import SkillRouter
 from lorauter.routers.random_adapter import RandomRouter
 from lorauter.routers.retrieved_gate import lora_flow_router, ramole_router
@@ -58,11 +60,12 @@ from lorauter.routing.routes import Router, RouterOptions
 from lorauter.trained.state import TrainedState, no_state
 
 if TYPE_CHECKING:
+    from lorauter.bandit.state import PolarState
     from lorauter.engine.engine import Engine
     from lorauter.routing.encoder import Encoder
     from lorauter.routing.task_index import TaskIndex, TaskInputs
 
-__all__ = ["MAJORITY", "ROUTERS", "RouterParts", "is_gate", "no_engine", "refuse_gates"]
+__all__ = ["MAJORITY", "POLAR", "ROUTERS", "RouterParts", "is_gate", "no_engine", "refuse_gates"]
 
 Fitted = TypeVar("Fitted")
 
@@ -87,6 +90,7 @@ class RouterParts:
         doras: those of them that are DoRA, which gates cannot weigh.
         engine: loads the base on its first call, for routers that let it read the query.
         prompt_of: query → prompt as it is answered.
+        policy: index → what `polar` has learned, for that index's adapters; nothing where nobody says.
         fits: what was fitted on the inputs, by name; parts with other adapters of the same tasks share it.
         state: gives a router's trained state by the router's name, checked against the catalog; raises SettingError
             where it was not trained for it.
@@ -102,6 +106,7 @@ class RouterParts:
     doras: frozenset[str] = frozenset()
     engine: Callable[[], Engine] = no_engine
     prompt_of: Callable[[str], str] = str
+    policy: Callable[[TaskIndex], PolarState] = fresh_policy
     fits: dict[str, object] = field(default_factory=dict, compare=False)
     state: Callable[[str], TrainedState] = no_state
 
@@ -123,6 +128,8 @@ def _lorahub(parts: RouterParts) -> LoraHubRouter:
 
 MAJORITY = "majority"
 """No router: in a batch of answers, each task's most frequent target."""
+POLAR = PolarRouter.name
+"""The router whose answers are scored by people, and which learns from that."""
 _BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
     "lorauter": lambda p: TaskEmbeddingRouter(p.index, p.encoder, p.options.top_k, p.options.temperature),
     "discriminant": lambda p: DiscriminantRouter(p.index, p.encoder, p.inputs, p.options, p.fitted),
@@ -156,6 +163,7 @@ _BUILT_IN: Mapping[str, Callable[[RouterParts], Router]] = {
     "ramole": ramole_router,
     "lora_flow": lora_flow_router,
     "lorahub": _lorahub,
+    POLAR: lambda p: PolarRouter(p.index, p.encoder, p.policy(p.index), p.options.top_k),
 }
 ROUTERS: Registry[Callable[[RouterParts], Router]] = Registry(
     "lorauter.routers",

@@ -73,7 +73,7 @@ class LoraFlowFit:
             place = parts.index.tasks.index(task)
             bound = (bound_seconds - sum(one.seconds for one in made)) / (len(chosen) - number)
 
-            def told(step: int, _most: int, loss: float, before: int = number * options["steps"]) -> None:
+            def told(step: int, _most: int, loss: float, before: int = sum(one.facts["steps"] for one in made)) -> None:
                 progress(before + step, len(chosen) * options["steps"], loss)
 
             one = _kept(

@@ -153,7 +153,7 @@ def train_steps(
             saved = now
     if held_out is None:
         run.keep()
-    elif ended == SECONDS and at.counted:  # a bound between two looks must not throw away the steps since the last
+    elif ended == SECONDS and at.counted:  # what was learned since the last look is not lost
         run.look(held_out)
         at.seconds = time.monotonic() - began
     facts = {"steps": at.step, "best_step": at.best_step, "loss": _told(at.looks), "ended": ended}

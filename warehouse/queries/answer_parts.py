@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from catalog.errors import DiskError
 from warehouse.queries.answer_rows import AnswerRow, answers_table
 from warehouse.schemas.answers import ANSWERS
@@ -19,10 +21,15 @@ from warehouse.storage.files import join_tables, read_table, write_table
 
 
 class AnswerParts:
-    """The parts of one file of answers."""
+    """The parts of one file of answers.
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    Args:
+        out: the file.
+        schema: its columns, see `answers_table`.
+    """
+
+    def __init__(self, out: Path, schema: pa.Schema = ANSWERS) -> None:
+        self._out, self._schema = out, schema
         self._folder = out.with_name(f".{out.name}.parts")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -40,11 +47,11 @@ class AnswerParts:
 
     def put(self, name: str, rows: Iterable[AnswerRow]) -> None:
         """Add a part."""
-        write_table(self._path(name), answers_table(rows))
+        write_table(self._path(name), answers_table(rows, self._schema))
 
     def join(self, names: Sequence[str]) -> int:
         """Make the file of these parts, in their order, and forget them. Returns its rows."""
-        rows = join_tables([self._path(name) for name in names], self._out, ANSWERS)
+        rows = join_tables([self._path(name) for name in names], self._out, self._schema)
         shutil.rmtree(self._folder)
         return rows
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -41,8 +42,19 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyChoice:
+    """How a policy that learns came to its adapter. The fields are columns of schemas.POLICY_ANSWERS."""
+
+    policy: str
+    policy_version: int
+    context: tuple[float, ...]
+    propensity: float
+    resident: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """One answer. The fields are the columns of schemas.ANSWERS, which says what each holds."""
+    """One answer. The fields are the columns of schemas.ANSWERS, which says what each holds; `choice` has more."""
 
     id: str
     router: str
@@ -62,8 +74,15 @@ class AnswerRow:
     fallbacks: tuple[Fallback, ...] = ()
     route_seconds: float | None = None
     answer_seconds: float | None = None
+    choice: PolicyChoice | None = None
 
 
-def answers_table(rows: Iterable[AnswerRow]) -> pa.Table:
-    """The rows as a table."""
-    return table_of(map(asdict, rows), ANSWERS)
+def answers_table(rows: Iterable[AnswerRow], schema: pa.Schema = ANSWERS) -> pa.Table:
+    """The rows as a table of schemas.ANSWERS, or of POLICY_ANSWERS, which says what a policy chose too."""
+    return table_of(map(_columns, rows), schema)
+
+
+def _columns(row: AnswerRow) -> dict[str, Any]:
+    columns = asdict(row)
+    choice = columns.pop("choice") or {}
+    return {**columns, **choice}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from warehouse.schemas.columns import TEXTS, column, schema
+from warehouse.schemas.columns import POLICY, TEXTS, column, schema
 
 _MIXTURE = pa.list_(pa.struct([("adapter", pa.string()), ("weight", pa.float64())]))
 
@@ -42,6 +42,8 @@ ANSWERS = schema(
     column("answer_seconds", pa.float64(), "mean of its chunk; null where all its answers were known"),
     column("snapshot", pa.string()),
 )
+POLICY_ANSWERS = schema(*ANSWERS, *POLICY)
+"""Answers of a batch that a policy took part in."""
 EVALUATION_ITEMS = schema(
     column("setting", pa.string(), "non-ood, semi-ood or ood"),
     column("router", pa.string()),

@@ -54,3 +54,10 @@ FINDINGS = pa.list_(pa.struct([("reason", pa.string()), ("evidence", pa.string()
 TIME = pa.timestamp("us", tz="UTC")
 CONTENT = column("content", pa.string(), "hash of the row but its time")
 BASE = (column("base", pa.string(), "base model id"), column("base_sha", pa.string(), "commit of the base"))
+POLICY = (
+    column("policy", pa.string(), "lineage of the policy that chose the adapter; null where none did"),
+    column("policy_version", pa.int64(), "version of its state"),
+    column("context", pa.list_(pa.float64()), "the query as the policy saw it"),
+    column("propensity", pa.float64(), "probability with which the policy chose this adapter"),
+    column("resident", pa.bool_(), "whether the adapter was to be resident then; true of the base"),
+)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from warehouse.schemas.columns import BASE, CONTENT, FINDINGS, TEXTS, TIME, column, schema
+from warehouse.schemas.columns import BASE, CONTENT, FINDINGS, POLICY, TEXTS, TIME, column, schema
 
 _SHAPES = pa.list_(pa.struct([("module", pa.string()), ("d_in", pa.int32()), ("d_out", pa.int32())]))
 _RANKS = pa.list_(pa.struct([("rank", pa.int32()), ("scaling", pa.float64()), ("modules", pa.int32())]))
@@ -228,6 +228,17 @@ RUNS = schema(
     column("at", TIME, "when it ended"),
 )
 
+FEEDBACK = schema(
+    column("answer", pa.string(), "hash of what tells the answer from others"),
+    column("query", pa.string(), "id of the query"),
+    column("router", pa.string()),
+    column("snapshot", pa.string(), "catalog that routed it"),
+    column("adapters", TEXTS, "that took part, empty for the base alone"),
+    column("score", pa.float64(), "what the answer was worth, from 0 to 1"),
+    *POLICY,
+    column("at", TIME, "when it was told"),
+)
+
 # Columns of an output that running it fills.
 MADE = ("text", "cut", "option_logprobs", "option_tokens", "error", "refused_by")
 PLAN = schema(column("shard", pa.int32()), *[f for f in OUTPUTS if f.name not in MADE])
@@ -246,6 +257,7 @@ LEDGER = {
     "outputs": OUTPUTS,
     "curation": CURATION,
     "runs": RUNS,
+    "feedback": FEEDBACK,
 }
 KEYS = {
     "bases": ("base", "base_sha"),
@@ -261,5 +273,6 @@ KEYS = {
     "outputs": ("key",),
     "curation": ("act",),
     "runs": ("run",),
+    "feedback": ("answer",),
 }
 ADDED_KEYS = {"race"}  # key columns that older versions did not write: they read as null

@@ -44,6 +44,7 @@ _QUESTIONS = {
     "outputs": "What did an adapter, or the base, answer to an example?",
     "curation": "What did people pin, ban and note, and what lifted it?",
     "runs": "What did each run take?",
+    "feedback": "What did people think of which answer, and how came its adapter to be chosen?",
 }
 
 

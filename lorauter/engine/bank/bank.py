@@ -44,7 +44,7 @@ from lorauter.routing.routes import added_up
 
 
 class AdapterBank:
-    """Holds adapters by key on the base's device, least recently used out first.
+    """Holds adapters by key on the base's device, least recently used out first; pinned ones stay.
 
     Args:
         model: the frozen base.
@@ -67,14 +67,39 @@ class AdapterBank:
         self._held: OrderedDict[str, dict[str, Place]] = OrderedDict()
         self._tables: dict[tuple[str, int], AdapterTable] = {}
         self._stacks: dict[tuple[str, ...], dict[str, CandidateStack]] = {}
+        self._pinned: frozenset[str] = frozenset()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Held adapters, least recently used first."""
         return tuple(self._held)
 
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Adapters that are never dropped once they are held; a place is kept for each."""
+        return self._pinned
+
+    @property
+    def free(self) -> int:
+        """Places for adapters that are not pinned."""
+        return self.capacity - len(self._pinned)
+
+    def pin(self, keys: Iterable[str]) -> None:
+        """Makes these the pinned adapters, and no others; each is loaded when a batch first needs it.
+
+        Raises:
+            SettingError: they leave no place for another one.
+        """
+        wanted = frozenset(keys)
+        if wanted and len(wanted) >= self.capacity:
+            raise SettingError(
+                f"{len(wanted)} adapters are to stay in a bank of {self.capacity}, and one place must be free.",
+                "Raise the engine's capacity (LORAUTER_CAPACITY), or keep fewer (LORAUTER_POLAR__RESIDENT).",
+            )
+        self._pinned = wanted
+
     def add(self, key: str, weights: AdapterWeights) -> None:
-        """Holds an adapter, dropping the least recently used one when full.
+        """Holds an adapter, dropping the least recently used one that is not pinned when full.
 
         Raises:
             UnsupportedAdapter: a module is not in the base, is no Linear or Conv1D, or has another shape.
@@ -82,8 +107,8 @@ class AdapterBank:
         with torch.inference_mode():
             pairs = {name: self.fold(name, pair) for name, pair in weights.modules.items()}
             self._drop(key)
-            while len(self._held) >= self.capacity:
-                self._drop(next(iter(self._held)))
+            while self._is_full_for(key):
+                self._drop(next(held for held in self._held if held not in self._pinned))
             self._held[key] = {name: self._put(name, pair) for name, pair in pairs.items()}
 
     def check(self, key: str, find: FindAdapter) -> None:
@@ -110,9 +135,11 @@ class AdapterBank:
             UnsupportedAdapter: as `add` and `read_adapter`; the cause names the key.
         """
         distinct = tuple(dict.fromkeys(keys))
-        if len(distinct) > self.capacity:
+        others = len({*distinct} - self._pinned)
+        if others > self.free:
+            beside = f" beside {len(self._pinned)} that stay" if self._pinned else ""
             raise SettingError(
-                f"A batch needs {len(distinct)} adapters and the bank holds {self.capacity}.",
+                f"A batch needs {others} adapters and the bank holds {self.free}{beside}.",
                 "Raise the engine's capacity (LORAUTER_CAPACITY), or make smaller batches.",
             )
         for key in distinct:  # first, so that loading a missing one cannot drop a needed one
@@ -156,6 +183,12 @@ class AdapterBank:
             raise SettingError(f"Adapter {key!r} is not held.", "Give the engine a find_adapter.")
         with naming(key):
             self.add(key, weights_of(key, find, self.passing))
+
+    def _is_full_for(self, key: str) -> bool:
+        """Whether one has to go before an adapter comes: a pinned one's place is nobody else's."""
+        if key in self._pinned:
+            return len(self._held) >= self.capacity
+        return sum(held not in self._pinned for held in self._held) >= self.free
 
     def _put(self, name: str, pair: HeldPair) -> Place:
         width = width_of(len(pair.a))

@@ -38,7 +38,7 @@ COMMANDS = {
     "compact",
     "upgrade",
     *("curate pin", "curate unpin", "curate ban", "curate unban", "curate note", "curate list"),
-    *("route", "answer", "export", "evaluate", "hub serve", "doctor"),
+    *("route", "answer", "feedback", "export", "evaluate", "hub serve", "doctor"),
 }
 
 

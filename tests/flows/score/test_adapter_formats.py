@@ -332,7 +332,8 @@ def test_the_plan_counts_the_files_that_are_still_to_be_read(world: World) -> No
     world.formats.read(world.adapters())
 
     assert (before, unread()) == (4, 0)
-    assert "4 cards and tokenizer files" in figure.made_of
+    assert "4 cards and tokenizer files and at most 1 more" in figure.made_of
+    assert (figure.low, figure.high) == (figure.value, figure.value + 1)  # of bob's template, until it is read
 
 
 def _parts(key: str) -> dict[str, str]:

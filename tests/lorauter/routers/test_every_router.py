@@ -27,7 +27,7 @@ ASK_THE_BASE = {"logo", "logo_entropy", "lorahub"}
 """They need a model: tests/lorauter/routers/test_logo.py and test_lorahub.py have theirs."""
 SKILLS = {"mhr", "poly"}
 """Their adapters are made of the trained state; they have tests of their own."""
-KNOW_NO_TASKS = {"uniform", "random", "oracle", "base", "arrow", "spectr", "lag", "seqr"}
+KNOW_NO_TASKS = {"uniform", "random", "oracle", "base", "arrow", "spectr", "lag", "seqr", "polar"}
 """Nothing can be masked; the oracle is told the task."""
 FITTED = ("dlp_lora", "two_stage")
 NAMES = sorted(ROUTERS.keys() - ASK_THE_BASE - TRAINED - SKILLS)  # test_trained_gate_routers.py has those

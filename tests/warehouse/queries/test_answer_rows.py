@@ -6,14 +6,38 @@ from dataclasses import fields
 
 import pytest
 
-from warehouse.queries.answer_rows import AnswerRow, Fallback, RoutedTask, UsedAdapter, answers_table
+from warehouse.queries.answer_rows import AnswerRow, Fallback, PolicyChoice, RoutedTask, UsedAdapter, answers_table
 from warehouse.queries.evaluation_rows import ItemRow, items_table
-from warehouse.schemas.answers import ANSWERS, EVALUATION_ITEMS
+from warehouse.schemas.answers import ANSWERS, EVALUATION_ITEMS, POLICY_ANSWERS
 
 
-@pytest.mark.parametrize(("record", "schema"), [(AnswerRow, ANSWERS), (ItemRow, EVALUATION_ITEMS)])
-def test_the_fields_of_a_record_are_the_columns_of_its_table(record: type, schema: object) -> None:
-    assert {field.name for field in fields(record)} == set(schema.names)  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    ("records", "schema"),
+    [
+        ([AnswerRow], ANSWERS),
+        ([AnswerRow, PolicyChoice], POLICY_ANSWERS),
+        ([ItemRow], EVALUATION_ITEMS),
+    ],
+)
+def test_the_fields_of_a_record_are_the_columns_of_its_table(records: list[type], schema: object) -> None:
+    names = {field.name for record in records for field in fields(record)} - {"choice"}
+
+    assert names == set(schema.names)  # type: ignore[attr-defined]
+
+
+def test_only_a_batch_with_a_policy_says_how_an_adapter_was_chosen() -> None:
+    chosen = PolicyChoice("f00d", 3, (0.6, 0.8), 0.25, True)
+    answer = AnswerRow("1", "polar", "?", "!", (), (), None, "", 0.5, None, None, None, None, None, "f", choice=chosen)
+
+    (told,) = answers_table([answer], POLICY_ANSWERS).to_pylist()
+
+    assert {name: told[name] for name in POLICY_ANSWERS.names[-5:]} == {
+        "policy": "f00d",
+        "policy_version": 3,
+        "context": [0.6, 0.8],
+        "propensity": 0.25,
+        "resident": True,
+    }
 
 
 def test_an_answer_becomes_a_row() -> None:
