@@ -95,6 +95,31 @@ def test_each_adapter_is_asked_in_the_format_that_it_does_best_in() -> None:
     assert names == {POOL[0]: {"chatml"}, POOL[1]: set(), POOL[2]: {"alpaca"}, POOL[3]: set()}
 
 
+def test_one_text_under_two_names_is_tried_once_and_the_tasks_own_alone_needs_no_trial() -> None:
+    again = FilledFormat("chat template of org/base 1", CHAT.template, ("<eot>",))
+    world = World({(POOL[0], "chatml"): 0.9})
+
+    chosen = world.choose({POOL[0]: [CHAT, again, ALPACA], POOL[1]: [None], BASE: [again]}, POOL[:2])
+
+    assert {(one.adapter, one.format) for one in world.asked} == {
+        (POOL[0], CHAT),
+        (POOL[0], None),
+        (POOL[0], ALPACA),
+        (BASE, None),
+        (BASE, again),
+    }
+    assert chosen.asked["p", POOL[0]] == CHAT
+
+
+def test_a_metric_that_is_no_number_wins_nothing() -> None:
+    @dataclass
+    class Odd(World):
+        def _outcome(self, one: Evaluation) -> float:
+            return 1.0 if one.format is None else float("nan")
+
+    assert Odd({}).choose({POOL[0]: [CHAT, ALPACA]}).asked == {}
+
+
 @pytest.mark.parametrize(
     ("arms", "better", "wins", "then"),
     [
