@@ -141,11 +141,13 @@ def _odd(answer: Mapping[str, Any]) -> str | None:
     texts = [name for name in ("router", "input", "snapshot") if not is_text(answer[name])]
     texts += [name for name in ("text", "policy") if not (answer.get(name) is None or is_text(answer[name]))]
     used = answer["adapters"]
-    if not (used is None or (isinstance(used, list) and all(isinstance(one, dict) for one in used))):
-        texts.append("adapters")
-    elif any(not is_text(one.get("adapter")) for one in used or ()):
+    if used is not None and not (isinstance(used, list) and all(_is_used(one) for one in used)):
         texts.append("adapters")
     return texts[0] if texts else None
+
+
+def _is_used(adapter: object) -> bool:
+    return isinstance(adapter, dict) and is_text(adapter.get("adapter"))
 
 
 def _teaches(answer: Mapping[str, Any], adapters: tuple[str, ...]) -> bool:

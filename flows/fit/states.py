@@ -69,9 +69,9 @@ class States:
             if not (name.startswith(f"{grounds.router}-") and name.endswith(FACTS)):
                 continue
             facts = self._facts(self.store.local(name))
-            if facts is not None and facts.get("seed") == seed and not differences(facts, grounds):
-                if self._whole(name.removesuffix(FACTS)):
-                    return name.removesuffix(FACTS)
+            belongs = facts is not None and facts.get("seed") == seed and not differences(facts, grounds)
+            if belongs and self._whole(name.removesuffix(FACTS)):
+                return name.removesuffix(FACTS)
         return None
 
     def files(self, name: str) -> dict[str, Path]:
