@@ -219,9 +219,8 @@ def _trained(router: str, parts: FitParts, published: CatalogFacts, folder: Path
     made_by = {"seed": options.seed, "device": parts.device.partition(":")[0], **_versions()}
     facts = {**grounds_of(fit, published).facts, **state.facts, **made_by}
     if facts.get("ended") == "bound in seconds":
-        say(
-            f"{router}: {options.seconds:g} s were over after {facts.get('steps')} steps; --again --seconds gives it more."
-        )
+        steps = facts.get("steps")
+        say(f"{router}: {options.seconds:g} s were over after {steps} steps; --again --seconds gives it more.")
     return TrainedState(state.tensors, facts, state.took)
 
 

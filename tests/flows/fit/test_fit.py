@@ -127,6 +127,21 @@ def test_no_fit_sees_a_test_example_nor_one_that_reports_on_a_winner(home: Home,
         assert met[best].keys() >= met[""].keys() and set(met[best].values()) <= {0.0, 1.0}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_poison_in_the_test_splits_changes_no_byte_of_a_state(
+    home: Home, fitted: Snapshot, tmp_path: Path, name: str
+) -> None:
+    root = shutil.copytree(home.root, tmp_path / "home", symlinks=True)
+    other = open_home(home=root, endpoint=home.settings.endpoint, base=BASE)
+    tasks = stored_tasks(other.task_folder)
+    for task, poison in zip(tasks, [*tasks[1:], tasks[0]], strict=True):  # each tests on another one's examples
+        store_task(other.task_folder, replace(task, test=tuple(replace(e, id=f"p{e.id}") for e in poison.validation)))
+
+    done = fit(other, (name,), again=True)
+
+    assert states_in(done.snapshot) == states_in(fitted)
+
+
 def test_a_state_of_other_code_or_of_no_training_is_refused_in_words(
     home: Home, fitted: Snapshot, refreshed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
