@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from catalog.adapters.card import CARD_LIMIT
 from catalog.formats.format import INPUT, INSTRUCTION, SYSTEM, PromptFormat
@@ -40,9 +41,17 @@ _ASKED = (
     "message",
 )
 _ANSWERED = ("answer", "output", "response", "completion", "solution", "assistant_message")
-_PLACE = re.compile(r"\{([A-Za-z_][\w. \[\]'\"]{0,40})\}")
+_PLACE = re.compile(r"\$?\{([A-Za-z_][\w. \[\]'\"]{0,40})\}")
 _JOINED = re.compile(r"(?<!\")\"[ \t]{0,8}\+?[ \t]{0,8}\n[ \t]{0,40}[rf]{0,2}\"(?!\")")
 _TRAILING = re.compile(r"[ \t]{1,400}(?=\n)")
+_QUOTED = re.compile(r"""(?<![\w"'`])[rRfFbB]{0,2}("|'|`)((?:(?!\1)[^\\\n]|\\.){1,2000})\1""")
+_PROGRAM = re.compile(  # a line of a program or of a shell, which no prompt has
+    r"^[ \t]{0,40}(?:(?:import|const|let|var|raise|pip|python3?)[ \t]|from [\w.]{1,60} import\b"
+    r"|(?:def|class|if|for|while|with)[ \t][^\n]{1,200}:$|[\w.]{1,60}\(|\$ |#!|@\w"
+    r"|[\w.]{1,40}(?:\[[^\]\n]{0,40}\])?[ \t]{0,4}\+?=(?!=))",
+    re.MULTILINE,
+)
+_BEGINS = ("<s>", "<bos>", "<|begin_of_text|>")  # what tokenizers write by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +102,7 @@ def shown_formats(pieces: list[Block]) -> Iterator[Shown]:
     """The formats that a card's pieces show, at most one a piece, in their order; else those whose marks it has."""
     none = True
     for piece in pieces:
-        texts = [_plain(text) for text in (*_strings(piece.text), piece.text)] if piece.code else [_plain(piece.text)]
-        shown = next((one for text in texts if (one := _shown(text, piece))), None)
-        if shown:
+        if shown := next(_shown(piece), None):
             none = False
             yield shown
     code = "\n".join(piece.text for piece in pieces if piece.code)
@@ -103,13 +110,30 @@ def shown_formats(pieces: list[Block]) -> Iterator[Shown]:
     yield from (Shown(name, "", in_code=True, whole=False) for name in families)
 
 
-def _shown(text: str, piece: Block) -> Shown | None:
+def _shown(piece: Block) -> Iterator[Shown]:
+    """What a piece shows: in its long strings, as a whole, in its short strings."""
+    if not piece.code:
+        yield from _shown_known(_plain(piece.text), piece)
+        return
+    for text in _strings(piece.text):
+        yield from _shown_known(_plain(text), piece)
+        yield from _shown_own(_unescaped(_plain(text)))
+    yield from _shown_known(_plain(piece.text), piece)
+    for text in _short_strings(piece.text):
+        yield from _shown_own(_unescaped(_plain(text)))
+    if not _PROGRAM.search(piece.text):
+        yield from _shown_own(_plain(piece.text))
+
+
+def _shown_known(text: str, piece: Block) -> Iterator[Shown]:
     if known := _known(text):
-        return Shown(known, "", piece.code, whole=True)
-    if piece.code and (template := _own(text)):
+        yield Shown(known, "", piece.code, whole=True)
+
+
+def _shown_own(text: str) -> Iterator[Shown]:
+    if template := _own(text):
         named = format_of(template)
-        return Shown(named.name if named else "", "" if named else template, in_code=True, whole=True)
-    return None
+        yield Shown(named.name if named else "", "" if named else template, in_code=True, whole=True)
 
 
 def _known(text: str) -> str | None:
@@ -160,6 +184,7 @@ def _stand(texts: tuple[str, ...], text: str) -> bool:
 def _own(text: str) -> str | None:
     """The template that a text is: marks, one place for a question, nothing else to fill before the answer."""
     text = text.strip("\n")
+    text = text.removeprefix(next((begin for begin in _BEGINS if text.startswith(begin)), ""))
     if len(text) > OWN_LIMIT or text.count("\n") > 30 or not any(mark in text for mark in _MARKS):
         return None
     places = list(_PLACE.finditer(text))[:8]
@@ -184,6 +209,16 @@ def _strings(code: str) -> Iterator[str]:
     """The triple-quoted strings of a piece of code."""
     for quote in ('"""', "'''"):
         yield from code.split(quote)[1:41:2]
+
+
+def _short_strings(code: str) -> Iterator[str]:
+    """The strings of a piece of code that end on their line, those that are joined as one."""
+    yield from (string[2] for string in islice(_QUOTED.finditer(_JOINED.sub("", code)), MOST_BLOCKS))
+
+
+def _unescaped(text: str) -> str:
+    """The text that a string with places is: `{{` and `}}` are braces, `\\"` is a quote."""
+    return re.sub(r"\\([\"'`])", r"\1", text).replace("{{", "{").replace("}}", "}")
 
 
 def _plain(text: str) -> str:

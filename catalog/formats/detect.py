@@ -33,7 +33,7 @@ from catalog.formats.tokenizer import TokenizerSays
 REPO_CHAT = "repo_chat"  # the repo's own chat template, which has to be rendered
 BASE_CHAT = "base_chat"  # the chat template of the base
 OWN = "own"  # a template that the evidence itself holds
-VERSION = "1"  # of the rules below; a change that makes other evidence of the same repo makes it another
+VERSION = "2"  # of the rules below; a change that makes other evidence of the same repo makes it another
 LEAST = 0.5  # the least confidence that speaks for a format by itself
 NO_ANSWER = ("SEQ_CLS", "TOKEN_CLS", "FEATURE_EXTRACTION")  # PEFT's tasks that read a text and write none
 _CHAT_BASE = re.compile(r"(?:^|[-_./])(?:instruct|chat|it|sft|dpo|zephyr)(?:$|[-_./\d])", re.IGNORECASE)

@@ -30,7 +30,7 @@ from catalog.wanted import Wanted
 from flows.score.prompt_files import FLUSH, read_prompt_files
 from flows.screen.progress import stage
 from lorauter.formats.base_chat import base_chat_format
-from lorauter.formats.chat_templates import ChatTemplate, TemplateTooSlow, chat_format
+from lorauter.formats.chat_templates import ChatTemplate, Limits, TemplateTooSlow, chat_format
 from lorauter.formats.folder import base_chat_template
 from lorauter.racing.evaluation import BASE
 from warehouse.ledger.ledger import Ledger
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from catalog.hub.client import Hub
 
 RENDERERS = 4  # processes at once, at most
+# A stranger's template stands before every input of every trial, and may be the longest text that the engine reads. The
+# longest that is known has a system text of some 3,000 characters.
+OF_A_REPO = Limits(length=4 << 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,7 @@ def _render(chat: _Chat) -> _Rendered:
         return _Rendered(refused=f"it writes {', '.join(sorted(lacking))}, which nobody tells")
     begin, end = tokens.get("bos_token", ""), tokens.get("eos_token", "")
     try:
-        own = chat_format(ChatTemplate("the repo", chat.text, begin, end, chat.adds_begin, tokens))
+        own = chat_format(ChatTemplate("the repo", chat.text, begin, end, chat.adds_begin, tokens), limits=OF_A_REPO)
         return _Rendered(own.template(), own.stops)
     except TemplateTooSlow:
         raise

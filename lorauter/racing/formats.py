@@ -20,7 +20,7 @@ format of each task, and its place is the task's own template's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -89,7 +89,9 @@ class _Trial:
             self.over, self.winner = True, None
             return
         new = np.zeros((len(self._arms), len(self._next())))
-        new[self._alive] = np.asarray(values, dtype=np.float64).reshape(len(self._alive), -1)
+        # What is no number is worth nothing.
+        numbers = np.nan_to_num(np.asarray(values, dtype=np.float64), posinf=0.0, neginf=0.0)
+        new[self._alive] = numbers.reshape(len(self._alive), -1)
         self._scores = np.concatenate([self._scores, new], axis=1)
         self._met_here += new.shape[1]
         mute = not self._scores[self._alive, -self._met_here :].any()
@@ -149,7 +151,7 @@ class FormatTrials:
             arms: by adapter, the one that holds the place first; the task's own comes second where it is not named.
                 Of BASE those beside the task's own. Where there are none, nothing is asked.
         """
-        trials = {key: self._of_adapter(key, with_own(arms[key])) for key in pool if arms.get(key)}
+        trials = {key: self._of_adapter(key, with_own(arms[key])) for key in pool if any(arms.get(key, ()))}
         cells = list(self._run([*trials.values()], "adapters"))
         winners = {key: trial.winner for key, trial in trials.items()}
         asked = {(name, key): won for key, won in winners.items() if won for name in self._names.values()}
@@ -191,12 +193,21 @@ class FormatTrials:
 
 
 def with_own(arms: Sequence[Arm]) -> list[Arm]:
-    """At most MOST formats, the task's own among them."""
-    return list(arms if None in arms[:MOST] else [*arms[:1], None, *arms[1:]])[:MOST]
+    """At most MOST formats, the task's own among them, and no two with one text."""
+    each = _each_once(arms)
+    return (each if None in each[:MOST] else [*each[:1], None, *each[1:]])[:MOST]
+
+
+def _each_once(arms: Iterable[Arm]) -> list[Arm]:
+    """The formats without those whose text an earlier one has: under two names the same would be asked twice."""
+    first: dict[str | None, Arm] = {}
+    for arm in arms:
+        first.setdefault(arm.template if arm else None, arm)
+    return [*first.values()]
 
 
 def _of_the_base(chat: Sequence[Arm], won: Sequence[Arm]) -> list[FilledFormat]:
     """The base's other formats: its own chat template, then those that most adapters race in."""
     counts = {one: won.count(one) for one in won if one}
     ranked = sorted(counts, key=lambda one: (-counts[one], one.name))
-    return list(dict.fromkeys([one for one in [*chat, *ranked] if one]))[: MOST - 1]
+    return [one for one in _each_once([*chat, *ranked]) if one][: MOST - 1]

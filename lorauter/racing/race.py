@@ -14,6 +14,7 @@ One that could not be run is out for as long as the engine is the same; to anoth
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -62,6 +63,12 @@ class Entrance:
     def met(self) -> dict[tuple[str, str | None], int]:
         """How many examples each adapter has met in each format, by its name; None: the task's own."""
         return {(row.adapter, row.format): row.n for row in sorted(self.rows, key=lambda row: row.rung)}
+
+    @cached_property
+    def switched(self) -> set[str]:
+        """The adapters that were asked in more than one format."""
+        counts = Counter(adapter for adapter, _ in self.met)
+        return {adapter for adapter, formats in counts.items() if formats > 1}
 
     @cached_property
     def pick(self) -> str | None:
@@ -282,10 +289,11 @@ class _Races:
     def _best(self, task: int, step: Step) -> str:
         """The strategy's pick, or an equal: the base, the task's own adapter, or the first in order.
 
-        A race that nobody entered keeps its own.
+        A race that nobody entered keeps its own; unless somebody was asked in two formats, for then it may be the pick
+        of others than those of now.
         """
         entrance, problem = self._entrances[task], self._problem
-        if entrance.pick in self._keys and not problem.open[task].any():
+        if entrance.pick in self._keys and not problem.open[task].any() and not entrance.switched & {*self._keys}:
             return str(entrance.pick)
         pick = int(step.picks[task])
         counts, means = self.seen.counts[task], self.seen.means[task]

@@ -82,6 +82,13 @@ def test_a_card_that_shows_a_format_is_believed(card: str, format_: str) -> None
             "Abaixo está uma tarefa.\n\n### Instrução:\n{input}\n\n### Resposta:",
         ),
         (code("### Q: {row['question']}\n### A:"), "### Q: {input}\n### A:"),
+        (
+            code('prompt = f"### Q: {question}\\n### A:"\nprint(model(prompt))', "python"),
+            "### Q: {input}\n### A:",
+        ),
+        (code("const p = `### Q: ${question}\\n### A:`", "js"), "### Q: {input}\n### A:"),
+        (code('f"""<s>### Q: {question}\n### A: in {{"a": …}}"""'), '### Q: {input}\n### A: in {"a": …}'),
+        (code("<|begin_of_text|>### Q: {question}\n### A:"), "### Q: {input}\n### A:"),
     ],
 )
 def test_a_template_of_ones_own_is_taken_as_it_stands(card: str, template: str) -> None:
@@ -100,6 +107,8 @@ def test_a_template_of_ones_own_is_taken_as_it_stands(card: str, template: str) 
         code("### Instruction: a\n### Context: {context}\n### Question: {question}\n### Response:"),
         code("from peft import PeftModel\nmodel = PeftModel.from_pretrained(base, 'x')", "python"),
         code('x = {"instruction": "…", "input": "…", "output": "…"}', "json"),
+        code('### load it\nprint(f"loading {text}")\nmodel.load()', "python"),
+        code("#### install {text}\npip install peft", "bash"),
         "The data is in alpaca format.",
     ],
 )
@@ -256,6 +265,9 @@ PIECES = (
         "prompt template: ",
         "\\n",
         '"\n"',
+        '"a',
+        " 'a\"`b",
+        "a.a(",
         "datasets:",
         "type: ",
         "---\n",

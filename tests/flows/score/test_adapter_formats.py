@@ -204,6 +204,7 @@ def test_hostile_files_are_told_of_and_harm_nobody(world: World, folder: Path) -
         {
             "eve/endless": {"chat_template.jinja": ENDLESS},
             "eve/large": {"chat_template.jinja": "x" * (200 << 10), "tokenizer_config.json": " " * (3 << 20)},
+            "eve/wordy": {"chat_template.jinja": "{{ 'Be kind. ' * 6000 }}" + SAYS},
             "eve/half": {"tokenizer_config.json": '{"chat_template": "\\ud800", "eos_token": "\\udc00"}'},
             "eve/nested": {"tokenizer_config.json": "[" * 100_000},
             "eve/fences": {"README.md": "```\n" * 50_000},
@@ -215,6 +216,7 @@ def test_hostile_files_are_told_of_and_harm_nobody(world: World, folder: Path) -
     told = world.learn()
 
     assert [(one.format, one.source) for one in told.pop("eve/endless")] == [("repo_chat", "tokenizer")]
+    assert [one.format for one in told.pop("eve/wordy")] == ["repo_chat"]
     assert {name: every for name, every in told.items() if name.startswith("eve/")} == {
         "eve/large": (),
         "eve/half": (),
@@ -232,7 +234,7 @@ def test_a_template_that_was_not_rendered_in_time_is_tried_again_by_the_next_run
     def learn(seconds: float) -> Evidence:
         """What a run says of bob's adapter on a machine that has so many seconds for a template."""
 
-        def asked(template: ChatTemplate) -> PromptFormat:
+        def asked(template: ChatTemplate, **_: Limits) -> PromptFormat:
             tried.append(template.text)
             return chat_format(template, limits=Limits(wall=seconds))
 
@@ -254,7 +256,7 @@ def test_a_template_that_was_not_rendered_in_time_is_tried_again_by_the_next_run
 
 
 def test_an_endless_template_is_given_up_after_three_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "chat_format", lambda one: chat_format(one, limits=Limits(wall=0.01)))
+    monkeypatch.setattr(stage, "chat_format", lambda one, **_: chat_format(one, limits=Limits(wall=0.01)))
     stage._render.cache_clear()
 
     for _ in range(5):

@@ -101,6 +101,14 @@ def test_the_date_is_the_same_every_day(good: dict[str, Made]) -> None:
     assert good[DATE] == PromptFormat("chat template of ann/x", "26 Jul 2024: {input}")
 
 
+def test_a_template_that_draws_lots_is_the_same_format_in_every_run() -> None:
+    template = ChatTemplate("eve/dice", "{{ range(99999) | random }}: " + SAID)
+
+    made = [chat_format(template) for _ in range(2)]
+
+    assert made[0] == made[1]
+
+
 def test_a_template_that_leaves_out_outer_blanks_says_so(good: dict[str, Made]) -> None:
     assert good[TRIMMED] == PromptFormat("chat template of ann/x", "[{input}]", strips=True)
 

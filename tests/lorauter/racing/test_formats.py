@@ -95,6 +95,46 @@ def test_each_adapter_is_asked_in_the_format_that_it_does_best_in() -> None:
     assert names == {POOL[0]: {"chatml"}, POOL[1]: set(), POOL[2]: {"alpaca"}, POOL[3]: set()}
 
 
+def test_one_text_under_two_names_is_tried_once_and_the_tasks_own_alone_needs_no_trial() -> None:
+    again = FilledFormat("chat template of org/base 1", CHAT.template, ("<eot>",))
+    world = World({(POOL[0], "chatml"): 0.9})
+
+    chosen = world.choose({POOL[0]: [CHAT, again, ALPACA], POOL[1]: [None], BASE: [again]}, POOL[:2])
+
+    assert {(one.adapter, one.format) for one in world.asked} == {
+        (POOL[0], CHAT),
+        (POOL[0], None),
+        (POOL[0], ALPACA),
+        (BASE, None),
+        (BASE, again),
+    }
+    assert chosen.asked["p", POOL[0]] == CHAT
+
+
+def test_who_is_asked_as_in_an_earlier_run_again_is_judged_by_what_it_did_then() -> None:
+    world = World({(POOL[0], None): 0.5, (POOL[1], "chatml"): 1.0})
+    plain = world.race({})
+    chat = world.race({POOL[1]: [CHAT]}, earlier=plain)
+    known = world.identities
+
+    back = world.race({}, earlier=chat)
+    forth = world.race({POOL[1]: [CHAT]}, earlier=back)
+    as_before = world.race({POOL[1]: [CHAT]}, earlier=forth)
+
+    picks = [[finish.best for finish in run] for run in (plain, chat, back, forth)]
+    assert picks == [[POOL[0]] * 6, [POOL[1] if n != 3 else POOL[0] for n in range(6)]] * 2
+    assert (world.identities, [finish.new for finish in as_before]) == (known, [0] * len(TASKS))
+
+
+def test_a_metric_that_is_no_number_wins_nothing() -> None:
+    @dataclass
+    class Odd(World):
+        def _outcome(self, one: Evaluation) -> float:
+            return 1.0 if one.format is None else float("nan")
+
+    assert Odd({}).choose({POOL[0]: [CHAT, ALPACA]}).asked == {}
+
+
 @pytest.mark.parametrize(
     ("arms", "better", "wins", "then"),
     [
