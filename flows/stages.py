@@ -156,8 +156,12 @@ def fit(home: Home, routers: Sequence[str] = (), base: str | None = None, again:
     snapshot, states = snapshot_of(home), states_of(home)
     index = load_index(snapshot, base or settings.base)
     parts = cache(lambda: fit_parts(home, snapshot, index.base))
-    fitted = fitting.fit_routers(parts, _catalog(home, snapshot, index), states, home.root / "fitting", options)
-    published = fitting.publish_fitted(home.snapshots, snapshot, index.base, fitted, states)
+    catalog, held = _catalog(home, snapshot, index), {path.stem for path in snapshot.trained}
+    fitted = fitting.fit_routers(parts, catalog, states, home.root / "fitting", options, held)
+    now = snapshot_of(home)  # training may take hours, and others publish meanwhile
+    if now.id != snapshot.id:
+        fitted = fitting.still_belong(fitted, _catalog(home, now, load_index(now, index.base)), states)
+    published = fitting.publish_fitted(home.snapshots, now, index.base, fitted, states)
     return fitting.FitDone(published, tuple(fitting.told(fitted, states)))
 
 

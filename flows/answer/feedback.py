@@ -18,10 +18,12 @@ from typing import Any
 from catalog.errors import TaskError
 from warehouse.ledger.ledger import Ledger
 from warehouse.records.feedback import FeedbackRow, answer_key, keep_feedback
-from warehouse.storage.row_files import FIX, read_rows
+from warehouse.storage.row_files import FIX, is_text, read_rows
 
 _THUMBS = {"up": 1.0, "true": 1.0, "down": 0.0, "false": 0.0}
 _NEEDED = ("id", "router", "input", "text", "adapters", "snapshot")
+_MOST_OF_A_CONTEXT = 1.001  # a context has length 1
+_MOST_VERSIONS = (1 << 31) - 1
 _FOLLOWS = "Give the file that `lorauter answer` wrote."
 
 
@@ -105,11 +107,15 @@ def _number(value: object) -> float | None:
 def _scored_answers(path: Path, queries: set[str]) -> dict[str, list[Mapping[str, Any]]]:
     """Query → its answers in the file, of those queries."""
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for _line, row in read_rows(path):
+    for line, row in read_rows(path):
         missing = [name for name in _NEEDED if name not in row]
         if missing:
             raise TaskError(f"{path} is no file of answers: it has no column {missing[0]}.", _FOLLOWS)
         if str(row["id"]) in queries:
+            if odd := _odd(row):
+                raise TaskError(
+                    f"{path} is no file of answers: in line {line} its column {odd} holds something else.", _FOLLOWS
+                )
             found.setdefault(str(row["id"]), []).append(row)
     return found
 
@@ -130,11 +136,29 @@ def _rows_of(path: Path, scores: list[_Score], answers: Mapping[str, list[Mappin
         yield from rows.values()
 
 
+def _odd(answer: Mapping[str, Any]) -> str | None:
+    """The first column of an answer whose value no answer has."""
+    texts = [name for name in ("router", "input", "snapshot") if not is_text(answer[name])]
+    texts += [name for name in ("text", "policy") if not (answer.get(name) is None or is_text(answer[name]))]
+    used = answer["adapters"]
+    if used is not None and not (isinstance(used, list) and all(_is_used(one) for one in used)):
+        texts.append("adapters")
+    return texts[0] if texts else None
+
+
+def _is_used(adapter: object) -> bool:
+    return isinstance(adapter, dict) and is_text(adapter.get("adapter"))
+
+
 def _teaches(answer: Mapping[str, Any], adapters: tuple[str, ...]) -> bool:
-    """Whether a policy's answer has what learning needs: a context of numbers, a propensity, one adapter or none."""
-    numbers = [answer.get("propensity"), *(answer.get("context") or [None])]
-    whole = all(isinstance(number, float) and math.isfinite(number) for number in numbers)
-    return whole and len(adapters) <= 1 and isinstance(answer.get("policy_version"), int)
+    """Whether a policy's answer has what learning needs: a context, a propensity, one adapter or none."""
+    context, propensity, version = (answer.get(name) for name in ("context", "propensity", "policy_version"))
+    if not (isinstance(context, list) and context and isinstance(propensity, float) and type(version) is int):
+        return False
+    numbers = all(isinstance(number, float) and abs(number) <= _MOST_OF_A_CONTEXT for number in context)
+    counted = 0 <= version <= _MOST_VERSIONS and 0 < propensity <= 1
+    resident = isinstance(answer.get("resident"), bool | None)
+    return numbers and counted and resident and len(adapters) <= 1
 
 
 def _row(score: _Score, answer: Mapping[str, Any]) -> FeedbackRow:

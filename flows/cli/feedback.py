@@ -36,5 +36,7 @@ def feedback_command(home: Path | None, /, source: Path, answers: Path) -> None:
     from flows.home.home import open_home
 
     told = stages.feedback(open_home(home=home), source, answers)
-    teaching = f" {told.teaching} of them teach the router polar when it answers next." if told.teaching else ""
+    teaching = (
+        f" {told.teaching} of them teach the router polar when it answers next." if told.teaching and told.new else ""
+    )
     click.echo(f"{told.rows} scores, {told.new} new.{teaching}")

@@ -7,12 +7,12 @@ trained (lorauter/train), how a snapshot takes it in (warehouse/snapshots).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from flows.fit.states import ENDINGS, States
+from flows.fit.states import ENDINGS, FACTS, States
 from flows.screen.progress import say, stage
 from lorauter.train.fit import CatalogFacts, FitParts, grounds_of
 from lorauter.train.fits import FITS, check_fits
@@ -74,7 +74,12 @@ class FitDone:
 
 
 def fit_routers(
-    parts: Callable[[], FitParts], published: CatalogFacts, states: States, begun: Path, options: FitOptions
+    parts: Callable[[], FitParts],
+    published: CatalogFacts,
+    states: States,
+    begun: Path,
+    options: FitOptions,
+    held: Collection[str] = (),
 ) -> list[Fitted]:
     """The states of some routers on a catalog, trained where they are not stored. Killed, it goes on where it was.
 
@@ -84,6 +89,7 @@ def fit_routers(
         states: where they are kept.
         begun: folder of checkpoints.
         options: what is trained, and how.
+        held: names of the states that the catalog holds; of two that belong these stay.
 
     Raises:
         SettingError: the catalog does not suffice to train one.
@@ -91,7 +97,7 @@ def fit_routers(
     fitted = []
     for router in options.routers:
         grounds = grounds_of(FITS[router], published)
-        known = None if options.again else states.known(grounds, options.seed)
+        known = None if options.again else states.known(grounds, options.seed, held)
         if known is None:
             folder = begun / f"{router}-{grounds.key}-{options.seed}"
             name = states.keep(_trained(router, parts(), published, folder, options))
@@ -107,6 +113,8 @@ def belonging(
 ) -> dict[str, Path]:
     """Files of the states that belong to a catalog that is being published; nothing is trained.
 
+    A person is told of states that belong no more, and that nothing trains anew.
+
     Args:
         routers: whose stored state is taken.
         seed: of those.
@@ -114,16 +122,44 @@ def belonging(
     """
     files: dict[str, Path] = {}
     taken = set()
+    there = before.trained if before else []
     for router in routers:
-        if name := states.known(grounds_of(FITS[router], published), seed):
+        if name := states.known(grounds_of(FITS[router], published), seed, {path.stem for path in there}):
             files |= states.files(name)
             taken.add(router)
-    for path in before.trained if before else ():
-        router = path.stem.rpartition("-")[0]
-        known = router in FITS and router not in taken
-        if known and not differences(read_facts(path), grounds_of(FITS[router], published)):
+    for path in there:
+        router, facts = path.stem.rpartition("-")[0], read_facts(path)
+        if router not in FITS or router in taken or facts.get("base") != published.index.base:
+            continue
+        if others := differences(facts, grounds_of(FITS[router], published)):
+            if router not in routers:
+                say(f"{router}: its trained state {_of_others(router, others)}")
+        else:
             files |= _both(path)
     return files
+
+
+def _of_others(router: str, others: Sequence[str]) -> str:
+    """The end of what a person is told of a state that belongs to another catalog."""
+    return f"belongs to {' and '.join(others)}, and is not published. Train it again: lorauter fit {router}."
+
+
+def still_belong(fitted: Sequence[Fitted], published: CatalogFacts, states: States) -> list[Fitted]:
+    """Of some states those that belong to a catalog that came while they were trained; of the others a person is told.
+
+    Args:
+        fitted: the states.
+        published: the catalog that is current now.
+        states: where they are kept.
+    """
+    belong = []
+    for one in fitted:
+        facts = read_facts(states.files(one.name)[f"{one.name}{FACTS}"])
+        if others := differences(facts, grounds_of(FITS[one.router], published)):
+            say(f"{one.router}: another catalog came meanwhile; the state {_of_others(one.router, others)}")
+        else:
+            belong.append(one)
+    return belong
 
 
 def publish_fitted(root: Path, snapshot: Snapshot, base: str, fitted: Sequence[Fitted], states: States) -> Snapshot:
@@ -183,7 +219,8 @@ def _trained(router: str, parts: FitParts, published: CatalogFacts, folder: Path
     made_by = {"seed": options.seed, "device": parts.device.partition(":")[0], **_versions()}
     facts = {**grounds_of(fit, published).facts, **state.facts, **made_by}
     if facts.get("ended") == "bound in seconds":
-        say(f"{router}: {options.seconds:g} s were over after {facts.get('steps')} steps; --seconds gives it more.")
+        steps = facts.get("steps")
+        say(f"{router}: {options.seconds:g} s were over after {steps} steps; --again --seconds gives it more.")
     return TrainedState(state.tensors, facts, state.took)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from lorauter.trained.state import Facts, TrainedState, read_facts
 from warehouse.snapshots.manifest import TRAINED
 from warehouse.storage.storage import Storage
 
-ENDINGS = (".safetensors", ".json")
+WEIGHTS, FACTS = ENDINGS = (".safetensors", ".json")
 TOOK = ".took"
 """Ending of the file that says what training took; it travels with no snapshot."""
 
@@ -57,14 +57,21 @@ class States:
             "Share that folder by LORAUTER_STORAGE, or copy the snapshot that holds it to this machine.",
         )
 
-    def known(self, grounds: Grounds, seed: int) -> str | None:
-        """The name of a stored state that stands on these grounds and was drawn with this seed; the first by name."""
-        for name in sorted(self.store.names()):
-            if not (name.startswith(f"{grounds.router}-") and name.endswith(".json")):
+    def known(self, grounds: Grounds, seed: int, first: Collection[str] = ()) -> str | None:
+        """The name of a whole stored state that stands on these grounds and was drawn with this seed.
+
+        Args:
+            grounds: see `lorauter.trained.grounds.Grounds`.
+            seed: of its draws.
+            first: names that come before others, as those that are published; then the first by name.
+        """
+        for name in sorted(self.store.names(), key=lambda name: (name.removesuffix(FACTS) not in first, name)):
+            if not (name.startswith(f"{grounds.router}-") and name.endswith(FACTS)):
                 continue
             facts = self._facts(self.store.local(name))
-            if facts is not None and facts.get("seed") == seed and not differences(facts, grounds):
-                return name.removesuffix(".json")
+            belongs = facts is not None and facts.get("seed") == seed and not differences(facts, grounds)
+            if belongs and self._whole(name.removesuffix(FACTS)):
+                return name.removesuffix(FACTS)
         return None
 
     def files(self, name: str) -> dict[str, Path]:
@@ -85,6 +92,18 @@ class States:
         except SnapshotError as error:
             say(str(error))
             return None
+
+    def _whole(self, name: str) -> bool:
+        """Whether a stored state is what its name says; a word to the person where it is not."""
+        try:
+            files = self.files(name)
+            whole = TrainedState.read(files[f"{name}{FACTS}"].parent, name).file_name == name
+        except (SnapshotError, FileNotFoundError) as error:
+            say(str(error))
+            return False
+        if not whole:
+            say(f"The trained state {self.store.address(name)} is not what its name says, and is not used.")
+        return whole
 
     def _places(self) -> Iterator[tuple[set[str], Callable[[str], Path]]]:
         """Names of files, and what makes a name the file on this machine with all that lies beside it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from catalog.errors import SnapshotError
 from lorauter.gates.protocol import GateParts
 from lorauter.gates.row_gates import OwnGate
-from lorauter.trained.state import TrainedState, shaped, untrained
+from lorauter.trained.state import TrainedState, listed, shaped, untrained
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ def meteora(parts: GateParts) -> OwnGate:
     from lorauter.gates.meteora import MeteoraGate
 
     state = _state(parts, "meteora")
-    adapters = state.facts["adapters"]
+    adapters = listed(state, "adapters")
     for name in state.tensors:
         shaped(state, name, len(adapters), None)
     return OwnGate(parts.once(lambda: MeteoraGate(_tensors(state), adapters)), parts.adapters)

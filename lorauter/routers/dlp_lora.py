@@ -22,7 +22,7 @@ from lorauter.routing.routes import Masked, Route
 from lorauter.routing.task_index import TaskIndex
 from lorauter.routing.task_shares import Shares, routes_of_shares
 from lorauter.routing.task_weights import mask
-from lorauter.trained.state import TrainedState, shaped
+from lorauter.trained.state import TrainedState, listed, shaped
 
 if TYPE_CHECKING:
     from lorauter.routing.encoder import Encoder
@@ -69,9 +69,10 @@ class DlpLoraRouter:
             weight = shaped(state, f"layers.{number}.weight", None, width)
             layers.append((weight, shaped(state, f"layers.{number}.bias", len(weight))))
             width = len(weight)
-        tasks = {task: place for place, task in enumerate(state.facts["outputs"])}
+        tasks = {task: place for place, task in enumerate(listed(state, "outputs", self._index.tasks))}
         order = [tasks[task] for task in self._index.tasks]
         weight, bias = layers[-1]
+        shaped(state, f"layers.{LAYERS - 1}.weight", len(tasks), None)
         return [*layers[:-1], (weight[order], bias[order])]
 
 

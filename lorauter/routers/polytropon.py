@@ -11,10 +11,9 @@ its neighbours share; and where adapters have gone from the pool, nothing change
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 from lorauter.routing.routes import Masked, Route, Router
-from lorauter.trained.state import TrainedState
+from lorauter.trained.state import TrainedState, listed
 from lorauter.trained.task_adapters import task_key
 
 
@@ -35,21 +34,17 @@ class SkillRouter:
 
         Raises:
             SettingError: the router is not trained for this catalog.
+            SnapshotError: its state has no such tasks.
         """
         if not queries:
             return []
-        keys = self._keys
+        routes, state = self._nearest.route(queries, masked), self._state()
+        listed(state, "outputs", {route.tasks[0].task for route in routes if route.tasks})
         return [
             Route(
-                ((keys[route.tasks[0].task], 1.0),) if route.tasks else (),
+                ((task_key(self.name, route.tasks[0].task, state.sha), 1.0),) if route.tasks else (),
                 route.tasks,
                 route.confidence,
             )
-            for route in self._nearest.route(queries, masked)
+            for route in routes
         ]
-
-    @cached_property
-    def _keys(self) -> dict[str, str]:
-        """Task → key of its adapter."""
-        state = self._state()
-        return {str(task): task_key(self.name, str(task), state.sha) for task in state.facts["outputs"]}

@@ -28,7 +28,7 @@ from lorauter.routing.linear_discriminant import TextKernel, count_texts
 from lorauter.routing.routes import Masked, Route, RouterOptions, TaskMatch, mixture_of
 from lorauter.routing.task_index import TaskIndex, TaskInputs
 from lorauter.routing.task_weights import Similarities, TaskWeights, check_constants, mask, weigh_tasks
-from lorauter.trained.state import TrainedState, shaped
+from lorauter.trained.state import TrainedState, shaped, unfit
 
 if TYPE_CHECKING:
     from lorauter.routers import RouterParts
@@ -182,11 +182,19 @@ def unit(vectors: npt.NDArray[Any]) -> Floats:
 
 
 def catalogs_of(state: TrainedState, index: TaskIndex, inputs: TaskInputs) -> dict[str, Catalog]:
-    """The catalogs that a state holds, by task."""
-    catalogs = {}
+    """The catalogs that a state holds, by task. Raises SnapshotError where they do not fit together."""
+    catalogs, told = {}, state.facts.get("catalogs")
+    if not isinstance(told, dict) or not told.keys() <= {*index.tasks}:
+        raise unfit(state, "its fact catalogs names no tasks, or others")
+    counts = np.bincount(inputs.owners, minlength=len(index.tasks))
     first = np.searchsorted(inputs.owners, np.arange(len(index.tasks)))
-    for number, (task, adapters) in enumerate(sorted(state.facts["catalogs"].items())):
+    for number, (task, adapters) in enumerate(sorted(told.items())):
+        if not isinstance(adapters, list) or not all(isinstance(key, str) for key in adapters):
+            raise unfit(state, f"the catalog of {task!r} is no list of adapters")
         places = shaped(state, f"examples.{number}", None).astype(np.int64)
         scores = shaped(state, f"scores.{number}", len(adapters), len(places)).astype(np.float32)
-        catalogs[task] = Catalog(tuple(adapters), places + int(first[index.tasks.index(task)]), scores)
+        owner = index.tasks.index(task)
+        if not len(places) or places.min() < 0 or places.max() >= counts[owner]:
+            raise unfit(state, f"examples.{number} are none of {task!r}")
+        catalogs[task] = Catalog(tuple(adapters), places + int(first[owner]), scores)
     return catalogs

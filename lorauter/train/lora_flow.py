@@ -181,7 +181,7 @@ def _kept(folder: Path, name: str, train: Callable[[Path], _Made]) -> _Made:
         return _Made(done.tensors, done.facts["facts"], done.facts["seconds"])
     except SnapshotError:
         own = folder / name
-        own.mkdir(exist_ok=True)
+        own.mkdir(parents=True, exist_ok=True)
         made = train(own)
         TrainedState(made.tensors, {"facts": dict(made.facts), "seconds": made.seconds}).save(folder, name)
         return made

@@ -96,7 +96,7 @@ class TwoStageFit:
                 missed = (likeness.argmax(dim=1) != owners[~seen]).float().mean()
                 return float(missed + TIE * F.cross_entropy(likeness, owners[~seen]))
 
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             ending = held_out if ends else None
 
             def told(step: int, most: int, loss: float) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -186,8 +186,22 @@ def shaped(state: TrainedState, name: str, *shape: int | None) -> npt.NDArray[An
     sizes = () if tensor is None else zip(shape, tensor.shape, strict=False)
     if tensor is None or tensor.ndim != len(shape) or any(wanted not in (None, size) for wanted, size in sizes):
         has = "is missing" if tensor is None else f"has the shape {tensor.shape}"
-        raise SnapshotError(
-            f"The trained state of {state.router!r} cannot be used: {name} {has}, not {shape}.",
-            f"Train it anew: lorauter fit {state.router}.",
-        )
+        raise unfit(state, f"{name} {has}, not {shape}")
     return tensor
+
+
+def listed(state: TrainedState, name: str, wanted: Iterable[str] = ()) -> list[str]:
+    """A list of different names among a state's facts, with those that are wanted. Raises SnapshotError."""
+    names = state.facts.get(name)
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names) or len({*names}) < len(names):
+        raise unfit(state, f"its fact {name} is no list of different names")
+    if missing := sorted({*wanted} - {*names}):
+        raise unfit(state, f"its fact {name} does not name {missing[0]!r}")
+    return names
+
+
+def unfit(state: TrainedState, why: str) -> SnapshotError:
+    """The error for a state whose parts do not fit together."""
+    return SnapshotError(
+        f"The trained state of {state.router!r} cannot be used: {why}.", f"Train it anew: lorauter fit {state.router}."
+    )

@@ -142,6 +142,35 @@ def test_a_file_that_is_none_of_answers_is_refused(tmp_path: Path) -> None:
         store_feedback(Ledger(tmp_path / "ledger"), other, other)
 
 
+@pytest.mark.parametrize(
+    ("odd", "fault"),
+    [
+        ({"adapters": "[]"}, "in line 1 its column adapters holds something else"),
+        ({"adapters": [1]}, "in line 1 its column adapters"),
+        ({"adapters": [{"adapter": None}]}, "in line 1 its column adapters"),
+        ({"snapshot": 4}, "in line 1 its column snapshot"),
+        ({"router": ["polar"]}, "in line 1 its column router"),
+        ({"policy": {"a": 1}}, "in line 1 its column policy"),
+        ({"context": 5.0}, "does not say how 'q1' was chosen"),
+        ({"context": [1e200, 1.0]}, "does not say how 'q1' was chosen"),
+        ({"propensity": 5.0}, "does not say how 'q1' was chosen"),
+        ({"policy_version": 1 << 70}, "does not say how 'q1' was chosen"),
+        ({"resident": "yes"}, "does not say how 'q1' was chosen"),
+    ],
+)
+def test_answers_whose_columns_hold_something_else_teach_nothing(
+    answers: Path, tmp_path: Path, odd: dict[str, Any], fault: str
+) -> None:
+    row = {**pq.read_table(answers).to_pylist()[0], **odd}
+    (tmp_path / "odd.jsonl").write_text(json.dumps(row) + "\n")
+
+    with pytest.raises(TaskError) as told:
+        store_feedback(Ledger(tmp_path / "ledger"), scores(tmp_path, {"id": "q1", "score": 1}), tmp_path / "odd.jsonl")
+
+    assert fault in told.value.cause
+    assert stored(tmp_path / "ledger") == []
+
+
 def test_a_policys_answer_that_does_not_say_how_it_was_chosen_is_refused(tmp_path: Path) -> None:
     broken = replace(CHOICE, context=(float("nan"), 0.8))
     write_table(tmp_path / "a.parquet", answers_table([answer("q1", "polar", "", broken)], POLICY_ANSWERS))

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ import lorauter
 from catalog.errors import SettingError
 from flows.answer.options import AnswerOptions
 from flows.evaluate.evaluate import EvaluateOptions
+from flows.fit.fit import Fitted, belonging, still_belong
 from flows.fit.states import States
 from flows.home.home import Home, open_home
 from flows.home.parts import fit_parts, model_folder, open_router, snapshot_of, states_of
@@ -22,11 +24,13 @@ from flows.stages import answer, evaluate, fit, publish, read_base, score
 from lorauter.racing.selection import split_examples
 from lorauter.train import steps
 from lorauter.train.dlp_lora import DlpLoraFit
+from lorauter.train.fit import grounds_of
 from lorauter.train.fits import FITS
+from lorauter.train.found_states import catalog_of
 from lorauter.train.two_stage import TwoStageFit
-from lorauter.trained.state import TrainedState
+from lorauter.trained.state import TrainedState, state_file
 from warehouse.snapshots.manifest import verify
-from warehouse.snapshots.snapshot import Snapshot
+from warehouse.snapshots.snapshot import Snapshot, with_trained
 from warehouse.storage.storage import FolderStorage
 from warehouse.tasks.folder import store_task, stored_tasks
 
@@ -123,6 +127,21 @@ def test_no_fit_sees_a_test_example_nor_one_that_reports_on_a_winner(home: Home,
         assert met[best].keys() >= met[""].keys() and set(met[best].values()) <= {0.0, 1.0}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_poison_in_the_test_splits_changes_no_byte_of_a_state(
+    home: Home, fitted: Snapshot, tmp_path: Path, name: str
+) -> None:
+    root = shutil.copytree(home.root, tmp_path / "home", symlinks=True)
+    other = open_home(home=root, endpoint=home.settings.endpoint, base=BASE)
+    tasks = stored_tasks(other.task_folder)
+    for task, poison in zip(tasks, [*tasks[1:], tasks[0]], strict=True):  # each tests on another one's examples
+        store_task(other.task_folder, replace(task, test=tuple(replace(e, id=f"p{e.id}") for e in poison.validation)))
+
+    done = fit(other, (name,), again=True)
+
+    assert states_in(done.snapshot) == states_in(fitted)
+
+
 def test_a_state_of_other_code_or_of_no_training_is_refused_in_words(
     home: Home, fitted: Snapshot, refreshed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +172,58 @@ def test_a_publish_takes_along_what_still_belongs(home: Home, fitted: Snapshot) 
     published = publish(home, base, score(home, base), Run.begin("publish"))
 
     assert published.id == fitted.id
+
+
+def test_what_others_published_while_a_fit_trained_stays_published(
+    home: Home, fitted: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(home.root, tmp_path / "home", symlinks=True)
+    other = open_home(home=root, endpoint=home.settings.endpoint, base=BASE)
+    bare = with_trained(other.snapshots, snapshot_of(other), {})
+    train = DlpLoraFit.train
+
+    def slowly(self: DlpLoraFit, *parts: Any) -> TrainedState:
+        fit(other, ("two_stage",))
+        return train(self, *parts)
+
+    monkeypatch.setattr(DlpLoraFit, "train", slowly)
+    done = fit(other, ("dlp_lora",), again=True)
+
+    assert bare.trained == [] and states_in(done.snapshot) == states_in(fitted)
+
+
+def test_a_state_of_a_catalog_that_has_gone_meanwhile_is_told_and_not_published(
+    home: Home, fitted: Snapshot, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, name = states_of(home), state_file("dlp_lora", states_in(fitted)["dlp_lora"])
+    index = open_router(home, fitted, "lorauter").index  # type: ignore[attr-defined]
+    catalog = catalog_of(fitted, index)
+    changed = replace(catalog, task_hashes={**catalog.task_hashes, "animals": "0" * 16})
+    before, ours = len(fitted.trained), [Fitted("dlp_lora", name, True)]
+
+    assert still_belong(ours, catalog, states) == ours and still_belong(ours, changed, states) == []
+    assert belonging(changed, states, (), 0, fitted) == {} and before == 2
+
+    told = " ".join(capsys.readouterr().err.split())
+    assert "another catalog came meanwhile; the state belongs to other tasks, or tasks that have changed, and" in told
+    assert "two_stage: its trained state belongs to other tasks" in told and "lorauter fit two_stage." in told
+
+
+def test_of_two_states_that_belong_the_published_one_stays_and_a_damaged_one_is_never_taken(
+    home: Home, fitted: Snapshot, tmp_path: Path
+) -> None:
+    state = states_of(home).read(states_in(fitted)["dlp_lora"])
+    states = States(FolderStorage(tmp_path), tmp_path / "none")
+    names = sorted(states.keep(TrainedState(state.tensors, {**state.facts, "steps": n})) for n in (1, 2, 3))
+    index = open_router(home, fitted, "lorauter").index  # type: ignore[attr-defined]
+    grounds = grounds_of(FITS["dlp_lora"], catalog_of(fitted, index))
+
+    assert states.known(grounds, 0) == names[0] and states.known(grounds, 0, {names[1]}) == names[1]
+
+    (tmp_path / f"{names[0]}.safetensors").unlink()
+    (tmp_path / f"{names[1]}.safetensors").write_bytes(state.bytes[:-4])
+    shutil.copy(tmp_path / f"{names[2]}.json", tmp_path / f"{names[1]}.json")
+    assert states.known(grounds, 0, {names[1]}) == names[2]
 
 
 def test_a_machine_finds_a_state_in_the_shared_storage_or_in_a_snapshot(

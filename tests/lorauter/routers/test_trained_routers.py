@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from catalog.errors import SettingError
+from catalog.errors import SettingError, SnapshotError
 from lorauter.routers import ROUTERS, RouterParts
 from lorauter.routers.dlp_lora import kept_shares, probabilities
 from lorauter.routers.two_stage import Catalog
@@ -92,6 +92,27 @@ def test_a_router_without_its_state_says_how_it_gets_one(name: str) -> None:
     assert refused.value.next_step == f"Train it: lorauter fit {name}."
 
 
+@pytest.mark.parametrize(
+    "outputs", [None, 5, "east", {"east": 1}, ["east"], [["east"], {}], ["east", "north", "west", "west"]]
+)
+def test_outputs_that_are_no_list_of_the_tasks_are_refused(outputs: object) -> None:
+    sound = linear([[1, 0], [0, 1], [-1, 0]])
+    lying = TrainedState(sound.tensors, {**sound.facts, "outputs": outputs})
+    skilled = TrainedState({}, {"router": "mhr", "outputs": outputs})
+
+    with pytest.raises(SnapshotError, match="'dlp_lora' cannot be used: its fact outputs "):
+        ROUTERS["dlp_lora"](parts(lying)).route(["n? m?"])
+    with pytest.raises(SnapshotError, match="'mhr' cannot be used: its fact outputs "):
+        ROUTERS["mhr"](parts(skilled)).route(["n? m?"])
+
+
+def test_more_outputs_than_tasks_are_refused() -> None:
+    many = linear([[1, 0], [0, 1], [-1, 0], [0, 0]])
+
+    with pytest.raises(SnapshotError, match=r"layers.3.weight has the shape"):
+        ROUTERS["dlp_lora"](parts(many)).route(["a b"])
+
+
 def two_stage_state(catalogs: dict[str, list[str]], scores: list[list[float]]) -> TrainedState:
     """Every landmark is its own axis."""
     tensors = {"projection": np.eye(len(TEXTS), dtype=np.float32)}
@@ -125,3 +146,29 @@ def test_in_a_catalog_the_published_one_wins_a_tie() -> None:
     assert two.choose(near, frozenset({"a", "best"})) == "best"
     assert two.choose(near, frozenset({"a"})) == "a"
     assert two.choose(near, frozenset()) == ""
+
+
+@pytest.mark.parametrize(
+    ("catalogs", "fault"),
+    [
+        (None, "its fact catalogs names no tasks, or others"),
+        ([], "its fact catalogs names no tasks, or others"),
+        ({"south": ["e@1"]}, "its fact catalogs names no tasks, or others"),
+        ({"east": "e@1"}, "the catalog of 'east' is no list of adapters"),
+        ({"east": [{}, "e@1"]}, "the catalog of 'east' is no list of adapters"),
+    ],
+)
+def test_catalogs_of_a_state_that_lies_are_refused(catalogs: object, fault: str) -> None:
+    sound = two_stage_state({"east": ["e@1", "e@2"]}, [[0.0, 1.0], [1.0, 0.0]])
+
+    with pytest.raises(SnapshotError, match=fault):
+        ROUTERS["two_stage"](parts(TrainedState(sound.tensors, {**sound.facts, "catalogs": catalogs}))).route(["a b"])
+
+
+@pytest.mark.parametrize("places", [[0, 2], [-1, 0], [0, 10**9]])
+def test_examples_that_are_none_of_the_task_are_refused(places: list[int]) -> None:
+    sound = two_stage_state({"east": ["e@1", "e@2"]}, [[0.0, 1.0], [1.0, 0.0]])
+    lying = TrainedState({**sound.tensors, "examples.0": np.asarray(places)}, sound.facts)
+
+    with pytest.raises(SnapshotError, match=r"examples.0 are none of 'east'"):
+        ROUTERS["two_stage"](parts(lying)).route(["a b"])
