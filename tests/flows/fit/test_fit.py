@@ -197,11 +197,11 @@ def test_a_state_of_a_catalog_that_has_gone_meanwhile_is_told_and_not_published(
 ) -> None:
     states, name = states_of(home), state_file("dlp_lora", states_in(fitted)["dlp_lora"])
     index = open_router(home, fitted, "lorauter").index  # type: ignore[attr-defined]
-    catalog = catalog_of(fitted, index)
-    changed = replace(catalog, task_hashes={**catalog.task_hashes, "animals": "0" * 16})
+    published = catalog_of(fitted, index)
+    changed = replace(published, task_hashes={**published.task_hashes, "animals": "0" * 16})
     before, ours = len(fitted.trained), [Fitted("dlp_lora", name, True)]
 
-    assert still_belong(ours, catalog, states) == ours and still_belong(ours, changed, states) == []
+    assert still_belong(ours, published, states) == ours and still_belong(ours, changed, states) == []
     assert belonging(changed, states, (), 0, fitted) == {} and before == 2
 
     told = " ".join(capsys.readouterr().err.split())
