@@ -36,7 +36,5 @@ def feedback_command(home: Path | None, /, source: Path, answers: Path) -> None:
     from flows.home.home import open_home
 
     told = stages.feedback(open_home(home=home), source, answers)
-    teaching = (
-        f" {told.teaching} of them teach the router polar when it answers next." if told.teaching and told.new else ""
-    )
+    teaching = f" {told.teaching} of them teach the router polar when it answers next." if told.teaching else ""
     click.echo(f"{told.rows} scores, {told.new} new.{teaching}")

@@ -127,7 +127,9 @@ class Formats:
         folder = self._tokenizer_folder(base)
         try:
             return base_chat_format(folder, base.id) if folder else None
-        except (LorauterError, OSError, ValueError):
+        except (
+            Exception
+        ):  # transformers raises anything where tokenizer files are odd; the engine will tell, if it minds
             return None  # it has no tokenizer, no template, or one that cannot be used
 
     def _base_template(self, base: Base) -> str:

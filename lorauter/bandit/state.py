@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -146,18 +147,22 @@ def read_state(path: Path) -> PolarState:
         if told["format"] != FORMAT:
             raise ValueError(f"its format is {told['format']!r}, and this version reads {FORMAT!r}")
         return _state(told, arrays)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, SettingError, np.linalg.LinAlgError) as error:
+    except (*_FAULTS, SafetensorError) as error:
         cause = error.cause if isinstance(error, SettingError) else f"{type(error).__name__}: {str(error)[:200]}"
         raise SettingError(f"The policy's state in {path} cannot be used ({cause}).", _NEXT) from error
 
 
+_MOST_COUNTED = 1 << 53
+_FAULTS = (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, SettingError)
+"""What a file that lies can raise; NumPy's LinAlgError is a ValueError."""
 _TOLD = ("base", "base_sha", "encoder", "load_cost", "seed", "version")
 _COUNTS = ("epoch", "seen", "total")
 
 
 def _state(told: dict[str, Any], arrays: dict[str, Any]) -> PolarState:
     """The state of a file's parts. Raises ValueError and others: they do not fit together."""
-    names = tuple(map(str, told["names"]))
+    _check_told(told)
+    names = tuple(told["names"])
     count, d = len(names), len(arrays["b"][0])
     large = len(arrays["mean"])
     floats = {"v": (count, d, d), "b": (count, d), "costs": (count,), "mean": (large,), "directions": (large, d - 1)}
@@ -182,14 +187,27 @@ def _state(told: dict[str, Any], arrays: dict[str, Any]) -> PolarState:
         polar,
         names,
         Basis(arrays["mean"], arrays["directions"]),
-        base=str(told["base"]),
-        base_sha=str(told["base_sha"]),
-        encoder=str(told["encoder"]),
+        base=told["base"],
+        base_sha=told["base_sha"],
+        encoder=told["encoder"],
         load_cost=float(told["load_cost"]),
-        seed=int(told["seed"]),
+        seed=_count(told["seed"]),
         version=_count(told["version"]),
-        learned=dict.fromkeys(map(str, told["learned"])),
+        learned=dict.fromkeys(told["learned"]),
     )
+
+
+def _check_told(told: dict[str, Any]) -> None:
+    """Raise ValueError for a value of another kind."""
+    for name in ("base", "base_sha", "encoder"):
+        if not isinstance(told[name], str):
+            raise ValueError(f"{name} is no text")
+    for name in ("names", "learned"):
+        if not isinstance(told[name], list) or not all(isinstance(one, str) for one in told[name]):
+            raise ValueError(f"{name} is no list of texts")
+    for name, value in {"load_cost": told["load_cost"], **told["options"]}.items():
+        if isinstance(value, str) or value is None or not 0 <= value < math.inf:
+            raise ValueError(f"{name} is {str(value)[:40]}")
 
 
 def _check_numbers(arrays: dict[str, Floats]) -> None:
@@ -201,6 +219,8 @@ def _check_numbers(arrays: dict[str, Floats]) -> None:
 
 
 def _count(value: object) -> int:
+    if isinstance(value, int) and value > _MOST_COUNTED:
+        raise ValueError(f"more than {_MOST_COUNTED} is no count")
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{value!r} is no count")
     return value

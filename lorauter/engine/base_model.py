@@ -24,9 +24,9 @@ def load_base(base_dir: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any
         SettingError: the folder cannot be read, or its base cannot be served.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base_dir)
+        tokenizer = AutoTokenizer.from_pretrained(base_dir, trust_remote_code=False)
         model: Any = AutoModelForCausalLM.from_pretrained(
-            base_dir, config=_config(base_dir, device), dtype=dtype, use_safetensors=True
+            base_dir, config=_config(base_dir, device), dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise SettingError(f"The base in {base_dir} cannot be read ({error}).", "Check the folder.") from error
@@ -50,7 +50,7 @@ def _refuse_states(model: Any) -> None:
 def _config(base_dir: Path, device: str) -> Any:
     """The base's config with torch's attention, or ours on a CPU, whatever it asks for; "eager" where those would leave
     out softcapping."""
-    config = AutoConfig.from_pretrained(base_dir)
+    config = AutoConfig.from_pretrained(base_dir, trust_remote_code=False)
     kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     plain = CPU_ATTENTION if device == "cpu" else "sdpa"
     config._attn_implementation = plain if getattr(kind, "_supports_sdpa", True) else "eager"

@@ -25,7 +25,7 @@ def base_chat_format(base_dir: Path, base: str) -> PromptFormat:
     Raises:
         SettingError: the base has no chat template. TemplateRefused: its template cannot be used.
     """
-    tokenizer = AutoTokenizer.from_pretrained(base_dir)
+    tokenizer = AutoTokenizer.from_pretrained(base_dir, trust_remote_code=False)  # unsaid, a terminal is asked
     try:
         text = tokenizer.get_chat_template() if tokenizer.chat_template else ""
     except ValueError:  # several, and none of them is called "default"

@@ -73,10 +73,10 @@ def train(base_dir: Path, base_id: str, recipe: Recipe, tasks: Sequence[Task], o
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.manual_seed(recipe.seed)
-    tokenizer = AutoTokenizer.from_pretrained(base_dir)
+    tokenizer = AutoTokenizer.from_pretrained(base_dir, trust_remote_code=False)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # fp32 weights under autocast: bf16 weights took four times as long a step on a CPU.
-    base = AutoModelForCausalLM.from_pretrained(base_dir, dtype=torch.float32).to(device)
+    base = AutoModelForCausalLM.from_pretrained(base_dir, dtype=torch.float32, trust_remote_code=False).to(device)
     model = get_peft_model(base, _lora_config(recipe))
     chosen = [task for task in tasks if task.name in recipe.tasks]
     rows = [row for task in chosen for row in tokenised(task, training_examples(task, recipe), tokenizer)]

@@ -26,8 +26,8 @@ def frozen_base(folder: Path, device: str = "cpu") -> tuple[Any, Any]:
     """Model and tokenizer for training: fp32 weights that get no gradient."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
-    return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).to(device)
+    return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def shapes_of(model: nn.Module, targets: Sequence[str]) -> dict[str, tuple[int, int]]:

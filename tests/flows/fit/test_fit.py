@@ -135,7 +135,7 @@ def test_poison_in_the_test_splits_changes_no_byte_of_a_state(
     other = open_home(home=root, endpoint=home.settings.endpoint, base=BASE)
     tasks = stored_tasks(other.task_folder)
     for task, poison in zip(tasks, [*tasks[1:], tasks[0]], strict=True):  # each tests on another one's examples
-        store_task(other.task_folder, replace(task, test=tuple(replace(e, id=f"p{e.id}") for e in poison.validation)))
+        store_task(other.task_folder, replace(task, test=poison.validation))
 
     done = fit(other, (name,), again=True)
 
@@ -197,11 +197,11 @@ def test_a_state_of_a_catalog_that_has_gone_meanwhile_is_told_and_not_published(
 ) -> None:
     states, name = states_of(home), state_file("dlp_lora", states_in(fitted)["dlp_lora"])
     index = open_router(home, fitted, "lorauter").index  # type: ignore[attr-defined]
-    catalog = catalog_of(fitted, index)
-    changed = replace(catalog, task_hashes={**catalog.task_hashes, "animals": "0" * 16})
+    published = catalog_of(fitted, index)
+    changed = replace(published, task_hashes={**published.task_hashes, "animals": "0" * 16})
     before, ours = len(fitted.trained), [Fitted("dlp_lora", name, True)]
 
-    assert still_belong(ours, catalog, states) == ours and still_belong(ours, changed, states) == []
+    assert still_belong(ours, published, states) == ours and still_belong(ours, changed, states) == []
     assert belonging(changed, states, (), 0, fitted) == {} and before == 2
 
     told = " ".join(capsys.readouterr().err.split())

@@ -302,6 +302,23 @@ def test_a_refused_token_ends_the_run_and_an_interrupt_loses_nothing_that_came(w
     assert kept == ["ann/alpaca", "bob/chat"]
 
 
+@pytest.mark.parametrize("config", ["[]", '{"auto_map": {"AutoTokenizer": ["code.Own", null]}}'])
+def test_a_base_whose_tokenizer_files_are_odd_has_no_template_and_its_code_is_not_asked_for(
+    world: World, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(_: str) -> str:
+        raise KeyboardInterrupt  # transformers asks the terminal whether to run a base's code
+
+    monkeypatch.setattr("builtins.input", asked)
+    here = hub_of(world.home).local(BASE, TRAINED.sha)
+    here.mkdir(parents=True)
+    (here / "chat_template.jinja").write_text(SAYS, encoding="utf-8")
+    (here / "tokenizer_config.json").write_text(config, encoding="utf-8")
+    (here / ".whole").write_text("chat_template.jinja\n", encoding="utf-8")
+
+    assert world.formats.to_try(TRAINED, world.adapters()) == {}
+
+
 def test_the_bases_own_template_tells_a_copy_once_it_is_here(world: World, folder: Path) -> None:
     first = world.learn()["bob/chat"]
     here = hub_of(world.home).local(BASE, TRAINED.sha)
