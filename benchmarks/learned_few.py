@@ -31,10 +31,11 @@ from lorauter.routers.lorahub import EXAMPLES
 from lorauter.routers.mixture_search import Labelled, SearchOptions, search_mixture
 from lorauter.routing.routes import Route, Routed
 from lorauter.train.adapters import tokenised
+from lorauter.train.frozen_base import frozen_base
 from lorauter.train.gate_parts import base_of
 from lorauter.train.gate_texts import GateText, drawn
 from lorauter.train.lora_flow import loss_of, starting_gate
-from lorauter.train.skill_forward import frozen_base, shapes_of
+from lorauter.train.skill_forward import shapes_of
 from lorauter.train.skill_options import Schedule, SkillShape
 from lorauter.train.skill_training import Sitting, adapt_skills
 from lorauter.train.steps import Learned, Steps, train_steps

@@ -44,7 +44,7 @@ from lorauter.device import choose_device
 from lorauter.engine.engine import Engine
 from lorauter.evaluation.intervals import drawn_means, interval
 from lorauter.routing.routes import Route
-from lorauter.train.skill_forward import frozen_base
+from lorauter.train.frozen_base import frozen_base
 from lorauter.train.skill_options import Learns, Schedule, SkillShape
 from lorauter.train.skill_training import Sitting, adapt_skills, train_skills
 from warehouse.storage.files import write_text

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flows.fit.states import ENDINGS, FACTS, States
 from flows.screen.progress import say, stage
-from lorauter.train.fit import CatalogFacts, FitParts, grounds_of
+from lorauter.train.fit import SECONDS, CatalogFacts, FitParts, grounds_of
 from lorauter.train.fits import FITS, check_fits
 from lorauter.trained.grounds import differences
 from lorauter.trained.state import TrainedState, read_facts
@@ -218,7 +218,7 @@ def _trained(router: str, parts: FitParts, published: CatalogFacts, folder: Path
         state = fit.train(parts, options.seconds, options.seed, progress, folder)
     made_by = {"seed": options.seed, "device": parts.device.partition(":")[0], **_versions()}
     facts = {**grounds_of(fit, published).facts, **state.facts, **made_by}
-    if facts.get("ended") == "bound in seconds":
+    if facts.get("ended") == SECONDS:
         steps = facts.get("steps")
         say(f"{router}: {options.seconds:g} s were over after {steps} steps; --again --seconds gives it more.")
     return TrainedState(state.tensors, facts, state.took)

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from catalog.errors import SettingError
 from lorauter.routing.confidence import Confidence
 from lorauter.routing.linear_discriminant import TaskDiscriminant, count_texts
 from lorauter.routing.routes import Masked, Route, RouterOptions
-from lorauter.routing.task_index import TaskIndex, TaskInputs
+from lorauter.routing.task_index import TaskIndex, TaskInputs, check_inputs
 from lorauter.routing.task_weights import TaskWeights, check_constants, mask, routes_of, weigh_tasks
 
 if TYPE_CHECKING:
@@ -116,10 +115,5 @@ class DiscriminantRouter:
 
     def _fit(self) -> TaskDiscriminant:
         inputs = self._inputs()
-        counts = np.bincount(inputs.owners, minlength=len(self.index.tasks))
-        if len(counts) < LEAST_TASKS or counts.min() < LEAST_INPUTS:
-            raise SettingError(
-                f"The router {self.name} needs {LEAST_TASKS} tasks with {LEAST_INPUTS} validation inputs each.",
-                "Add some with `lorauter tasks add` and refresh, or use the router `lorauter`.",
-            )
+        check_inputs(self.name, self.index, inputs, LEAST_TASKS, LEAST_INPUTS)
         return TaskDiscriminant(count_texts(inputs.texts, inputs.embeddings), inputs.owners)

@@ -87,6 +87,16 @@ class TaskInputs:
     templates: tuple[str, ...] = ()
 
 
+def check_inputs(router: str, index: TaskIndex, inputs: TaskInputs, tasks: int, each: int) -> None:
+    """Raises SettingError where there are fewer tasks, or fewer inputs of one, than a router learns from."""
+    counts = np.bincount(inputs.owners, minlength=len(index.tasks))
+    if len(counts) < tasks or counts.min() < each:
+        raise SettingError(
+            f"The router {router} needs {tasks} tasks with {each} validation inputs each.",
+            "Add some with `lorauter tasks add` and refresh, or use the router `lorauter`.",
+        )
+
+
 def load_inputs(snapshot: Snapshot, index: TaskIndex) -> TaskInputs:
     """The inputs behind an index. Raises SnapshotError where the snapshot is from before they were kept."""
     from warehouse.records.published import InputRow, read_published

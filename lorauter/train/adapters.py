@@ -15,17 +15,16 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from catalog.tasks.task import Example, Task
 
 QV = ("q_proj", "v_proj")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 ALL_LINEAR = (*ATTENTION, "gate_proj", "up_proj", "down_proj")
-IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,7 @@ class Recipe:
 
 Row = tuple[list[int], list[int]]
 """Token ids of the prompt and of the completion."""
+Text = TypeVar("Text")
 
 
 def train(base_dir: Path, base_id: str, recipe: Recipe, tasks: Sequence[Task], out_dir: Path) -> float:
@@ -120,9 +120,9 @@ def tokenised(task: Task, examples: Iterable[Example], tokenizer: Any) -> list[R
     return [(ids(task.prompt(e.input)), [*ids(" " + e.target), tokenizer.eos_token_id]) for e in examples]
 
 
-def batches_by_length(rows: Sequence[Row], size: int) -> list[list[Row]]:
-    """Batches of rows of similar length: little padding."""
-    ordered = sorted(rows, key=lambda row: len(row[0]) + len(row[1]))
+def batches_by_length(texts: Sequence[Text], size: int, row_of: Callable[[Text], Row]) -> list[list[Text]]:
+    """Batches of texts of similar length: little padding."""
+    ordered = sorted(texts, key=lambda text: sum(map(len, row_of(text))))
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
@@ -146,7 +146,7 @@ def _lora_config(recipe: Recipe) -> Any:
 def _fit(model: Any, rows: Sequence[Row], recipe: Recipe, pad_id: int) -> float:
     import torch
 
-    batches = batches_by_length(rows, recipe.batch_size)
+    batches = batches_by_length(rows, recipe.batch_size, lambda row: row)
     steps = len(batches) * recipe.epochs
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0)
@@ -177,27 +177,18 @@ def completion_loss(model: Any, batch: Sequence[Row], pad_id: int) -> Any:
     """Mean cross-entropy of a batch's completion tokens."""
     import torch
 
-    width = max(len(prompt) + len(completion) for prompt, completion in batch)
-    tail = max(len(completion) for _, completion in batch)
-    ids, mask, labels = [], [], []
-    for prompt, completion in batch:
-        pad = width - len(prompt) - len(completion)
-        ids.append([pad_id] * pad + prompt + completion)
-        mask.append([0] * pad + [1] * (width - pad))
-        labels.append([IGNORED] * (tail - len(completion)) + completion)
-    input_ids, attention = torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
-    positions = (attention.cumsum(-1) - 1).clamp(min=0)
-    # Logits at one column predict the next: keep one column more than the completion, drop the last.
+    from lorauter.train.token_batches import token_batch
+
+    tokens = token_batch(batch, pad_id, str(model.device), whole=False)
     with torch.autocast(model.device.type, dtype=torch.bfloat16):
         logits = model(
-            input_ids=input_ids,
-            attention_mask=attention,
-            position_ids=positions,
-            logits_to_keep=tail + 1,
+            input_ids=tokens.ids,
+            attention_mask=tokens.mask,
+            position_ids=tokens.positions,
+            logits_to_keep=tokens.goals.shape[1],
             use_cache=False,
-        ).logits[:, :-1]
-    goal = torch.tensor(labels, device=model.device).flatten()
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), goal, ignore_index=IGNORED)
+        ).logits
+    return tokens.loss(logits)
 
 
 def _save(model: Any, base_id: str, recipe: Recipe, tasks: Sequence[Task], rows: int, out_dir: Path) -> None:

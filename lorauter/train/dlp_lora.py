@@ -88,9 +88,7 @@ class DlpLoraFit:
         )
         named = {f"layers.{name}": parameter for name, parameter in network.named_parameters()}
         learned = train_steps(named, loss_of, held_out, how, seed, bound_seconds, progress, checkpoint_folder)
-        facts = {**learned.facts, "outputs": list(parts.index.tasks), "trained_on": len(x), "held_out": len(held_x)}
-        tensors = {name: tensor.numpy() for name, tensor in learned.tensors.items()}
-        return TrainedState(tensors, facts, {"seconds": learned.seconds})
+        return learned.state({"outputs": list(parts.index.tasks), "trained_on": len(x), "held_out": len(held_x)})
 
 
 def _network(widths: Sequence[int], seed: int) -> torch.nn.ModuleList:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ENCODER, BASE, TRAIN, OUTCOMES = "encoder", "base", "train", "outcomes"
 """What a fit may read beside the tasks' validation splits: sentence embeddings, the base model, the tasks' training
 splits, what adapters scored by example. See `Fit.reads`."""
+STEPS, PATIENCE, SECONDS = "all steps", "held-out examples", "bound in seconds"
+"""Why training ended."""
 Progress = Callable[[int, int, float], None]
 """(step, most steps, loss): called now and then while a fit trains."""
 Outcomes = Mapping[str, Mapping[str, Mapping[int, float]]]

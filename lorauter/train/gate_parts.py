@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from catalog.errors import SettingError
 from lorauter.gates.singular_rows import plain
 from lorauter.train.fit import FitParts
-from lorauter.train.gated_base import GatedBase, frozen_base
+from lorauter.train.frozen_base import frozen_base
+from lorauter.train.gated_base import GatedBase
 
 
 def base_of(parts: FitParts, keys: Sequence[str], half: bool, loaded: GatedBase | None = None) -> GatedBase:

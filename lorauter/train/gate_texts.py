@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from catalog.errors import SettingError
 from catalog.tasks.task import Example, Task
 from lorauter.routing.task_index import TaskIndex
-from lorauter.train.adapters import Row, tokenised
+from lorauter.train.adapters import Row, batches_by_length, tokenised
 from lorauter.train.fit import FitParts
-from lorauter.train.split_inputs import HELD_OUT
+from lorauter.train.split_inputs import held_out_count
 
 if TYPE_CHECKING:
     import torch
@@ -107,8 +107,7 @@ def gate_texts(parts: FitParts, tokenizer: Any, most_train: int, most_held: int)
 def _split(task: Task) -> tuple[list[Example], list[Example]]:
     """Examples that train, and validation examples that do not, chosen by content."""
     ordered = sorted(task.validation, key=lambda example: example.id)
-    count = max(1, len(ordered) // HELD_OUT) if len(ordered) > 1 else 0
-    held = ordered[:count]
+    held = ordered[: held_out_count(len(ordered))]
     return [*task.train, *(example for example in task.validation if example not in held)], held
 
 
@@ -128,6 +127,5 @@ def drawn(texts: Sequence[GateText], size: int, generator: torch.Generator) -> l
 
 
 def by_length(texts: Sequence[GateText], size: int) -> list[list[GateText]]:
-    """Batches of texts of similar length: little padding."""
-    ordered = sorted(texts, key=lambda text: len(text.row[0]) + len(text.row[1]))
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    """Batches of texts of similar length."""
+    return batches_by_length(texts, size, lambda text: text.row)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,16 +21,6 @@ Weigh = Callable[[str, torch.Tensor, torch.Tensor], torch.Tensor]
 """(module, its input x (rows, tokens, d_in), A_a x (rows, tokens, K, width)) → weights (rows, tokens, K)."""
 WeighBlock = Callable[[str, torch.Tensor], torch.Tensor]
 """(block, its input (rows, tokens, d)) → weights (rows, tokens, K) for all of the block's modules."""
-
-
-def frozen_base(folder: Path, device: str) -> tuple[Any, Any]:
-    """Model and tokenizer of a folder, in float32, nothing to be trained."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    base: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
-    )
-    return base.to(device).eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,6 @@ published adapters of the tasks nearest to this one. A task that publishes the b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ import numpy as np
 
 from catalog.errors import SnapshotError
 from lorauter.routing.task_index import TaskIndex
-from lorauter.train.fit import BASE, ENCODER, TRAIN, FitParts, Progress
+from lorauter.train.fit import BASE, ENCODER, SECONDS, TRAIN, FitParts, Progress
 from lorauter.train.gate_texts import GateText, GateTexts, by_length, drawn, gate_texts, published
 from lorauter.trained.state import TrainedState
 
@@ -68,10 +67,10 @@ class LoraFlowFit:
         chosen = candidates_of(parts.index, parts.doras, options["others"])
         base = base_of(parts, (), options["half"])
         texts = gate_texts(parts, base.tokenizer, options["examples"], options["most_held"])
-        made: list[_Made] = []
+        made: list[TrainedState] = []
         for number, (task, keys) in enumerate(chosen.items()):
             place = parts.index.tasks.index(task)
-            bound = (bound_seconds - sum(one.seconds for one in made)) / (len(chosen) - number)
+            bound = (bound_seconds - sum(one.took["seconds"] for one in made)) / (len(chosen) - number)
 
             def told(step: int, _most: int, loss: float, before: int = sum(one.facts["steps"] for one in made)) -> None:
                 progress(before + step, len(chosen) * options["steps"], loss)
@@ -95,9 +94,8 @@ class LoraFlowFit:
         bound: float,
         progress: Progress,
         folder: Path,
-    ) -> _Made:
-
-        from lorauter.train.steps import Steps, train_steps
+    ) -> TrainedState:
+        from lorauter.train.steps import Steps, mean_loss, train_steps
 
         options = self.options
         gate = starting_gate(base, task)
@@ -107,21 +105,10 @@ class LoraFlowFit:
             return loss_of(base, gate, task, drawn(texts.train, options["batch"], generator))
 
         def held_out() -> float:
-            return sum(float(loss_of(base, gate, task, b)) * len(b) for b in held) / max(1, len(texts.held))
+            return mean_loss(held, lambda batch: loss_of(base, gate, task, batch))
 
         how = Steps(options["steps"], options["learning_rate"], weight_decay=0.0, warm_up=3, every=10, patience=3)
-        learned = train_steps(gate, step, held_out, how, seed, bound, progress, folder)
-        tensors = {name: tensor.numpy() for name, tensor in learned.tensors.items()}
-        return _Made(tensors, learned.facts, learned.seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What training a task's gate came to."""
-
-    tensors: Mapping[str, Any]
-    facts: Mapping[str, Any]
-    seconds: float
+        return train_steps(gate, step, held_out, how, seed, bound, progress, folder).state({})
 
 
 def candidates_of(index: TaskIndex, doras: frozenset[str], others: int) -> dict[str, tuple[str, ...]]:
@@ -174,23 +161,21 @@ def weigher(gate: Mapping[str, torch.Tensor], task: str) -> WeighBlock:
     return weigh
 
 
-def _kept(folder: Path, name: str, train: Callable[[Path], _Made]) -> _Made:
-    """What training made, or had made before a run was killed."""
+def _kept(folder: Path, name: str, train: Callable[[Path], TrainedState]) -> TrainedState:
+    """What training made, or had made before a run was killed; here its file says what it took, too."""
     try:
         done = TrainedState.read(folder, name)
-        return _Made(done.tensors, done.facts["facts"], done.facts["seconds"])
+        return TrainedState(done.tensors, done.facts["facts"], {"seconds": done.facts["seconds"]})
     except SnapshotError:
         own = folder / name
         own.mkdir(parents=True, exist_ok=True)
         made = train(own)
-        TrainedState(made.tensors, {"facts": dict(made.facts), "seconds": made.seconds}).save(folder, name)
+        TrainedState(made.tensors, {"facts": dict(made.facts), **made.took}).save(folder, name)
         return made
 
 
-def _joined(made: Sequence[_Made], chosen: Mapping[str, tuple[str, ...]], texts: GateTexts) -> TrainedState:
+def _joined(made: Sequence[TrainedState], chosen: Mapping[str, tuple[str, ...]], texts: GateTexts) -> TrainedState:
     """One state of all tasks' gates."""
-    from lorauter.train.steps import SECONDS
-
     bounded = [one for one in made if one.facts["ended"] == SECONDS]
     facts = {
         "candidates": {task: list(keys) for task, keys in chosen.items()},
@@ -200,4 +185,4 @@ def _joined(made: Sequence[_Made], chosen: Mapping[str, tuple[str, ...]], texts:
         **texts.facts,
     }
     tensors = {name: tensor for one in made for name, tensor in one.tensors.items()}
-    return TrainedState(tensors, facts, {"seconds": sum(one.seconds for one in made)})
+    return TrainedState(tensors, facts, {"seconds": sum(one.took["seconds"] for one in made)})

@@ -61,7 +61,7 @@ class MeteoraFit:
     ) -> TrainedState:
         """As `Fit`."""
         from lorauter.train.gate_parts import base_of
-        from lorauter.train.steps import Steps, train_steps
+        from lorauter.train.steps import Steps, mean_loss, train_steps
 
         keys, options = published(parts.index, parts.doras), self.options
         base = base_of(parts, keys, options["half"])
@@ -84,15 +84,14 @@ class MeteoraFit:
         learned = train_steps(
             gates,
             lambda _step, generator: loss(drawn(texts.train, options["batch"], generator)),
-            lambda: sum(float(loss(batch)) * len(batch) for batch in held) / max(1, len(texts.held)),
+            lambda: mean_loss(held, loss),
             how,
             seed,
             bound_seconds,
             progress,
             checkpoint_folder,
         )
-        tensors = {name: tensor.numpy() for name, tensor in learned.tensors.items()}
-        return TrainedState(tensors, {**learned.facts, **texts.facts}, {"seconds": learned.seconds})
+        return learned.state(texts.facts)
 
 
 def starting_gates(base: GatedBase, seed: int) -> dict[str, torch.nn.Parameter]:

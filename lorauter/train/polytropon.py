@@ -49,7 +49,7 @@ class PolytroponFit:
     ) -> TrainedState:
         """As `Fit`."""
         from lorauter.adapters.skills import tensors_of
-        from lorauter.train.skill_forward import frozen_base
+        from lorauter.train.frozen_base import frozen_base
         from lorauter.train.skill_training import Sitting, train_skills
 
         if parts.base_folder is None:

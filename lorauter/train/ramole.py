@@ -62,7 +62,7 @@ class RamoleFit:
         import torch
 
         from lorauter.train.gate_parts import base_of
-        from lorauter.train.steps import Steps, train_steps
+        from lorauter.train.steps import Steps, mean_loss, train_steps
 
         keys, options = published(parts.index, parts.doras), self.options
         base = base_of(parts, keys, options["half"])
@@ -71,14 +71,15 @@ class RamoleFit:
         retrieved = _retrieved(parts, keys, [*texts.train, *texts.held], options["retrieved"])
         held = by_length(texts.held, options["batch"])
 
+        def of(batch: Sequence[GateText]) -> torch.Tensor:
+            return torch.stack([retrieved[text] for text in batch])
+
         def step(_step: int, generator: torch.Generator) -> torch.Tensor:
             batch = drawn(texts.train, options["batch"], generator)
-            there = torch.stack([retrieved[text] for text in batch])
-            return loss_of(base, factors, batch, dropped(there, options["dropout"], generator))
+            return loss_of(base, factors, batch, dropped(of(batch), options["dropout"], generator))
 
         def held_out() -> float:
-            losses = [loss_of(base, factors, b, torch.stack([retrieved[t] for t in b])) * len(b) for b in held]
-            return float(sum(losses)) / max(1, len(texts.held))
+            return mean_loss(held, lambda batch: loss_of(base, factors, batch, of(batch)))
 
         how = Steps(
             options["steps"],
@@ -89,8 +90,7 @@ class RamoleFit:
             patience=4,
         )
         learned = train_steps(factors, step, held_out, how, seed, bound_seconds, progress, checkpoint_folder)
-        tensors = {name: tensor.numpy() for name, tensor in learned.tensors.items()}
-        return TrainedState(tensors, {**learned.facts, **texts.facts}, {"seconds": learned.seconds})
+        return learned.state(texts.facts)
 
 
 def starting_factors(base: GatedBase, rank: int, seed: int) -> dict[str, torch.nn.Parameter]:

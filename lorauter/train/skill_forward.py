@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,14 +18,6 @@ from catalog.errors import SettingError
 from lorauter.adapters.skills import ModuleSkills, Skills, averaged, mixing_weights, normalised
 
 EDGE = 1e-6  # u keeps this far from 0 and 1
-
-
-def frozen_base(folder: Path, device: str = "cpu") -> tuple[Any, Any]:
-    """Model and tokenizer for training: fp32 weights that get no gradient."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).to(device)
-    return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def shapes_of(model: nn.Module, targets: Sequence[str]) -> dict[str, tuple[int, int]]:

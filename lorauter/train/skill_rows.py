@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from catalog.errors import SettingError
 from catalog.tasks.task import Example, Task
-from lorauter.train.adapters import Row, tokenised
+from lorauter.train.adapters import Row, batches_by_length, tokenised
 
 POOLED = 8  # batches that are sorted by length together: little padding, and still tasks mix
 Source = Literal["train", "validation"]
@@ -27,11 +27,6 @@ class TaskRow:
 
     tokens: Row
     task: int
-
-    @property
-    def length(self) -> int:
-        """Tokens of prompt and completion."""
-        return len(self.tokens[0]) + len(self.tokens[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +87,4 @@ def mixed_batches(rows: Sequence[TaskRow], size: int, seed: str) -> list[list[Ta
 
 def even_batches(rows: Sequence[TaskRow], size: int) -> list[list[TaskRow]]:
     """Batches of rows of similar length."""
-    ordered = sorted(rows, key=lambda row: row.length)
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    return batches_by_length(rows, size, lambda row: row.tokens)

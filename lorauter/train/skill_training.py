@@ -25,7 +25,7 @@ from lorauter.train.fit import Progress
 from lorauter.train.skill_forward import AppliedSkills, shapes_of
 from lorauter.train.skill_options import Learns, Schedule, SkillShape
 from lorauter.train.skill_rows import Source, TaskRow, even_batches, mixed_batches, split_task, task_rows
-from lorauter.train.steps import Learned, Steps, train_steps
+from lorauter.train.steps import Learned, Steps, mean_loss, train_steps
 
 PARTS: dict[Learns, tuple[str, ...]] = {"all": ("a", "b", "logits"), "z": ("logits",), "mu": ("a", "b")}
 LOGITS = "logits"
@@ -131,8 +131,7 @@ def _train(
         return loss(mixed_batches(rows, schedule.batch_size, f"{sitting.seed}:{epoch}")[place], draw)
 
     def held_out() -> float:
-        batches = even_batches(watched, 2 * schedule.batch_size)
-        return sum(float(loss(batch, None)) * len(batch) for batch in batches) / len(watched)
+        return mean_loss(even_batches(watched, 2 * schedule.batch_size), lambda batch: loss(batch, None))
 
     steps = schedule.epochs * in_epoch
     how = Steps(

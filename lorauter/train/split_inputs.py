@@ -12,6 +12,11 @@ HELD_OUT = 5
 """One input of so many ends training; at least one of a task that has two."""
 
 
+def held_out_count(inputs: int) -> int:
+    """How many of a task's inputs are held out."""
+    return max(1, inputs // HELD_OUT) if inputs > 1 else 0
+
+
 def held_out_of(inputs: TaskInputs) -> list[bool]:
     """Whether each input is held out, in their order: by content, so that no other input changes it much."""
     by_task: dict[int, list[int]] = {}
@@ -20,6 +25,6 @@ def held_out_of(inputs: TaskInputs) -> list[bool]:
     held = [False] * len(inputs.texts)
     for places in by_task.values():
         ordered = sorted(places, key=lambda place: (content_hash(inputs.texts[place], 32), place))
-        for place in ordered[: max(1, len(places) // HELD_OUT) if len(places) > 1 else 0]:
+        for place in ordered[: held_out_count(len(places))]:
             held[place] = True
     return held

@@ -11,25 +11,25 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from catalog.errors import SettingError
-from lorauter.train.fit import Progress
+from lorauter.train.fit import PATIENCE, SECONDS, STEPS, Progress
+from lorauter.trained.state import TrainedState
 from warehouse.storage.files import write_atomically
 
 CHECKPOINT = "steps.safetensors"
 CHECKPOINT_SECONDS = 10.0
-STEPS, PATIENCE, SECONDS = "all steps", "held-out examples", "bound in seconds"
-"""Why training ended."""
 _TOLD = 64  # looks at held-out examples that the facts tell of
+Text = TypeVar("Text")
 LossOf = Callable[[int, torch.Generator], torch.Tensor]
 """(step, generator on the CPU) → the loss of that step's batch, with gradients."""
 
@@ -101,6 +101,17 @@ class Learned:
     tensors: dict[str, torch.Tensor]
     facts: dict[str, Any]
     seconds: float
+
+    def state(self, facts: Mapping[str, Any]) -> TrainedState:
+        """The same as a state, with further facts."""
+        tensors = {name: tensor.numpy() for name, tensor in self.tensors.items()}
+        return TrainedState(tensors, {**self.facts, **facts}, {"seconds": self.seconds})
+
+
+def mean_loss(batches: Sequence[Sequence[Text]], loss_of: Callable[[Sequence[Text]], torch.Tensor]) -> float:
+    """The mean over the texts of batches, from the mean of each batch; 0 of none."""
+    total = sum(float(loss_of(batch)) * len(batch) for batch in batches)
+    return total / max(1, sum(map(len, batches)))
 
 
 def train_steps(

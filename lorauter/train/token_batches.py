@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from lorauter.train.adapters import IGNORED, Row
+from lorauter.train.adapters import Row
+
+IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +32,9 @@ class TokenBatch:
     goals: torch.Tensor
 
     def loss(self, logits: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of the goals, from logits of the last n columns."""
+        """Mean cross-entropy of the goals, from logits of the last n columns, of which the last foretells nothing."""
         return torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), self.goals.flatten(), ignore_index=IGNORED
+            logits[:, :-1].flatten(0, 1).float(), self.goals[:, :-1].flatten(), ignore_index=IGNORED
         )
 
 

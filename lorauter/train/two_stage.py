@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from catalog.errors import SettingError
 from lorauter.routing.linear_discriminant import TextKernel, count_texts
-from lorauter.routing.task_index import TaskIndex, TaskInputs
+from lorauter.routing.task_index import TaskIndex, check_inputs
 from lorauter.train.fit import ENCODER, OUTCOMES, FitParts, Outcomes, Progress
 from lorauter.train.split_inputs import held_out_of
 from lorauter.trained.state import Tensors, TrainedState
@@ -68,7 +67,7 @@ class TwoStageFit:
         from lorauter.train.steps import Learned, Steps, train_steps
 
         options, inputs = self.options, parts.inputs()
-        _check(parts.index, inputs)
+        check_inputs(self.name, parts.index, inputs, LEAST_TASKS, LEAST_INPUTS)
         kernel = TextKernel(count_texts(inputs.texts, inputs.embeddings))
         basis = kernel.basis()
         points = torch.from_numpy((kernel.own @ basis).astype(np.float32)).to(parts.device)
@@ -123,15 +122,6 @@ class TwoStageFit:
         facts = {**tried.facts, "trained_on": len(held), "held_out": int(held.sum()), "catalogs": catalogs}
         seconds = tried.seconds + learned.seconds
         return TrainedState({"projection": projection, **scores}, facts, {"seconds": seconds})
-
-
-def _check(index: TaskIndex, inputs: TaskInputs) -> None:
-    counts = np.bincount(inputs.owners, minlength=len(index.tasks))
-    if len(counts) < LEAST_TASKS or counts.min() < LEAST_INPUTS:
-        raise SettingError(
-            f"The router two_stage needs {LEAST_TASKS} tasks with {LEAST_INPUTS} validation inputs each.",
-            "Add some with `lorauter tasks add` and refresh, or use the router `lorauter`.",
-        )
 
 
 def _pair(places: Any, generator: torch.Generator) -> tuple[int, int]:

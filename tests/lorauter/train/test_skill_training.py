@@ -13,7 +13,7 @@ from safetensors.torch import save
 from catalog.errors import SettingError
 from catalog.tasks.task import Example, Task
 from lorauter.adapters.skills import Skills, tensors_of
-from lorauter.train.skill_forward import frozen_base
+from lorauter.train.frozen_base import frozen_base
 from lorauter.train.skill_options import Schedule, SkillShape
 from lorauter.train.skill_rows import split_task
 from lorauter.train.skill_training import Sitting, TrainedSkills, adapt_skills, train_skills
@@ -33,7 +33,7 @@ TASKS = [task_of("a", "yes"), task_of("b", "no"), task_of("c", "so", train=False
 
 @pytest.fixture(scope="module")
 def base(tiny_hub_folder: Path) -> Any:
-    return frozen_base(tiny_hub_folder / "tiny/llama")
+    return frozen_base(tiny_hub_folder / "tiny/llama", "cpu")
 
 
 @pytest.fixture

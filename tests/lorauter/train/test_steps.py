@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from catalog.errors import SettingError
-from lorauter.train.steps import CHECKPOINT, PATIENCE, SECONDS, STEPS, Learned, Steps, train_steps
+from lorauter.train.fit import PATIENCE, SECONDS, STEPS
+from lorauter.train.steps import CHECKPOINT, Learned, Steps, train_steps
 
 TRUTH = torch.tensor([[1.0, -2.0, 3.0]])
 HOW = Steps(steps=30, learning_rate=0.1, warm_up=3, every=5, patience=3, checkpoint_seconds=0.0)
