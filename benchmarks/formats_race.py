@@ -10,24 +10,19 @@ examples that did not choose the pick.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.formats_plan import PLAN
+from benchmarks.pool_home import furnish, hub_of_pool
 from catalog.formats.format import PromptFormat, of_template
 from catalog.tasks.task import Task
-from flows.demo.base import BASE_ID
-from flows.demo.world import ENCODER_ID, build_world, demo_tasks
 from flows.home.home import Home, open_home
 from flows.mirror.server import serve_in_thread
 from flows.prefect_runtime.setup import prepare_prefect, start_prefect
 from warehouse.snapshots.snapshot import current_snapshot
-from warehouse.storage.files import write_text
-from warehouse.tasks.folder import store_task
 
 _TRUE = {one.name: one.truth.template() for one in PLAN}
 
@@ -99,8 +94,9 @@ def raced(pool: Path, formats: str) -> Race:
         pool: its folder.
         formats: the setting of that name: "task" or "detected".
     """
-    hub, root = _hub(pool / "race", pool), pool / "race" / formats
-    _furnish(root, formats)
+    repos = {one.name: pool / "hub" / one.name for one in PLAN}
+    hub, root = hub_of_pool(pool / "race" / "hub-files", pool / "race" / "world", repos), pool / "race" / formats
+    furnish(root, formats=formats)
     with serve_in_thread(hub) as served:
         home = open_home(home=root, endpoint=served.endpoint, storage="")
         evaluations = _refreshed(home)
@@ -137,26 +133,6 @@ def lines(race: Race) -> list[str]:
 
 def _mean(values: Sequence[float]) -> float:
     return round(sum(values) / len(values), 4)
-
-
-def _hub(root: Path, pool: Path) -> Path:
-    """Base, encoder and the pool's adapters, as a hub would hold them."""
-    hub, world = root / "hub-files", build_world(root / "world", small=True)
-    for model in (BASE_ID, ENCODER_ID):
-        if not (hub / model).exists():
-            shutil.copytree(world / model, hub / model, copy_function=os.link)
-    for one in PLAN:
-        if not (hub / one.name).exists():
-            shutil.copytree(pool / "hub" / one.name, hub / one.name)
-    return hub
-
-
-def _furnish(root: Path, formats: str) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    write_text(root / "lorauter.toml", f'base = "{BASE_ID}"\nencoder = "{ENCODER_ID}"\nformats = "{formats}"\n')
-    home = open_home(home=root, storage="")
-    for task in demo_tasks(small=False):
-        store_task(home.task_folder, task)
 
 
 def _refreshed(home: Home) -> dict[str, int]:

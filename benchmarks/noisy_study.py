@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,14 +28,13 @@ from typing import Any
 
 from benchmarks.noisy_plan import HONEST
 from benchmarks.noisy_pool import KINDS_NAME
+from benchmarks.pool_home import furnish, hub_of_pool
 from benchmarks.study_pool import names
 from catalog.adapters.adapter import AdapterId
 from catalog.errors import SettingError
 from catalog.tasks.controls import scores_of
 from catalog.tasks.task import Task
-from flows.demo.base import BASE_ID
 from flows.demo.build_pool import HUB
-from flows.demo.world import ENCODER_ID, build_world, demo_tasks
 from flows.evaluate.evaluate import EvaluateOptions
 from flows.evaluate.figures import report_of
 from flows.home.home import Home, open_home
@@ -50,7 +47,7 @@ from lorauter.routing.task_index import load_index
 from warehouse.plans.plan import Work
 from warehouse.snapshots.snapshot import Snapshot, current_snapshot
 from warehouse.storage.files import write_text
-from warehouse.tasks.folder import store_task, stored_tasks
+from warehouse.tasks.folder import stored_tasks
 
 SIZES = "20,60,200"
 ROUTERS = "lorauter,discriminant,uniform,random,base"
@@ -81,36 +78,15 @@ def study(pool: Path, work: Path, size: int, routers: Sequence[str], items: int 
     """The figures of one size: what scoring found and spent, what its picks are, what each router is worth."""
     kinds = kinds_of(pool, size)
     root = work / f"size-{size}"
-    hub = _hub(root / "hub", pool, work, kinds)
-    _furnish(root, size)
+    repos = {repo: HUB / repo if (HUB / repo).is_dir() else pool / "hub" / repo for repo in kinds}
+    hub = hub_of_pool(root / "hub", work / "world", repos)
+    furnish(root, capacity=max(64, size))  # gates over the pool need room for all adapters
     with serve_in_thread(hub) as served:
         home = open_home(home=root, endpoint=served.endpoint, storage="")
         outcome = _refreshed(home, sorted(kinds))
         judged = _judged(home, routers, items)
         picks = _picks(home, kinds, items)
     return {"size": size, **outcome, **judged, **_summary(picks), "picks": picks}
-
-
-def _hub(hub: Path, pool: Path, work: Path, repos: Sequence[str] | Mapping[str, str]) -> Path:
-    """The hub folder of a size. Base and encoder are the same files for all sizes."""
-    world = build_world(work / "world", small=True)
-    for model in (BASE_ID, ENCODER_ID):
-        if not (hub / model).exists():
-            shutil.copytree(world / model, hub / model, copy_function=os.link)
-    for repo in repos:
-        if not (hub / repo).exists():
-            source = HUB / repo if (HUB / repo).is_dir() else pool / "hub" / repo
-            shutil.copytree(source, hub / repo)
-    return hub
-
-
-def _furnish(root: Path, size: int) -> None:
-    """Put settings and tasks into a home. The engine has room for all adapters: gates over the pool need it."""
-    root.mkdir(parents=True, exist_ok=True)
-    write_text(root / "lorauter.toml", f'base = "{BASE_ID}"\nencoder = "{ENCODER_ID}"\ncapacity = {max(64, size)}\n')
-    home = open_home(home=root, storage="")
-    for task in demo_tasks(small=False):
-        store_task(home.task_folder, task)
 
 
 def _refreshed(home: Home, repos: Sequence[str]) -> Figures:

@@ -217,12 +217,13 @@ def _arms(formats: Sequence[Tried]) -> Iterator[Arm]:
 
 def _beyond_the_races(chosen: Chosen, entrances: Sequence[Entrance], finishes: Sequence[Finish]) -> int:
     """How many evaluations chose formats and are none of a race's own."""
+    if not chosen.cells:
+        return 0
     raced = {
         Evaluation(finish.task, key, example, finish.formats.get(key)).identity
         for entrance, finish in zip(entrances, finishes, strict=True)
         for key, values in finish.scores.items()
         for example in entrance.examples[: len(values)]
-        if chosen.cells
     }
     return len({cell.identity for cell in chosen.cells} - raced)
 

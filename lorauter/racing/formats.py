@@ -64,12 +64,14 @@ class _Trial:
     """The formats of one adapter on the same examples.
 
     Args:
-        examples: evaluations of the adapter by task, the tasks in the order in which they are tried.
+        adapter: its key.
+        examples: the base's evaluations by task, the tasks in the order in which they are tried.
         arms: the one that holds the place first.
         most: pairs that may be spent.
     """
 
-    def __init__(self, examples: Sequence[Sequence[Evaluation]], arms: Sequence[Arm], most: int) -> None:
+    def __init__(self, adapter: str, examples: Sequence[Sequence[Evaluation]], arms: Sequence[Arm], most: int) -> None:
+        self._adapter = adapter
         self._tasks = [of_task for of_task in examples if of_task]
         self._arms = arms
         self._alive = list(range(len(arms)))
@@ -81,7 +83,8 @@ class _Trial:
 
     def wanted(self) -> list[Evaluation]:
         """The next examples, in every format that is left."""
-        return [replace(one, format=self._arms[arm]) for arm in self._alive for one in self._next()]
+        next_ones = self._next()
+        return [replace(one, adapter=self._adapter, format=self._arms[arm]) for arm in self._alive for one in next_ones]
 
     def take(self, values: Sequence[float | Failed]) -> None:
         """The results of `wanted`. An adapter that cannot be run has no format: the race says so."""
@@ -180,11 +183,10 @@ class FormatTrials:
             order = sorted(order, key=lambda task: (-float(toward[task]), task))
         room = sum(map(len, self.examples))
         budget = SHARE * max(FIRST * len(self.examples), RACE * room) / (len(arms) - 1)
-        examples = [[replace(one, adapter=key) for one in self.examples[task]] for task in order]
-        return _Trial(examples, arms, max(LEAST, int(budget)))
+        return _Trial(key, [self.examples[task] for task in order], arms, max(LEAST, int(budget)))
 
     def _of_the_base(self, place: int, others: Sequence[FilledFormat]) -> _Trial:
-        return _Trial([self.examples[place][:OF_BASE]], [None, *others], OF_BASE)
+        return _Trial(BASE, [self.examples[place][:OF_BASE]], [None, *others], OF_BASE)
 
     @property
     def _names(self) -> dict[int, str]:
