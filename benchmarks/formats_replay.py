@@ -177,7 +177,7 @@ def _asked(world: World, way: str, likeness: Mapping[str, Any]) -> Asked:
 
 
 def _named(name: str) -> Arm:
-    return None if name == OWN else FilledFormat(name, "{input}")
+    return None if name == OWN else FilledFormat(name, f"{name}: {{input}}")  # trials know formats by their texts
 
 
 def _judged(world: World, finishes: Sequence[Finish], asked: Asked) -> Replayed:
