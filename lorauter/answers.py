@@ -1,27 +1,36 @@
 """Answers of an engine to work, whatever each piece of it asks for: texts or weighed options, composed or gated.
 
-Knows: how work becomes routes that an engine serves, what becomes of work whose adapters cannot be run. Does not know:
-plans, shards, where answers are kept.
+Knows: how work becomes routes that an engine serves, what ends a piece of it, what becomes of work whose adapters
+cannot be run. Does not know: shards, where answers are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog.errors import SettingError, UnsupportedAdapter
 from catalog.tasks.answer import Answer, Failed
+from lorauter.engine.decoding import with_stops
 from lorauter.engine.version import SERVING_VERSION
 from lorauter.gates.named import is_spelled
 from lorauter.gates.named import read_spelled as read_gate
 from lorauter.gates.protocol import GatedRoute
 from lorauter.routing.routes import Route, Routed
-from warehouse.plans.plan import Work
+from warehouse.plans.plan import Conditions, Work
 
 if TYPE_CHECKING:
     from lorauter.engine.engine import Engine
+
+
+def ended_by(stops: Sequence[str], conditions: Conditions, work: Work) -> Conditions:
+    """The conditions of an output that the stops of a prompt format end too; nothing ends an option that is weighed."""
+    if not stops or work.options:
+        return conditions
+    return replace(conditions, decoding=with_stops(conditions.decoding, stops))
 
 
 def answers_or_failures(engine: Engine, work: Sequence[Work], decoding: str) -> list[Answer]:

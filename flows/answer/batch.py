@@ -22,9 +22,9 @@ from flows.answer.prompts import Prompt, Prompts, prompts_of
 from flows.answer.published_base import PublishedBase
 from flows.answer.routes import Routes
 from flows.screen.progress import Advance, stage
+from lorauter.answers import ended_by
 from lorauter.compositions.serving import served
 from lorauter.engine.decoding import spelled as spelled_decoding
-from lorauter.engine.decoding import with_stops
 from lorauter.gates.protocol import GatedRoute
 from lorauter.routers import MAJORITY, POLAR
 from lorauter.routing.policy_route import PolicyRoute
@@ -143,7 +143,9 @@ class _Batch:
         routed = time.monotonic()
         prompts = [self._prompts(query, route) for query, route in zip(queries, routes, strict=True)]
         work = [self._work(*row) for row in zip(queries, routes, prompts, strict=True)]
-        conditions = [self._conditions_of(prompt) for prompt in prompts]
+        given = self._options.stop is not None  # what a person says outweighs a format
+        own_stops = [() if given else prompt.stops for prompt in prompts]
+        conditions = [ended_by(stops, self._conditions, wanted) for stops, wanted in zip(own_stops, work, strict=True)]
         make = self._policy.make if self._policy and router == POLAR else self._make
         answers, new = make_each(make, work, conditions, advance)
         self.new += new
@@ -160,12 +162,6 @@ class _Batch:
             )
             for query, route, answer, made_by in zip(queries, routes, answers, conditions, strict=True)
         ]
-
-    def _conditions_of(self, prompt: Prompt) -> Conditions:
-        """The batch's own; a format's stops end its answers too, unless a person said what does."""
-        if not prompt.stops or self._options.stop is not None:
-            return self._conditions
-        return replace(self._conditions, decoding=with_stops(self._conditions.decoding, prompt.stops))
 
     def _work(self, query: Query, route: Routed, prompt: Prompt) -> Work:
         mixture, composition = served(route, self._composition)

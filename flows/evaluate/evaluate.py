@@ -24,9 +24,9 @@ from catalog.tasks.task import Example, Task, content_hash
 from flows.answer.answered import MakeAnswers
 from flows.answer.route_formats import RouteFormats
 from flows.screen.progress import Advance, say, stage
+from lorauter.answers import ended_by
 from lorauter.compositions import OWN, read_spelled, spelled
 from lorauter.compositions.serving import served
-from lorauter.engine.decoding import with_stops
 from lorauter.evaluation.settings import SETTINGS, Asked, SettingRouter, SettingRoutes
 from lorauter.evaluation.systems import System, check_names, reference_of, systems_of
 from lorauter.gates.protocol import GatedRoute
@@ -240,11 +240,10 @@ class _Row:
             composition=served_as,
         )
 
-    def conditions(self, plain: Conditions, work: Work) -> Conditions:
-        """A format's own stops end its texts too; nothing ends an option that is weighed."""
-        if self.format is None or work.options:
-            return plain
-        return replace(plain, decoding=with_stops(plain.decoding, self.format.stops))
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """What ends its texts, beside what ends all."""
+        return self.format.stops if self.format else ()
 
     def item(self, work: Work, answer: Answer) -> Item:
         """The row with its answer."""
@@ -272,7 +271,7 @@ class _Judge:
         began, composition = time.perf_counter(), spelled(system.composition)
         rows = self._rows(routed.routes)
         work = [row.work(composition) for row in rows]
-        conditions = [row.conditions(self._conditions, wanted) for row, wanted in zip(rows, work, strict=True)]
+        conditions = [ended_by(row.stops, self._conditions, wanted) for row, wanted in zip(rows, work, strict=True)]
         answers, new = make_each(self._make, work, conditions, advance)
         seconds = (time.perf_counter() - began) / new if new else None
         cost = Cost(new, routed.seconds / len(work), seconds, 1 + routed.passes)

@@ -7,14 +7,14 @@ Knows: which output an evaluation needs, which stops end it, what it comes to. D
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from catalog.tasks.answer import Answer, Endings, Failed, endings_of
 from catalog.tasks.controls import scores_of
 from catalog.tasks.metrics import METRICS
 from flows.outputs.outputs import Outputs
 from flows.screen.progress import Advance
-from lorauter.engine.decoding import with_stops
+from lorauter.answers import ended_by
 from lorauter.racing.evaluation import Evaluation
 from warehouse.plans.conditions import make_each
 from warehouse.plans.plan import Conditions, Work
@@ -53,16 +53,13 @@ class Evaluations:
     def answers(self, wanted: Sequence[Evaluation], advance: Advance) -> list[Answer]:
         """The answer of each evaluation: a text, or the options weighed where the metric looks at those."""
         work = [_work(one) for one in wanted]
-        conditions = [self._conditions_of(*pair) for pair in zip(wanted, work, strict=True)]
+        conditions = [
+            ended_by(one.format.stops if one.format else (), self.conditions, wants)
+            for one, wants in zip(wanted, work, strict=True)
+        ]
         answers, new = make_each(self.outputs.ensure, work, conditions, advance)
         self.new += new
         return answers
-
-    def _conditions_of(self, one: Evaluation, work: Work) -> Conditions:
-        """A format's own stops end its texts too; nothing ends an option that is weighed."""
-        if one.format is None or not one.format.stops or work.options:
-            return self.conditions
-        return replace(self.conditions, decoding=with_stops(self.conditions.decoding, one.format.stops))
 
 
 def _work(one: Evaluation) -> Work:

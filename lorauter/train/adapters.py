@@ -18,9 +18,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from catalog.tasks.task import Example, Task
+
+if TYPE_CHECKING:
+    from lorauter.train.token_batches import Row
 
 QV = ("q_proj", "v_proj")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -58,8 +61,6 @@ class Recipe:
     seed: int = 0
 
 
-Row = tuple[list[int], list[int]]
-"""Token ids of the prompt and of the completion."""
 Text = TypeVar("Text")
 
 

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from catalog.errors import SettingError
 from catalog.tasks.task import Example, Task
 from lorauter.routing.task_index import TaskIndex
-from lorauter.train.adapters import Row, batches_by_length, tokenised
+from lorauter.train.adapters import batches_by_length, tokenised
 from lorauter.train.fit import FitParts
 from lorauter.train.split_inputs import held_out_count
 
 if TYPE_CHECKING:
     import torch
+
+    from lorauter.train.token_batches import Row
 
 LOG = logging.getLogger(__name__)
 MOST_TOKENS = 512

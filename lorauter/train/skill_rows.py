@@ -11,11 +11,14 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from catalog.errors import SettingError
 from catalog.tasks.task import Example, Task
-from lorauter.train.adapters import Row, batches_by_length, tokenised
+from lorauter.train.adapters import batches_by_length, tokenised
+
+if TYPE_CHECKING:
+    from lorauter.train.token_batches import Row
 
 POOLED = 8  # batches that are sorted by length together: little padding, and still tasks mix
 Source = Literal["train", "validation"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from lorauter.train.adapters import Row
-
+Row = tuple[list[int], list[int]]
+"""Token ids of the prompt and of the completion."""
 IGNORED = -100
 
 
