@@ -66,10 +66,15 @@ class PolarRouter:
         vectors = self._encoder().encode(list(queries))
         contexts = self._state.basis.contexts(vectors)
         similarities = self._index.similarities(vectors)
-        return [self._route(*of_query) for of_query in zip(queries, contexts, similarities, strict=True)]
+        residents = frozenset(self._state.resident)
+        return [self._route(*of_query, residents) for of_query in zip(queries, contexts, similarities, strict=True)]
 
     def _route(
-        self, query: str, context: npt.NDArray[np.float64], similarities: npt.NDArray[np.float32]
+        self,
+        query: str,
+        context: npt.NDArray[np.float64],
+        similarities: npt.NDArray[np.float32],
+        residents: frozenset[str],
     ) -> PolicyRoute:
         state = self._state
         arm, propensity = state.polar.choose(context, np.array(self._draw(query)))
@@ -83,7 +88,7 @@ class PolarRouter:
             policy_version=state.version,
             context=tuple(context.tolist()),
             propensity=float(propensity),
-            resident=not adapter or adapter in state.resident,
+            resident=not adapter or adapter in residents,
         )
 
     def _draw(self, query: str) -> float:
