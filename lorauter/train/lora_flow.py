@@ -13,6 +13,7 @@ published adapters of the tasks nearest to this one. A task that publishes the b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,33 +72,28 @@ class LoraFlowFit:
         for number, (task, keys) in enumerate(chosen.items()):
             place = parts.index.tasks.index(task)
             bound = (bound_seconds - sum(one.took["seconds"] for one in made)) / (len(chosen) - number)
-
-            def told(step: int, _most: int, loss: float, before: int = sum(one.facts["steps"] for one in made)) -> None:
-                progress(before + step, len(chosen) * options["steps"], loss)
-
-            one = _kept(
-                checkpoint_folder,
-                f"task-{place}",
-                lambda folder, task=task, keys=keys, place=place, bound=bound, told=told: self._train_task(  # type: ignore[misc]
-                    task, base_of(parts, keys, options["half"], base), texts.of(place), seed, bound, told, folder
-                ),
-            )
-            made.append(one)
+            told = partial(_tell, progress, sum(one.facts["steps"] for one in made), len(chosen) * options["steps"])
+            train = partial(self._train_task, parts, base, task, keys, texts.of(place), seed, bound, told)
+            made.append(_kept(checkpoint_folder, f"task-{place}", train))
         return _joined(made, chosen, texts)
 
     def _train_task(
         self,
+        parts: FitParts,
+        loaded: GatedBase,
         task: str,
-        base: GatedBase,
+        keys: Sequence[str],
         texts: GateTexts,
         seed: int,
         bound: float,
         progress: Progress,
         folder: Path,
     ) -> TrainedState:
+        from lorauter.train.gate_parts import base_of
         from lorauter.train.steps import Steps, mean_loss, train_steps
 
         options = self.options
+        base = base_of(parts, keys, options["half"], loaded)
         gate = starting_gate(base, task)
         held = by_length(texts.held, options["batch"])
 
@@ -109,6 +105,11 @@ class LoraFlowFit:
 
         how = Steps(options["steps"], options["learning_rate"], weight_decay=0.0, warm_up=3, every=10, patience=3)
         return train_steps(gate, step, held_out, how, seed, bound, progress, folder).state({})
+
+
+def _tell(progress: Progress, before: int, most: int, step: int, _most: int, loss: float) -> None:
+    """Tell of a task's step as one of all tasks'."""
+    progress(before + step, most, loss)
 
 
 def candidates_of(index: TaskIndex, doras: frozenset[str], others: int) -> dict[str, tuple[str, ...]]:
