@@ -57,6 +57,7 @@ bench-formats: $(VENV)/.whole  ## quality of adapters in their own prompt format
 	$(BIN)/python -m benchmarks.formats_pool --out $(FORMATS)
 	$(BIN)/python -m benchmarks.formats --pool $(FORMATS) --race --json benchmarks/results/formats.json
 	$(BIN)/python -m benchmarks.formats_requests --json benchmarks/results/formats-requests.json
+	$(BIN)/python -m benchmarks.formats_replay --json benchmarks/results/formats-replay.json
 	$(BIN)/python -m benchmarks.formats_rows --pool $(FORMATS) --json benchmarks/results/formats-rows.json
 
 bench-polytropon: $(VENV)/.whole  ## MHR, Poly and one shared LoRA of as many parameters, on tasks of training and on new ones; about an hour on half a core
